@@ -1,0 +1,72 @@
+"""The exceptions that featdiv raises.
+
+Every message names the function, the argument, what was expected, what came, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class FeatdivError(Exception):
+    """Base of every error that featdiv raises on purpose."""
+
+
+class InputError(FeatdivError, ValueError):
+    """An argument or its content cannot be used: wrong shape, dtype, range or combination."""
+
+
+class FormatError(InputError):
+    """A file is not what its name or header promises: truncated, wrong magic, refused pickle."""
+
+
+class NonFiniteError(InputError):
+    """The rows hold NaN or infinity.
+
+    Attributes:
+        count: number of entries that are NaN or infinite, among the rows read when the check failed.
+        first_row: index, in the source, of the first row that holds one.
+    """
+
+    def __init__(self, message: str, *, count: int, first_row: int) -> None:
+        super().__init__(message)
+        self.count = count
+        self.first_row = first_row
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_nonfinite, (str(self), self.count, self.first_row)
+
+
+def _rebuild_nonfinite(message: str, count: int, first_row: int) -> NonFiniteError:
+    return NonFiniteError(message, count=count, first_row=first_row)
+
+
+class NotEnoughData(FeatdivError, ValueError):
+    """The score is undefined for this input: too few rows, no variance, no spectrum above the floor."""
+
+
+class BudgetExceeded(FeatdivError, MemoryError):
+    """The work needs more memory than the budget allows; the message says how much and what to change."""
+
+
+class MissingDependency(FeatdivError, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+
+class BackendUnavailable(FeatdivError, RuntimeError):
+    """No backend can run this operation as asked.
+
+    Attributes:
+        reasons: backend name to the reason why it cannot run.
+    """
+
+    def __init__(self, message: str, *, reasons: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.reasons = dict(reasons)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_unavailable, (str(self), self.reasons)
+
+
+def _rebuild_unavailable(message: str, reasons: Mapping[str, str]) -> BackendUnavailable:
+    return BackendUnavailable(message, reasons=reasons)

@@ -1,0 +1,252 @@
+"""What every featdiv call returns: frozen results that carry their numbers, intervals and provenance.
+
+A scalar function returns a `Score`. A call that computes many things returns a named subclass of `Result`
+whose scalars live in `Result.scores`. A score that is undefined for the input does not spoil the others: it is
+listed in `Result.undefined` with the reason, reading it raises `NotEnoughData`, and `to_dict` gives null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from featdiv.errors import InputError, NotEnoughData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+"""Version of the layout that `Result.to_dict` writes; raised when a key changes its meaning."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A confidence interval.
+
+    Attributes:
+        low: lower end.
+        high: upper end.
+        level: nominal coverage.
+        standard_error: standard error behind the interval, in the units of the score.
+        method: how it was computed, for example ``"jackknife"``.
+        estimand: what it covers, for example ``"population"`` or ``"expected at n=2000"``.
+        groups: number of groups left out in turn (jackknife) or resampled (bootstrap).
+    """
+
+    low: float
+    high: float
+    level: float = 0.95
+    standard_error: float
+    method: str
+    estimand: str
+    groups: int
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"[{self.low:.6g}, {self.high:.6g}]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a result was made: enough to repeat it, and to doubt it.
+
+    Attributes:
+        function: public name of the function, for example ``"featdiv.spectrum"``.
+        version: featdiv version.
+        definition: named formula (``"garrido2023"``), or None where the name fixes the only one.
+        arguments: the arguments that shaped the numbers.
+        backends: op name to the backend that ran it.
+        method: algorithm that produced the numbers, for example ``"gram"`` or ``"svd"``.
+        precision: arithmetic asked for.
+        error_bound: stated relative error of the accumulated second moments in that precision.
+        measured_error: the largest relative error seen in this run's own spot checks, if any were made.
+        dtype: element type of the rows that were read.
+        n: number of rows.
+        d: number of features.
+        seed: seed of every random choice made.
+        source: where the rows came from.
+        fingerprint: fingerprint of the source; see `featdiv.Embeddings.fingerprint`.
+        passes: how often the rows were read.
+        notes: remarks that a reader of the number should know.
+    """
+
+    function: str
+    version: str
+    definition: str | None = None
+    arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    backends: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    method: str | None = None
+    precision: str | None = None
+    error_bound: float | None = None
+    measured_error: float | None = None
+    dtype: str | None = None
+    n: int | None = None
+    d: int | None = None
+    seed: int | None = None
+    source: str | None = None
+    fingerprint: str | None = None
+    passes: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _jsonable(value: Any) -> Any:
+    """Reduces a value to what JSON can hold; NaN and infinity, which it cannot, become null."""
+    if isinstance(value, np.ndarray):
+        return [_jsonable(item) for item in value.tolist()]
+    if isinstance(value, np.generic):
+        return _jsonable(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Result):
+        return value.to_dict()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """Base of all results.
+
+    Attributes:
+        scores: name to value, in the order in which they are shown.
+        undefined: name to the reason why that score does not exist for this input.
+        intervals: name to `Interval`, for the scores that have one.
+        provenance: how the result was made.
+    """
+
+    scores: Mapping[str, float]
+    undefined: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    intervals: Mapping[str, Interval] = dataclasses.field(default_factory=dict)
+    provenance: Provenance
+
+    _array_fields: ClassVar[tuple[str, ...]] = ()
+    """Names of the fields that `to_dict` adds beside the scores."""
+
+    def read(self, name: str) -> float:
+        """Returns the score of that name.
+
+        Raises:
+            NotEnoughData: if the score is undefined for this input; the message gives the reason.
+            InputError: if the result has no such score.
+        """
+        if name in self.scores:
+            return self.scores[name]
+        if name in self.undefined:
+            raise NotEnoughData(f"{type(self).__name__}.{name} is undefined: {self.undefined[name]}")
+        raise InputError(
+            f"{type(self).__name__}: no score named {name!r}; it has {', '.join(self.names())}"
+        )
+
+    def names(self) -> Iterator[str]:
+        """Yields every score name, defined ones first."""
+        yield from self.scores
+        yield from self.undefined
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns a JSON-safe dictionary; an undefined score is null, its reason is under ``undefined``."""
+        scores: dict[str, Any] = {name: _jsonable(value) for name, value in self.scores.items()}
+        scores.update(dict.fromkeys(self.undefined))
+        content = {
+            "type": type(self).__name__,
+            "schema": SCHEMA_VERSION,
+            "scores": scores,
+            "undefined": dict(self.undefined),
+            "intervals": _jsonable(self.intervals),
+        }
+        content.update({name: _jsonable(getattr(self, name)) for name in self._array_fields})
+        content["provenance"] = _jsonable(self.provenance)
+        return content
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Returns `to_dict` as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Returns a data frame, one row a score: value, low, high, undefined (the reason, or empty).
+
+        Raises:
+            MissingDependency: if pandas is not installed.
+        """
+        from featdiv._optional import require
+
+        pandas = require("pandas", extra="pandas", needed_by=f"{type(self).__name__}.to_pandas")
+        rows = []
+        for name in self.names():
+            interval = self.intervals.get(name)
+            rows.append(
+                {
+                    "score": name,
+                    "value": self.scores.get(name, math.nan),
+                    "low": interval.low if interval else math.nan,
+                    "high": interval.high if interval else math.nan,
+                    "undefined": self.undefined.get(name, ""),
+                }
+            )
+        return pandas.DataFrame(rows).set_index("score")
+
+    def to_scalars(self, prefix: str = "") -> dict[str, float]:
+        """Returns a flat ``prefix + name -> float`` mapping of the defined scores, for experiment loggers."""
+        return {f"{prefix}{name}": float(value) for name, value in self.scores.items()}
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name in self.names():
+            interval = self.intervals.get(name)
+            shown = f"{self.scores[name]:.6g}" if name in self.scores else "undefined"
+            hint = self.undefined.get(name, str(interval) if interval else "")
+            rows.append(f"<tr><td>{html.escape(name)}</td><td>{shown}</td><td>{html.escape(hint)}</td></tr>")
+        title = html.escape(f"{type(self).__name__} of {self.provenance.n} x {self.provenance.d}")
+        return f"<table><caption>{title}</caption>{''.join(rows)}</table>"
+
+    def cite(self) -> str:
+        """Returns the sources of the definitions used, one a line, and of featdiv itself."""
+        from featdiv.metrics import catalogue
+
+        return catalogue.citations(list(self.scores))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Score(Result):
+    """One number with its name, interval and provenance; ``float(score)`` is the number.
+
+    Attributes:
+        name: catalogue name of the score.
+        details: further numbers that belong to the value, for example the range of a fit.
+    """
+
+    name: str
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    _array_fields: ClassVar[tuple[str, ...]] = ("name", "details")
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self.scores[self.name]
+
+    @property
+    def interval(self) -> Interval | None:
+        """The confidence interval, or None where none was asked for or none is valid."""
+        return self.intervals.get(self.name)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __repr__(self) -> str:
+        interval = f", {self.interval}" if self.interval else ""
+        return f"Score({self.name}={self.value:.6g}{interval})"

@@ -1,0 +1,191 @@
+"""`Moments`: everything that the second-moment scores need to know about the rows, in one mergeable value.
+
+The state is central: the scatter is kept about the mean of the rows it has seen, so merging never subtracts two
+large numbers. For parts A and B with delta = mean_B - mean_A and n = n_A + n_B (Chan, Golub & LeVeque 1983):
+
+    mean    = mean_A + delta n_B / n
+    scatter = scatter_A + scatter_B + delta delta^T n_A n_B / n
+
+The optional norm-weighted sums (`NormSums`) follow by the binomial expansion of |z + delta|^2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import InputError
+
+if TYPE_CHECKING:
+    import torch.distributed
+
+    from featdiv.io import Embeddings
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class NormSums:
+    """Sums weighted by squared row norms, about the mean: z_i = x_i - mean, k_i = |z_i|^2.
+
+    Attributes:
+        weighted: (d,) float64, sum of k_i z_i. Debiased CKA needs it.
+        fourth: sum of k_i^2. Debiased CKA and Ledoit-Wolf shrinkage need it.
+    """
+
+    weighted: Float64Array
+    fourth: float
+
+    def moved(self, offset: Float64Array, n: int, scatter: Float64Array) -> NormSums:
+        """Returns the sums about ``mean - offset``, where z_i becomes z_i + offset (the z_i still sum to zero)."""
+        square = float(offset @ offset)
+        trace = float(np.trace(scatter))
+        along = scatter @ offset
+        return NormSums(
+            weighted=self.weighted + 2.0 * along + offset * (trace + n * square),
+            fourth=self.fourth
+            + 4.0 * float(offset @ self.weighted)
+            + 4.0 * float(offset @ along)
+            + 2.0 * square * trace
+            + n * square * square,
+        )
+
+    def __add__(self, other: NormSums) -> NormSums:
+        return NormSums(weighted=self.weighted + other.weighted, fourth=self.fourth + other.fourth)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Moments:
+    """Count, mean and scatter of rows; an immutable value with an identity and an associative merge.
+
+    Attributes:
+        n: number of rows.
+        mean: (d,) float64.
+        scatter: (d, d) float64, symmetric: sum over rows of (x - mean)(x - mean)^T. Not divided by n.
+        normalize: ``"l2"`` if every row was divided by its Euclidean norm first, else None.
+        norm_sums: the norm-weighted sums, or None where they were not asked for.
+        error_bound: relative error bound of the scatter, the worst of the parts merged.
+        measured_error: largest relative error seen in spot checks of the parts merged, or None.
+        dtype: element type of the rows, or ``"mixed"`` after merging parts of different types.
+        backend: scatter backend that made it, comma-separated after merging different ones; empty for the identity.
+
+    Example:
+        >>> import numpy as np
+        >>> from featdiv import Moments
+        >>> x = np.random.default_rng(0).normal(size=(1000, 4))
+        >>> whole = Moments.of(x, precision="float64")
+        >>> halves = Moments.of(x[:300], precision="float64") + Moments.of(x[300:], precision="float64")
+        >>> bool(np.allclose(whole.scatter, halves.scatter, rtol=1e-12, atol=0))
+        True
+    """
+
+    n: int
+    mean: Float64Array
+    scatter: Float64Array
+    normalize: str | None = None
+    norm_sums: NormSums | None = None
+    error_bound: float = 0.0
+    measured_error: float | None = None
+    dtype: str = ""
+    backend: str = ""
+
+    def __post_init__(self) -> None:
+        if self.mean.ndim != 1 or self.scatter.shape != (self.mean.size, self.mean.size):
+            raise InputError(
+                "Moments: expected mean of shape (d,) and scatter of shape (d, d); "
+                f"got {self.mean.shape} and {self.scatter.shape}"
+            )
+        for array in (self.mean, self.scatter):
+            array.setflags(write=False)
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return int(self.mean.size)
+
+    @property
+    def covariance(self) -> Float64Array:
+        """(d, d) scatter / (n - 1), the unbiased covariance.
+
+        Raises:
+            NotEnoughData: if n < 2.
+        """
+        if self.n < 2:
+            from featdiv.errors import NotEnoughData
+
+            raise NotEnoughData(f"Moments.covariance: expected at least 2 rows; got {self.n}")
+        return self.scatter / (self.n - 1)
+
+    @property
+    def gram(self) -> Float64Array:
+        """(d, d) uncentred X^T X = scatter + n mean mean^T."""
+        return self.scatter + self.n * np.outer(self.mean, self.mean)
+
+    @classmethod
+    def empty(cls, d: int, *, normalize: str | None = None, norm_sums: bool = False) -> Moments:
+        """Returns the identity of `merge`: the moments of no rows."""
+        return cls(
+            n=0,
+            mean=np.zeros(d),
+            scatter=np.zeros((d, d)),
+            normalize=normalize,
+            norm_sums=NormSums(weighted=np.zeros(d), fourth=0.0) if norm_sums else None,
+        )
+
+    def merge(self, other: Moments) -> Moments:
+        """Returns the moments of both sets of rows together.
+
+        Args:
+            other: moments of other rows with the same d, normalize and norm_sums setting.
+
+        Raises:
+            InputError: if the two do not describe the same kind of rows.
+        """
+        self._check_mergeable(other)
+        if self.n == 0:
+            return other
+        if other.n == 0:
+            return self
+        n = self.n + other.n
+        delta = other.mean - self.mean
+        share = other.n / n
+        scatter = self.scatter + other.scatter
+        scatter += np.outer(delta, delta * (self.n * share))
+        norm_sums = None
+        if self.norm_sums is not None and other.norm_sums is not None:
+            norm_sums = self.norm_sums.moved(-delta * share, self.n, self.scatter) + other.norm_sums.moved(
+                delta * (1.0 - share), other.n, other.scatter
+            )
+        measured = [error for error in (self.measured_error, other.measured_error) if error is not None]
+        return Moments(
+            n=n,
+            mean=self.mean + delta * share,
+            scatter=scatter,
+            normalize=self.normalize,
+            norm_sums=norm_sums,
+            error_bound=max(self.error_bound, other.error_bound),
+            measured_error=max(measured) if measured else None,
+            dtype=self.dtype if self.dtype == other.dtype else "mixed",
+            backend=",".join(sorted({*self.backend.split(","), *other.backend.split(",")} - {""})),
+        )
+
+    __add__ = merge
+
+    def _check_mergeable(self, other: Moments) -> None:
+        if not isinstance(other, Moments):
+            raise InputError(f"Moments.merge: other: expected Moments; got {type(other).__name__}")
+        if self.d != other.d:
+            raise InputError(f"Moments.merge: other: expected d={self.d} features; got d={other.d}")
+        if self.normalize != other.normalize:
+            raise InputError(
+                f"Moments.merge: other: expected normalize={self.normalize!r}; got {other.normalize!r}. "
+                "Moments of raw and of normalised rows do not mix."
+            )
+        if (self.norm_sums is None) != (other.norm_sums is None):
+            raise InputError(
+                "Moments.merge: one side has norm sums and the other has not; make both with the same norm_sums="
+            )
