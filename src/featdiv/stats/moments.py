@@ -40,6 +40,13 @@ class NormSums:
     weighted: Float64Array
     fourth: float
 
+    def __post_init__(self) -> None:
+        self.weighted.setflags(write=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
     def moved(self, offset: Float64Array, n: int, scatter: Float64Array) -> NormSums:
         """Returns the sums about ``mean - offset``, where z_i becomes z_i + offset (the z_i still sum to zero)."""
         square = float(offset @ offset)
@@ -101,6 +108,11 @@ class Moments:
             )
         for array in (self.mean, self.scatter):
             array.setflags(write=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Unpickled arrays are writable again.
+        self.__dict__.update(state)
+        self.__post_init__()
 
     @property
     def d(self) -> int:
@@ -174,6 +186,42 @@ class Moments:
         )
 
     __add__ = merge
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the moments to a ``.npz`` file that `load` reads; see `featdiv.stats.storage`.
+
+        The file appears under its name only when it is complete.
+        """
+        from featdiv.stats import storage
+
+        storage.save_moments(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Moments:
+        """Reads what `save` wrote.
+
+        Raises:
+            FormatError: if the file is not a complete moments file of a version this featdiv knows.
+            FileNotFoundError: if there is no such file.
+        """
+        from featdiv.stats import storage
+
+        return storage.load_moments(path)
+
+    def all_reduce(self, group: torch.distributed.ProcessGroup | None = None) -> Moments:
+        """Returns the moments of the rows of all processes, merged in rank order; every rank gets the same bits.
+
+        A collective call: every process of ``group`` makes it, one without rows with `empty`.
+
+        Args:
+            group: process group of ``torch.distributed``; None for the default one.
+
+        Raises:
+            InputError: on every rank, if the ranks differ in d, normalize or norm_sums.
+        """
+        from featdiv.stats import distributed
+
+        return distributed.all_reduce_moments(self, group)
 
     def _check_mergeable(self, other: Moments) -> None:
         if not isinstance(other, Moments):
