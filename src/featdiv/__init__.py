@@ -16,6 +16,8 @@ _PUBLIC = {
     "MissingDependency": "featdiv.errors",
     "NonFiniteError": "featdiv.errors",
     "NotEnoughData": "featdiv.errors",
+    "RowError": "featdiv.errors",
+    "ZeroNormError": "featdiv.errors",
     "Interval": "featdiv.results",
     "Provenance": "featdiv.results",
     "Result": "featdiv.results",

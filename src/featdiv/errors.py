@@ -20,12 +20,12 @@ class FormatError(InputError):
     """A file is not what its name or header promises: truncated, wrong magic, refused pickle."""
 
 
-class NonFiniteError(InputError):
-    """The rows hold NaN or infinity.
+class RowError(InputError):
+    """Some rows cannot be used.
 
     Attributes:
-        count: number of entries that are NaN or infinite, among the rows read when the check failed.
-        first_row: index, in the source, of the first row that holds one.
+        count: how many entries (`NonFiniteError`) or rows (`ZeroNormError`), among those read when the check failed.
+        first_row: index, in the source, of the first such row.
     """
 
     def __init__(self, message: str, *, count: int, first_row: int) -> None:
@@ -34,11 +34,19 @@ class NonFiniteError(InputError):
         self.first_row = first_row
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_nonfinite, (str(self), self.count, self.first_row)
+        return _rebuild_row_error, (type(self), str(self), self.count, self.first_row)
 
 
-def _rebuild_nonfinite(message: str, count: int, first_row: int) -> NonFiniteError:
-    return NonFiniteError(message, count=count, first_row=first_row)
+def _rebuild_row_error(kind: type[RowError], message: str, count: int, first_row: int) -> RowError:
+    return kind(message, count=count, first_row=first_row)
+
+
+class NonFiniteError(RowError):
+    """The rows hold NaN or infinity."""
+
+
+class ZeroNormError(RowError):
+    """Rows are to be divided by their norm, and some have norm zero."""
 
 
 class NotEnoughData(FeatdivError, ValueError):

@@ -40,6 +40,11 @@ class Sums:
         gram: (d, d) sum of z z^T; only the upper triangle (with the diagonal) is kept up to date.
         weighted: (d,) sum of |z|^2 z, or None where it is not wanted.
         fourth: (1,) sum of |z|^4, or None where it is not wanted.
+        tiles: tiles multiplied.
+        tiles_in_float64: those of them that were multiplied in float64 although the precision asked for less,
+            because float32 sums would have broken its bound.
+        suspect_tiles: tiles whose float32 product drifted on the diagonal by more than half of the bound.
+        drifted_tiles: tiles whose float32 product was found to break the bound, and was thrown away.
     """
 
     n: int
@@ -47,6 +52,11 @@ class Sums:
     gram: Any
     weighted: Any = None
     fourth: Any = None
+    tiles: int = 0
+    tiles_in_float64: int = 0
+    suspect_tiles: int = 0
+    drifted_tiles: int = 0
+    _scratch: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
     def zeros(cls, d: int, *, norm_sums: bool = False, device: str = "cpu") -> Sums:
@@ -71,6 +81,14 @@ class Sums:
             weighted=on_device(d) if norm_sums else None,
             fourth=on_device(1) if norm_sums else None,
         )
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Returns a buffer that later calls with the same accumulators reuse; its content is arbitrary."""
+        size = int(np.prod(shape))
+        buffer = self._scratch.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._scratch[name] = np.empty(size, dtype=dtype)
+        return buffer[:size].reshape(shape)
 
     def symmetric_gram(self) -> npt.NDArray[np.float64]:
         """Returns the whole (d, d) matrix, on the host, from the triangle that was kept."""
@@ -111,7 +129,7 @@ def scatter(
 
     Raises:
         NonFiniteError: if a row holds NaN or infinity; ``count`` and ``first_row`` count within ``rows``.
-        InputError: with ``normalize="l2"``, if a row has norm zero.
+        ZeroNormError: with ``normalize="l2"``, if a row has norm zero; likewise.
         BackendUnavailable: if no backend can run this.
 
     Complexity:
