@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch.distributed
 
     from featdiv.io import Embeddings
+    from featdiv.stats.grouped import Progress
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -147,6 +148,82 @@ class Moments:
             normalize=normalize,
             norm_sums=NormSums(weighted=np.zeros(d), fourth=0.0) if norm_sums else None,
         )
+
+    @classmethod
+    def of(
+        cls,
+        rows: Any,
+        *,
+        normalize: str | None = None,
+        norm_sums: bool = False,
+        precision: str = "float32",
+        backend: str = "auto",
+    ) -> Moments:
+        """Returns the moments of an array of rows; short for `from_source` on it.
+
+        Args:
+            rows: (n, d) NumPy array, torch tensor, or anything else that `featdiv.open` takes.
+            normalize, norm_sums, precision, backend: as in `from_source`.
+        """
+        return cls.from_source(
+            rows, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
+        )
+
+    @classmethod
+    def from_source(
+        cls,
+        source: Any,
+        *,
+        normalize: str | None = None,
+        norm_sums: bool = False,
+        precision: str = "float32",
+        backend: str = "auto",
+        device: str | None = None,
+        nonfinite: str = "raise",
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> Moments:
+        """Reads a source once and returns the moments of its rows.
+
+        Args:
+            source: an `Embeddings`, or anything that `featdiv.open` takes.
+            normalize: ``"l2"`` divides each row by its Euclidean norm first.
+            norm_sums: also keep the norm-weighted sums.
+            precision: ``"float64"``, ``"float32"``, ``"mixed"`` or ``"bfloat16"``: the bound on the relative error
+                of the scatter is 1e-14, 1e-6, 2^-14 or 5e-3.
+            backend: scatter backend, or ``"auto"``.
+            device: torch device on which to work; None for where the rows are.
+            nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity.
+            seed: seed of the spot checks that give ``measured_error``.
+            progress: called with (rows done, rows in all or None) after every chunk.
+
+        Raises:
+            InputError: if an argument or the rows cannot be used.
+            NonFiniteError: if a row holds NaN or infinity.
+            ZeroNormError: with ``normalize="l2"``, if a row has norm zero.
+
+        Complexity:
+            n d^2 multiply-adds; memory O(d^2) beside one chunk of rows.
+        """
+        from featdiv.stats import arguments, grouped
+
+        arguments.check(
+            "Moments.from_source", normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite
+        )
+        with grouped.opened(source) as embeddings:
+            read = grouped.read(
+                embeddings,
+                function="Moments.from_source",
+                normalize=normalize,
+                norm_sums=norm_sums,
+                precision=precision,
+                backend=backend,
+                device=grouped.check_device(device, function="Moments.from_source"),
+                nonfinite=nonfinite,
+                seed=seed,
+                progress=progress,
+            )
+        return read.total
 
     def merge(self, other: Moments) -> Moments:
         """Returns the moments of both sets of rows together.

@@ -1,0 +1,220 @@
+"""One reading of a source into the moments of its parts, whose merge is the whole.
+
+The parts exist for the jackknife: contiguous slabs of rows dealt round-robin to a few buckets, or the user's own
+groups kept whole. With one bucket this is simply the reading of a source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import InputError, NonFiniteError, RowError
+from featdiv.ops.scatter import reference
+from featdiv.stats.accumulate import Accumulator, Pilot, SpotCheck
+from featdiv.stats.moments import Moments
+
+if TYPE_CHECKING:
+    import torch
+
+    from featdiv.io import Embeddings
+
+    Rows = npt.NDArray[Any] | torch.Tensor
+
+Progress = Callable[[int, "int | None"], None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GroupedMoments:
+    """The moments of the parts of a source, and what was noticed while reading it.
+
+    Attributes:
+        parts: moments of each bucket that received rows.
+        total: their merge.
+        dropped: rows left out because they hold NaN or infinity.
+        tiles: tiles multiplied.
+        tiles_in_float64: tiles that were multiplied in float64 because float32 sums would have drifted.
+    """
+
+    parts: tuple[Moments, ...]
+    total: Moments
+    dropped: int
+    tiles: int
+    tiles_in_float64: int
+
+
+@contextlib.contextmanager
+def opened(source: Any, **annotations: Any) -> Iterator[Embeddings]:
+    """Opens whatever `featdiv.open` takes, and closes it again unless it came open."""
+    from featdiv import io
+
+    embeddings = io.open(source, **annotations)
+    try:
+        yield embeddings
+    finally:
+        if embeddings is not source:
+            embeddings.close()
+
+
+def check_device(device: str | None, *, function: str) -> str | None:
+    """Returns a torch device name that exists here, or None for "where the rows are".
+
+    Raises:
+        InputError: if torch does not know the device or the machine does not have it.
+    """
+    if device is None:
+        return None
+    import torch
+
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        detail = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{function}: device: expected a device of this machine, such as 'cpu'; got {device!r} ({detail})"
+        ) from None
+    return str(chosen)
+
+
+def read(
+    source: Embeddings,
+    *,
+    function: str,
+    buckets: int = 1,
+    slab: int = 4096,
+    use_groups: bool = False,
+    normalize: str | None = None,
+    norm_sums: bool = False,
+    precision: str = "float32",
+    backend: str = "auto",
+    device: str | None = None,
+    nonfinite: str = "raise",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> GroupedMoments:
+    """Reads a source once.
+
+    Args:
+        source: where the rows come from.
+        function: public name for error messages.
+        buckets: number of parts.
+        slab: consecutive rows that go to the same part.
+        use_groups: deal the source's ``groups`` to the parts, each whole, instead of slabs.
+        normalize, norm_sums, precision, backend: as in `Accumulator`.
+        device: torch device on which to work; None for where the rows are.
+        nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity.
+        seed: seed of the spot checks.
+        progress: called with (rows done, rows in all or None) after every chunk.
+
+    Raises:
+        RowError: with ``first_row`` counted in the source.
+    """
+    make = functools.partial(
+        Accumulator, source.d, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
+    )
+    accumulators = [make() for _ in range(buckets)]
+    spot = SpotCheck(seed=seed, precision=precision, normalize=normalize, backend=backend)
+    dealt: dict[Any, int] = {}
+    dropped = 0
+    for chunk in source.chunks():
+        rows = _on_device(chunk.rows, device)
+        index = None
+        if nonfinite == "drop":
+            index = _finite_rows(rows)
+            if index is not None:
+                dropped += int(rows.shape[0]) - len(index)
+                rows = rows[index]
+        try:
+            pilot = Pilot.of(rows, normalize=normalize)
+            spot.see(rows, pilot)
+            for bucket, part in _deal(rows, chunk, index, buckets, slab, dealt if use_groups else None):
+                accumulators[bucket].add(part, pilot)
+        except RowError as error:
+            raise _located(error, rows, chunk.start, normalize, function) from None
+        if progress is not None:
+            progress(chunk.start + int(chunk.rows.shape[0]), source.n)
+    parts = [moments for moments in (accumulator.moments() for accumulator in accumulators) if moments.n]
+    total = functools.reduce(Moments.merge, parts, Moments.empty(source.d, normalize=normalize, norm_sums=norm_sums))
+    return GroupedMoments(
+        parts=tuple(parts),
+        total=dataclasses.replace(total, measured_error=spot.error),
+        dropped=dropped,
+        tiles=sum(accumulator.tiles for accumulator in accumulators),
+        tiles_in_float64=sum(accumulator.tiles_in_float64 for accumulator in accumulators),
+    )
+
+
+def _on_device(rows: Rows, device: str | None) -> Rows:
+    if device is None or (isinstance(rows, np.ndarray) and device == "cpu"):
+        return rows
+    import torch
+
+    tensor = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
+    return tensor.to(device)
+
+
+def _finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:
+    """Returns the indices of the rows without NaN or infinity, or None if that is all of them."""
+    if isinstance(rows, np.ndarray):
+        good = np.isfinite(rows).all(axis=1)
+    else:
+        import torch
+
+        good = torch.isfinite(rows).all(dim=1).cpu().numpy()
+    return None if good.all() else np.flatnonzero(good)
+
+
+def _deal(
+    rows: Rows,
+    chunk: Any,
+    index: npt.NDArray[np.int64] | None,
+    buckets: int,
+    slab: int,
+    dealt: dict[Any, int] | None,
+) -> Iterator[tuple[int, Rows]]:
+    """Yields (bucket, rows) for the parts of a chunk."""
+    m = int(rows.shape[0])
+    if buckets == 1:
+        yield 0, rows
+    elif dealt is not None:
+        groups = chunk.groups if index is None else chunk.groups[index]
+        bucket_of = np.empty(m, dtype=np.int64)
+        names, codes = np.unique(groups, return_inverse=True)
+        for code, name in enumerate(names.tolist()):
+            bucket_of[codes == code] = dealt.setdefault(name, len(dealt)) % buckets
+        for bucket in np.unique(bucket_of):
+            yield int(bucket), rows[np.flatnonzero(bucket_of == bucket)]
+    else:
+        # Slabs are counted from the start of the source, so that the chunk size changes nothing.
+        positions = chunk.start + (np.arange(m) if index is None else index)
+        edges = np.flatnonzero(np.diff(positions // slab)) + 1
+        for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), m], strict=True):
+            if stop > start:
+                yield int(positions[start] // slab) % buckets, rows[start:stop]
+
+
+def _located(error: RowError, rows: Rows, start: int, normalize: str | None, function: str) -> RowError:
+    """Returns the error counted over the whole chunk and placed in the source."""
+    try:
+        reference.transformed(rows, normalize=normalize)
+    except RowError as whole:
+        error = whole
+    first = start + error.first_row
+    if isinstance(error, NonFiniteError):
+        message = (
+            f"{function}: x: expected finite rows; got {error.count} NaN or infinite entries by row "
+            f"{start + int(rows.shape[0])}, the first in row {first}. Use nonfinite='drop' to leave such rows out."
+        )
+    else:
+        message = (
+            f"{function}: x: normalize='l2' expected rows of non-zero norm; got {error.count} zero rows by row "
+            f"{start + int(rows.shape[0])}, the first is row {first}. Leave them out, or use normalize=None."
+        )
+    return type(error)(message, count=error.count, first_row=first)
