@@ -1,0 +1,107 @@
+"""The public names: each resolves, is documented, and shows how it is used."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import featdiv
+from featdiv.errors import FeatdivError
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = [name for name in featdiv.__all__ if name != "__version__"]
+SHOWN_ELSEWHERE = {
+    "Embeddings": "made by featdiv.open, whose example shows it",
+    "Interval": "part of a result",
+    "NormSums": "part of Moments",
+    "Provenance": "part of a result",
+    "Result": "base of the results",
+    "Score": "returned by the metric functions, whose examples show it",
+    "Spectrum": "returned by featdiv.spectrum, whose example shows it",
+    "SpectrumBatch": "returned by featdiv.spectra, whose example shows it",
+}
+"""Public names without an example of their own, and where a reader finds one."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_resolves_to_what_it_says(name):
+    value = getattr(featdiv, name)
+    assert value.__name__ == name
+    assert inspect.getmodule(value).__name__.startswith("featdiv.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_is_documented(name):
+    documentation = inspect.getdoc(getattr(featdiv, name))
+    assert documentation
+    assert documentation[0].isupper()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_shows_an_example(name):
+    value = getattr(featdiv, name)
+    if name in SHOWN_ELSEWHERE or (isinstance(value, type) and issubclass(value, FeatdivError)):
+        pytest.skip(SHOWN_ELSEWHERE.get(name, "an error is met, not made"))
+    assert ">>>" in inspect.getdoc(value)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(getattr(featdiv, name))])
+def test_public_methods_are_documented(name):
+    members = inspect.getmembers(getattr(featdiv, name), lambda m: inspect.isfunction(m) or isinstance(m, property))
+    undocumented = [member for member, value in members if not member.startswith("_") and not inspect.getdoc(value)]
+    assert not undocumented
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'featdiv' has no attribute 'spectrun'"):
+        featdiv.spectrun  # noqa: B018
+
+
+def test_dir_lists_the_public_names():
+    assert set(featdiv.__all__) <= set(dir(featdiv))
+
+
+def test_installed_version_is_the_version_of_the_code():
+    try:
+        installed = importlib.metadata.version("featdiv")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("featdiv runs from its source folder here, not from an installation")
+    assert installed == featdiv.__version__
+
+
+def test_citation_names_the_same_version():
+    assert f"\nversion: {featdiv.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_every_extra_that_an_error_may_name_exists():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for part in path.read_text(encoding="utf-8").split('extra="')[1:]:
+            wanted.add(part.partition('"')[0])
+    assert wanted
+    assert wanted <= extras.keys()
+
+
+def test_every_pinned_requirement_has_a_pin():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    pinned = {
+        line.partition("==")[0].lower()
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.startswith("#")
+    }
+    installed_by_make = [
+        requirement
+        for extra in ("arrow", "hdf5", "remote", "pandas", "test", "lint", "docs", "conformance")
+        for requirement in project["optional-dependencies"][extra]
+    ]
+    names = {
+        requirement.partition(">=")[0].lower()
+        for requirement in [*project["dependencies"], *installed_by_make]
+        if not requirement.startswith("featdiv[")
+    }
+    assert names <= pinned
