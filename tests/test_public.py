@@ -49,7 +49,7 @@ def test_public_name_shows_an_example(name):
     assert ">>>" in inspect.getdoc(value)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if inspect.isclass(getattr(featdiv, name))])
+@pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
 def test_public_methods_are_documented(name):
     members = inspect.getmembers(getattr(featdiv, name), lambda m: inspect.isfunction(m) or isinstance(m, property))
     undocumented = [member for member, value in members if not member.startswith("_") and not inspect.getdoc(value)]
