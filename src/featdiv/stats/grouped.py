@@ -124,10 +124,10 @@ def read(
     dealt: dict[Any, int] = {}
     dropped = 0
     for chunk in source.chunks():
-        rows = _on_device(chunk.rows, device)
+        rows = on_device(chunk.rows, device)
         index = None
         if nonfinite == "drop":
-            index = _finite_rows(rows)
+            index = finite_rows(rows)
             if index is not None:
                 dropped += int(rows.shape[0]) - len(index)
                 rows = rows[index]
@@ -137,7 +137,7 @@ def read(
             for bucket, part in _deal(rows, chunk, index, buckets, slab, dealt if use_groups else None):
                 accumulators[bucket].add(part, pilot)
         except RowError as error:
-            raise _located(error, rows, chunk.start, normalize, function) from None
+            raise located(error, rows, chunk.start, normalize, function) from None
         if progress is not None:
             progress(chunk.start + int(chunk.rows.shape[0]), source.n)
     parts = [moments for moments in (accumulator.moments() for accumulator in accumulators) if moments.n]
@@ -151,7 +151,8 @@ def read(
     )
 
 
-def _on_device(rows: Rows, device: str | None) -> Rows:
+def on_device(rows: Rows, device: str | None) -> Rows:
+    """Returns the rows on the device asked for; None leaves them where they are."""
     if device is None or (isinstance(rows, np.ndarray) and device == "cpu"):
         return rows
     import torch
@@ -160,7 +161,7 @@ def _on_device(rows: Rows, device: str | None) -> Rows:
     return tensor.to(device)
 
 
-def _finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:
+def finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:
     """Returns the indices of the rows without NaN or infinity, or None if that is all of them."""
     if isinstance(rows, np.ndarray):
         good = np.isfinite(rows).all(axis=1)
@@ -200,7 +201,7 @@ def _deal(
                 yield int(positions[start] // slab) % buckets, rows[start:stop]
 
 
-def _located(error: RowError, rows: Rows, start: int, normalize: str | None, function: str) -> RowError:
+def located(error: RowError, rows: Rows, start: int, normalize: str | None, function: str) -> RowError:
     """Returns the error counted over the whole chunk and placed in the source."""
     try:
         reference.transformed(rows, normalize=normalize)
