@@ -20,6 +20,13 @@ class FormatError(InputError):
     """A file is not what its name or header promises: truncated, wrong magic, refused pickle."""
 
 
+class SourceNotFound(InputError, FileNotFoundError):
+    """No file or directory is there, or no file matches; the message suggests names near it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class RowError(InputError):
     """Some rows cannot be used.
 
@@ -78,3 +85,7 @@ class BackendUnavailable(FeatdivError, RuntimeError):
 
 def _rebuild_unavailable(message: str, reasons: Mapping[str, str]) -> BackendUnavailable:
     return BackendUnavailable(message, reasons=reasons)
+
+
+class SmallSampleWarning(UserWarning):
+    """There are too few rows for what the numbers would usually be taken to claim."""

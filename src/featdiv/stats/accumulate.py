@@ -29,6 +29,7 @@ PILOT_ROWS = 256
 _SHIFT_ABOVE = 1.0
 _RESHIFT_ABOVE = 2.0
 _SCALE_LIMIT = {"float64": 400, "other": 40}
+_UNIT_TOLERANCE = 1e-2
 _EXPONENT_LIMIT = {"wide": 1000, "other": 126}
 
 
@@ -41,12 +42,14 @@ class Pilot:
         spread: (d,) column standard deviations.
         largest: (d,) largest absolute values.
         wide: whether float32 cannot hold every value of the rows' type.
+        unit_rows: whether the rows seen have norm one, up to the rounding of their type.
     """
 
     mean: Float64Array
     spread: Float64Array
     largest: Float64Array
     wide: bool
+    unit_rows: bool
 
     @classmethod
     def of(cls, rows: Rows, *, normalize: str | None = None) -> Pilot:
@@ -61,15 +64,22 @@ class Pilot:
             z = z / np.sqrt(np.einsum("ij,ij->i", z, z))[:, None]
         if not len(z):
             zero = np.zeros(rows.shape[1])
-            return cls(mean=zero, spread=zero, largest=zero, wide=wide)
+            return cls(mean=zero, spread=zero, largest=zero, wide=wide, unit_rows=False)
         largest = np.abs(z).max(axis=0)
+        unit = bool((largest <= 2.0).all() and (np.abs(np.einsum("ij,ij->i", z, z) - 1.0) < _UNIT_TOLERANCE).all())
         # Scaling keeps squares of 1e200 finite.
         scale = np.where(largest > 0.0, largest, 1.0)
         z /= scale
         mean, spread = z.mean(axis=0) * scale, z.std(axis=0) * scale
         with np.errstate(over="ignore"):
             rounded = mean if wide else mean.astype(np.float32).astype(np.float64)
-        return cls(mean=np.where(np.isfinite(rounded), rounded, 0.0), spread=spread, largest=largest, wide=wide)
+        return cls(
+            mean=np.where(np.isfinite(rounded), rounded, 0.0),
+            spread=spread,
+            largest=largest,
+            wide=wide,
+            unit_rows=unit,
+        )
 
     def shift(self) -> Float64Array | None:
         """Returns the shift for sums that start here, or None where no column needs one."""

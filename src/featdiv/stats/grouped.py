@@ -91,7 +91,7 @@ def read(
     slab: int = 4096,
     use_groups: bool = False,
     normalize: str | None = None,
-    norm_sums: bool = False,
+    norm_sums: bool | None = False,
     precision: str = "float32",
     backend: str = "auto",
     device: str | None = None,
@@ -107,7 +107,9 @@ def read(
         buckets: number of parts.
         slab: consecutive rows that go to the same part.
         use_groups: deal the source's ``groups`` to the parts, each whole, instead of slabs.
-        normalize, norm_sums, precision, backend: as in `Accumulator`.
+        normalize, precision, backend: as in `Accumulator`.
+        norm_sums: as in `Accumulator`; None keeps them where the rows of the first pilot have norm one, so that it
+            can be told whether all rows do.
         device: torch device on which to work; None for where the rows are.
         nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity.
         seed: seed of the spot checks.
@@ -116,10 +118,7 @@ def read(
     Raises:
         RowError: with ``first_row`` counted in the source.
     """
-    make = functools.partial(
-        Accumulator, source.d, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
-    )
-    accumulators = [make() for _ in range(buckets)]
+    accumulators: list[Accumulator] = []
     spot = SpotCheck(seed=seed, precision=precision, normalize=normalize, backend=backend)
     dealt: dict[Any, int] = {}
     dropped = 0
@@ -133,15 +132,25 @@ def read(
                 rows = rows[index]
         try:
             pilot = Pilot.of(rows, normalize=normalize)
+            if not accumulators:
+                if norm_sums is None:
+                    norm_sums = normalize is None and pilot.unit_rows
+                accumulators = [
+                    Accumulator(
+                        source.d, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
+                    )
+                    for _ in range(buckets)
+                ]
             spot.see(rows, pilot)
             for bucket, part in _deal(rows, chunk, index, buckets, slab, dealt if use_groups else None):
                 accumulators[bucket].add(part, pilot)
         except RowError as error:
-            raise located(error, rows, chunk.start, normalize, function) from None
+            raise located(error, rows, chunk.start, normalize, function, index=index) from None
         if progress is not None:
             progress(chunk.start + int(chunk.rows.shape[0]), source.n)
     parts = [moments for moments in (accumulator.moments() for accumulator in accumulators) if moments.n]
-    total = functools.reduce(Moments.merge, parts, Moments.empty(source.d, normalize=normalize, norm_sums=norm_sums))
+    nothing = Moments.empty(source.d, normalize=normalize, norm_sums=bool(norm_sums))
+    total = functools.reduce(Moments.merge, parts, nothing)
     return GroupedMoments(
         parts=tuple(parts),
         total=dataclasses.replace(total, measured_error=spot.error),
@@ -201,13 +210,30 @@ def _deal(
                 yield int(positions[start] // slab) % buckets, rows[start:stop]
 
 
-def located(error: RowError, rows: Rows, start: int, normalize: str | None, function: str) -> RowError:
-    """Returns the error counted over the whole chunk and placed in the source."""
+def located(
+    error: RowError,
+    rows: Rows,
+    start: int,
+    normalize: str | None,
+    function: str,
+    *,
+    index: npt.NDArray[np.int64] | None = None,
+) -> RowError:
+    """Returns the error counted over the whole chunk and placed in the source.
+
+    Args:
+        error: what a part of ``rows`` raised.
+        rows: the rows of the chunk that are in use.
+        start: index in the source of the chunk's first row.
+        normalize: as in `read`.
+        function: public name for the message.
+        index: where in the chunk the rows lie, if some were left out.
+    """
     try:
         reference.transformed(rows, normalize=normalize)
     except RowError as whole:
         error = whole
-    first = start + error.first_row
+    first = start + (error.first_row if index is None else int(index[error.first_row]))
     if isinstance(error, NonFiniteError):
         message = (
             f"{function}: x: expected finite rows; got {error.count} NaN or infinite entries by row "

@@ -260,6 +260,7 @@ def _add_norm_sums(z: npt.NDArray[Any], sums: Sums) -> None:
         return
     for start in range(0, len(z), _CACHED_ROWS):
         block = z[start : start + _CACHED_ROWS]
-        squares = np.einsum("ij,ij->i", block, block, dtype=np.float64)
-        sums.weighted += squares @ block.astype(np.float64)
-        sums.fourth += squares @ squares
+        squares = np.einsum("ij,ij->i", block, block)
+        sums.weighted += squares @ block
+        wide = squares.astype(np.float64)
+        sums.fourth += wide @ wide

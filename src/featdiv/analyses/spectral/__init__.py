@@ -1,0 +1,1 @@
+"""The spectrum of rows: planning, algorithms, intervals, result and plot."""

@@ -1,0 +1,454 @@
+"""`featdiv.spectrum`: one call from rows to a `Spectrum`."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featdiv import __version__
+from featdiv.analyses.spectral import jackknife, methods, plan, scores
+from featdiv.analyses.spectral.result import Spectrum
+from featdiv.errors import InputError, NotEnoughData, SmallSampleWarning
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.inputs import FLOOR_SHARE
+from featdiv.results import Interval, Provenance
+from featdiv.stats import arguments, budget, grouped
+from featdiv.stats.moments import Moments
+
+if TYPE_CHECKING:
+    from featdiv.io import Embeddings
+    from featdiv.stats.grouped import GroupedMoments, Progress
+
+FUNCTION = "featdiv.spectrum"
+_FEW_ROWS_PER_FEATURE = 5
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of one call, checked."""
+
+    center: bool
+    normalize: str | None
+    method: str
+    precision: str
+    backend: str
+    device: str | None
+    interval: str | None
+    memory: int
+    nonfinite: str
+    seed: int
+    progress: Progress | None
+
+
+def spectrum(
+    x: Any,
+    *,
+    center: bool = True,
+    normalize: str | None = None,
+    labels: Any = None,
+    groups: Any = None,
+    method: str = "auto",
+    precision: str = "float32",
+    backend: str = "auto",
+    device: str | None = None,
+    interval: str | None = "auto",
+    memory: int | float | str | None = None,
+    nonfinite: str = "raise",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Spectrum:
+    """Returns the spectrum of rows: eigenvalues, effective dimensions, power law, noise edge, with intervals.
+
+    S = Xc^T Xc / (n - 1) has eigenvalues lambda_1 >= lambda_2 >= …; the centred rows Xc have singular values
+    sigma_i = sqrt((n - 1) lambda_i). With ``center=False`` it is X^T X / n and the singular values of X.
+
+    Args:
+        x: rows (n, d): a NumPy, torch or CuPy array, a path, an `Embeddings`, an iterable of chunks; or `Moments`
+            made elsewhere.
+        center: whether to subtract the mean. ``rankme`` is about zero in any case: that is its definition.
+        normalize: ``"l2"`` divides each row by its Euclidean norm first.
+        labels: (n,) class labels, as `featdiv.open` takes them: gives one spectrum a class, in ``per_class``.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out.
+        method: ``"gram"`` (second moments, one pass), ``"svd"`` (direct, for rows that fit in memory), ``"tsqr"``
+            (QR chunk by chunk: small singular values of float64 rows), ``"dual"`` (n x n, for n < d),
+            ``"randomized"`` (the 256 leading components). ``"auto"`` takes svd for small rows, dual for wide
+            ones, randomized above 16,384 features, else gram; and repeats a float32 pass in float64 where more than
+            1e-5 of the sum of singular values lies below the float32 floor of 1e-3 sigma_1.
+        precision: ``"float32"``, ``"float64"``, ``"mixed"`` or ``"bfloat16"``: arithmetic of the second moments, with
+            bounds 1e-6, 1e-14, 2^-14 and 5e-3 on their relative error.
+        backend: backend of the second moments.
+        device: torch device on which to accumulate; None for where the rows are.
+        interval: ``"auto"`` (95 % jackknife intervals where they cost less than a fifth of the pass, or a
+            fraction of a second), ``"jackknife"`` (always, or an error that says why not), or None.
+        memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
+        nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity (the count is in the notes).
+        seed: seed of the spot checks and of the randomised method.
+        progress: called with (rows done, rows in all or None) after every chunk.
+
+    Returns:
+        A frozen `Spectrum`.
+
+    Raises:
+        InputError: if an argument or the rows cannot be used; `NonFiniteError` and `ZeroNormError` name the row.
+        NotEnoughData: if there are fewer than two rows, or the features are constant.
+        BudgetExceeded: if no plan fits the memory budget.
+        BackendUnavailable: if the backend asked for cannot run.
+
+    Warns:
+        SmallSampleWarning: once, if there are fewer than five rows for each feature.
+
+    Complexity:
+        n d^2 multiply-adds and O(d^3) for the eigenvalues; memory O(d^2) beside one chunk of rows, and twenty times
+        that while intervals are wanted.
+
+    Example:
+        >>> import featdiv
+        >>> from sklearn.datasets import load_digits
+        >>> spectrum = featdiv.spectrum(load_digits().data)
+        >>> round(spectrum.effective_rank, 1), round(spectrum.participation_ratio, 1)
+        (37.9, 13.4)
+    """
+    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
+    options = Options(
+        center=bool(center),
+        normalize=normalize,
+        method=method,
+        precision=precision,
+        backend=backend,
+        device=grouped.check_device(device, function=FUNCTION),
+        interval=interval,
+        memory=budget.budget_bytes(memory, function=FUNCTION),
+        nonfinite=nonfinite,
+        seed=seed,
+        progress=progress,
+    )
+    if isinstance(x, Moments):
+        if labels is not None or groups is not None:
+            raise InputError(f"{FUNCTION}: labels and groups go with rows; x is Moments, which have forgotten them")
+        return of_moments(x, options)
+    with grouped.opened(x, labels=labels, groups=groups) as source:
+        whole = of_source(source, options)
+        if source.labels is None:
+            if labels is not None:
+                raise InputError(f"{FUNCTION}: labels: a one-pass source gives labels with its chunks")
+            return whole
+        from featdiv.analyses.spectral import per_class
+
+        found, skipped = per_class.spectra_by_class(source, options)
+    return dataclasses.replace(whole, per_class=found, per_class_skipped=skipped)
+
+
+def of_moments(moments: Moments, options: Options) -> Spectrum:
+    """Returns the spectrum of rows of which only the moments are left."""
+    _require_rows(moments.n)
+    if options.normalize is not None and moments.normalize != options.normalize:
+        raise InputError(
+            f"{FUNCTION}: normalize: expected None with Moments of rows as they are; got {options.normalize!r}. "
+            "Make the Moments with normalize='l2'."
+        )
+    if options.method not in ("auto", "gram"):
+        raise InputError(f"{FUNCTION}: method: expected 'auto' or 'gram' with Moments; got {options.method!r}")
+    if options.interval == "jackknife":
+        raise InputError(f"{FUNCTION}: interval: 'jackknife' needs rows; x is Moments, one part that cannot be divided")
+    plan.make(
+        method="gram",
+        n=moments.n,
+        d=moments.d,
+        one_pass=False,
+        interval=None,
+        groups=None,
+        memory=options.memory,
+        chunk_bytes=0,
+        function=FUNCTION,
+    )
+    eigen, uncentered = _both(moments, options.center)
+    provenance = Provenance(
+        function=FUNCTION,
+        version=__version__,
+        arguments=_recorded(options) | {"normalize": moments.normalize},
+        backends={"scatter": moments.backend} if moments.backend else {},
+        method="gram",
+        error_bound=moments.error_bound,
+        measured_error=moments.measured_error,
+        dtype=moments.dtype or None,
+        n=moments.n,
+        d=moments.d,
+        seed=options.seed,
+        source="Moments",
+        passes=0,
+    )
+    return _assemble(
+        eigen=eigen,
+        uncentered=uncentered,
+        mean=moments.mean,
+        moments=moments,
+        intervals={},
+        provenance=provenance,
+        notes=_floor_note(eigen, "the rows are gone; make the Moments with precision='float64'"),
+    )
+
+
+def of_source(source: Embeddings, options: Options) -> Spectrum:
+    """Returns the spectrum of the rows of an open source, without its classes."""
+    if source.n is not None:
+        _require_rows(source.n)
+    chosen = plan.make(
+        method=options.method,
+        n=source.n,
+        d=source.d,
+        one_pass=source.one_pass,
+        interval=options.interval,
+        groups=None if source.groups is None else len(np.unique(source.groups)),
+        memory=options.memory,
+        chunk_bytes=source.chunk_rows() * source.row_bytes,
+        function=FUNCTION,
+    )
+    if chosen.method in ("gram", "svd"):
+        return _by_moments(source, options, chosen)
+    reader = methods.RowReader(
+        source,
+        function=FUNCTION,
+        normalize=options.normalize,
+        nonfinite=options.nonfinite,
+        progress=options.progress,
+    )
+    if chosen.method == "tsqr":
+        found = methods.tsqr(reader, center=options.center)
+    elif chosen.method == "dual":
+        found = methods.dual(reader, center=options.center)
+    else:
+        found = methods.randomized(reader, center=options.center, seed=options.seed)
+    return _assemble(
+        eigen=_mark_unit_rows(found.wanted, options),
+        uncentered=_mark_unit_rows(found.uncentered, options) if found.uncentered else None,
+        mean=found.mean,
+        moments=None if found.moments is None else dataclasses.replace(found.moments, normalize=options.normalize),
+        intervals={},
+        provenance=_provenance(source, options, chosen.method, n=found.n, passes=found.passes, precision="float64"),
+        notes=[*_dropped_note(found.dropped), *_no_interval_note(chosen, options)],
+    )
+
+
+def _by_moments(source: Embeddings, options: Options, chosen: plan.Plan) -> Spectrum:
+    notes = []
+    precision = "float64" if chosen.method == "svd" else options.precision
+    read = _read(source, options, chosen, precision)
+    _require_rows(read.total.n)
+    passes = 1
+    eigen, uncentered = _both(read.total, options.center)
+    too_coarse = max(_share_below_floor(eigen), _share_below_floor(uncentered)) > FLOOR_SHARE
+    if chosen.method == "svd":
+        direct = methods.in_memory(
+            methods.RowReader(
+                source,
+                function=FUNCTION,
+                normalize=options.normalize,
+                nonfinite=options.nonfinite,
+                progress=None,
+            ),
+            center=options.center,
+        )
+        eigen, passes = dataclasses.replace(direct.wanted, unit_rows=eigen.unit_rows), 2
+        if direct.uncentered is not None:
+            uncentered = dataclasses.replace(direct.uncentered, unit_rows=eigen.unit_rows)
+    elif too_coarse and precision != "float64":
+        if options.method != "auto":
+            notes += _floor_note(eigen, "method='auto' or precision='float64' resolves them")
+        elif source.one_pass:
+            notes += _floor_note(eigen, "the source can be read only once; precision='float64' resolves them")
+        else:
+            notes.append(f"read again in float64: too much of the spectrum lay below the {precision} floor")
+            precision, passes = "float64", 2
+            read = _read(source, options, chosen, precision)
+            eigen, uncentered = _both(read.total, options.center)
+    notes += _dropped_note(read.dropped)
+    if read.tiles_in_float64 and precision != "float64":
+        notes.append(
+            f"{read.tiles_in_float64} of {read.tiles} tiles were multiplied in float64, where {precision} sums would "
+            "have drifted"
+        )
+    found, why_not = _intervals(read, eigen, uncentered, chosen, options)
+    if why_not:
+        notes.append(f"no intervals: {why_not}")
+    return _assemble(
+        eigen=eigen,
+        uncentered=uncentered,
+        mean=read.total.mean,
+        moments=read.total,
+        intervals=found,
+        provenance=dataclasses.replace(
+            _provenance(source, options, chosen.method, n=read.total.n, passes=passes, precision=precision),
+            backends={"scatter": read.total.backend},
+            error_bound=read.total.error_bound,
+            measured_error=read.total.measured_error,
+        ),
+        notes=notes,
+    )
+
+
+def _read(source: Embeddings, options: Options, chosen: plan.Plan, precision: str) -> GroupedMoments:
+    return grouped.read(
+        source,
+        function=FUNCTION,
+        buckets=chosen.buckets,
+        slab=chosen.slab,
+        use_groups=source.groups is not None,
+        normalize=options.normalize,
+        norm_sums=None,
+        precision=precision,
+        backend=options.backend,
+        device=options.device,
+        nonfinite=options.nonfinite,
+        seed=options.seed,
+        progress=options.progress,
+    )
+
+
+def _both(moments: Moments, center: bool) -> tuple[Eigenvalues, Eigenvalues | None]:
+    """Returns the eigenvalues as asked for and those about zero, None where every row is zero."""
+    wanted = _named(lambda: Eigenvalues.of_moments(moments, center))
+    return wanted, Eigenvalues.of_moments(moments, False) if center else wanted
+
+
+def _named(make: Any) -> Any:
+    try:
+        return make()
+    except NotEnoughData as error:
+        raise NotEnoughData(f"{FUNCTION}: x: {error}") from None
+
+
+def _share_below_floor(eigen: Eigenvalues | None) -> float:
+    return 0.0 if eigen is None else eigen.share_below_floor
+
+
+def _intervals(
+    read: GroupedMoments,
+    eigen: Eigenvalues,
+    uncentered: Eigenvalues | None,
+    chosen: plan.Plan,
+    options: Options,
+) -> tuple[dict[str, Interval], str]:
+    """Returns (intervals, why there are none)."""
+    if chosen.no_interval:
+        return {}, "" if options.interval is None else chosen.no_interval
+    total = read.total
+    exact, why_not = plan.affordable(total.n, total.d, len(read.parts), always=options.interval == "jackknife")
+    if why_not:
+        return {}, why_not
+    found: dict[str, Interval] = {}
+    families = [(eigen, scores.OF_SPECTRUM)]
+    if uncentered is not None:
+        about_zero = dict(scores.OF_UNCENTERED)
+        if uncentered.unit_rows:
+            about_zero |= scores.OF_UNIT_ROWS
+        families.append((uncentered, about_zero))
+    values = scores.compute(eigen, uncentered, total).values
+    for whole, cores in families:
+        left_out = jackknife.leave_one_out(total, read.parts, whole, exact=exact)
+        valid = {name: core for name, core in cores.items() if scores.has_interval(name, whole)}
+        found |= jackknife.intervals(values, valid, left_out, n=total.n, d=total.d)
+    return found, ""
+
+
+def _assemble(
+    *,
+    eigen: Eigenvalues,
+    uncentered: Eigenvalues | None,
+    mean: Any,
+    moments: Moments | None,
+    intervals: Mapping[str, Interval],
+    provenance: Provenance,
+    notes: list[str],
+) -> Spectrum:
+    computed = scores.compute(
+        eigen, uncentered, moments, why_not_uncentered="it is about zero, and this method computed the centred spectrum only"
+    )
+    values = computed.ordered()
+    fit, noise = scores.details(eigen, values)
+    if eigen.n < _FEW_ROWS_PER_FEATURE * eigen.d:
+        note = (
+            f"{eigen.n} rows for {eigen.d} features: dimensions are underestimated and grow with n; compare only "
+            "with spectra of the same number of rows"
+        )
+        warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
+        notes = [*notes, note]
+    mean = np.array(mean)
+    mean.setflags(write=False)
+    return Spectrum(
+        scores=values,
+        undefined=computed.undefined,
+        intervals={name: intervals[name] for name in values if name in intervals},
+        provenance=dataclasses.replace(provenance, notes=tuple(notes)),
+        eigen=eigen,
+        mean=mean,
+        moments=moments,
+        fit=fit,
+        noise=noise,
+    )
+
+
+def _frames_to_caller() -> int:
+    """Returns the stack level of the first frame outside featdiv, so that the warning points at the user's line."""
+    import sys
+
+    level, frame = 2, sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("featdiv."):
+        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
+    return level
+
+
+def _mark_unit_rows(eigen: Eigenvalues, options: Options) -> Eigenvalues:
+    return dataclasses.replace(eigen, unit_rows=options.normalize == "l2")
+
+
+def _require_rows(n: int) -> None:
+    if n < 2:
+        raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {n}")
+
+
+def _recorded(options: Options) -> dict[str, Any]:
+    return {
+        "center": options.center,
+        "normalize": options.normalize,
+        "method": options.method,
+        "interval": options.interval,
+        "nonfinite": options.nonfinite,
+    }
+
+
+def _provenance(
+    source: Embeddings, options: Options, method: str, *, n: int, passes: int, precision: str
+) -> Provenance:
+    return Provenance(
+        function=FUNCTION,
+        version=__version__,
+        arguments=_recorded(options),
+        method=method,
+        precision=precision,
+        dtype=source.dtype,
+        n=n,
+        d=source.d,
+        seed=options.seed,
+        source=source.description,
+        fingerprint=source.fingerprint,
+        passes=passes,
+    )
+
+
+def _floor_note(eigen: Eigenvalues, remedy: str) -> list[str]:
+    share = eigen.share_below_floor
+    if share <= FLOOR_SHARE:
+        return []
+    return [f"{share:.1e} of the sum of singular values lies below the noise floor: {remedy}"]
+
+
+def _dropped_note(dropped: int) -> list[str]:
+    return [f"{dropped} rows with NaN or infinity were left out"] if dropped else []
+
+
+def _no_interval_note(chosen: plan.Plan, options: Options) -> list[str]:
+    return [f"no intervals: {chosen.no_interval}"] if chosen.no_interval and options.interval is not None else []

@@ -1,0 +1,48 @@
+"""The memory budget: what a plan may use, agreed before work starts."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from featdiv.errors import BudgetExceeded, InputError
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+_DEFAULT_SHARE = 4
+_ASSUMED_RAM = 4 * 2**30
+
+
+def budget_bytes(memory: int | float | str | None, *, function: str) -> int:
+    """Returns the budget in bytes.
+
+    Args:
+        memory: bytes, text such as ``"2GB"`` or ``"512MiB"``, or None for a quarter of the machine's RAM.
+        function: public name for the error message.
+
+    Raises:
+        InputError: if ``memory`` is not a positive amount.
+    """
+    if memory is None:
+        return _physical_memory() // _DEFAULT_SHARE
+    if isinstance(memory, str):
+        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?i?)b?\s*", memory.lower())
+        if match and match[2] in _UNITS:
+            memory = float(match[1]) * _UNITS[match[2]]
+    if isinstance(memory, (str, bool)) or not memory > 0:
+        raise InputError(f"{function}: memory: expected bytes or text such as '2GB'; got {memory!r}")
+    return int(memory)
+
+
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return _ASSUMED_RAM
+
+
+def require(needed: int, budget: int, *, function: str, what: str, advice: str) -> None:
+    """Raises BudgetExceeded if ``needed`` bytes are more than ``budget``."""
+    if needed > budget:
+        raise BudgetExceeded(
+            f"{function}: memory: {what} need {needed / 1e9:.3g} GB; the budget is {budget / 1e9:.3g} GB. {advice}"
+        )
