@@ -1,4 +1,4 @@
-"""Keeps DESIGN.md true: who imports whom, what importing costs, how long a file may grow, what may not be written."""
+"""Keeps DESIGN.md true: who imports whom, what importing costs, how long files are, what no file holds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ LAYERS = (
 )
 """From the bottom (the native modules) up; a room imports itself, rooms of lower layers, and the leaves."""
 
-EXCEPTIONS = {("results", "metrics"): "Result.cite looks up the sources of its scores in the catalogue, when called"}
+EXCEPTIONS = {
+    ("results", "metrics"): "Result.cite looks up the sources of its scores in the catalogue, when called"
+}
 """Imports against the rule, each with the reason why it is better than keeping the rule."""
 
 HEAVY = ("torch", "scipy", "sklearn", "matplotlib", "pandas", "pyarrow", "faiss", "timm", "h5py", "fsspec")
@@ -50,13 +52,13 @@ def name_of(path: Path) -> str:
 
 
 def room_of(path: Path) -> str:
-    """The part of the package that a file belongs to: ``ops``, ``errors``, ...; ``""`` for featdiv/__init__.py."""
+    """The part of the package that a file belongs to: ``ops``, ``errors``; empty for featdiv/__init__.py."""
     first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     return "" if first == "__init__" else first
 
 
 def room_of_import(name: str) -> str | None:
-    """The room that a dotted name below featdiv reaches; a public name counts for the room that defines it."""
+    """The room that a dotted name reaches; a public name counts for the room that defines it."""
     parts = name.split(".")
     if parts[0] != "featdiv":
         return None
@@ -159,7 +161,9 @@ def test_no_file_outgrows_a_screenful_of_ideas(path):
 
 
 def test_no_file_has_a_name_that_says_nothing():
-    assert not [name_of(path) for path in python_files("src", "tests", "benchmarks") if path.stem in VAGUE_NAMES]
+    assert not [
+        name_of(path) for path in python_files("src", "tests", "benchmarks") if path.stem in VAGUE_NAMES
+    ]
 
 
 def tracked_text() -> list[tuple[str, str]]:
@@ -181,12 +185,14 @@ def tracked_text() -> list[tuple[str, str]]:
 
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.])/(?:home|root|Users|work|opt|tmp)/[A-Za-z0-9_]"),
-    "the host of a package index": re.compile(r"(?:pypi\.org/simple|pythonhosted\.org|download\.pytorch\.org)"),
+    "the host of a package index": re.compile(
+        r"(?:pypi\.org/simple|pythonhosted\.org|download\.pytorch\.org)"
+    ),
     "an open end": re.compile(r"\b(?:TODO|FIXME|XXX)\b"),
     "a banner comment": re.compile(r"^\s*(?:#|//)\s*[-=*#]{4,}", re.MULTILINE),
     "unsafe loading": re.compile(r"allow_pickle=True|weights_only=False"),
 }
-"""What no file of the repository holds; this file, which names them, and the tests of refusals are let off below."""
+"""What no file holds; this one, which names it, and the tests of refusals are let off below."""
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)

@@ -51,8 +51,12 @@ def test_public_name_shows_an_example(name):
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
 def test_public_methods_are_documented(name):
-    members = inspect.getmembers(getattr(featdiv, name), lambda m: inspect.isfunction(m) or isinstance(m, property))
-    undocumented = [member for member, value in members if not member.startswith("_") and not inspect.getdoc(value)]
+    members = inspect.getmembers(
+        getattr(featdiv, name), lambda m: inspect.isfunction(m) or isinstance(m, property)
+    )
+    undocumented = [
+        member for member, value in members if not member.startswith("_") and not inspect.getdoc(value)
+    ]
     assert not undocumented
 
 
@@ -78,7 +82,9 @@ def test_citation_names_the_same_version():
 
 
 def test_every_extra_that_an_error_may_name_exists():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
     wanted = set()
     for path in (ROOT / "src").rglob("*.py"):
         for part in path.read_text(encoding="utf-8").split('extra="')[1:]:

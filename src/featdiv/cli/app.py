@@ -1,0 +1,83 @@
+"""The typer application: which commands there are, and what becomes of errors, warnings and Ctrl-C."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from featdiv.cli import analyse, catalogue, check, data, demo, doctor
+from featdiv.errors import FeatdivError
+
+BAD_DATA = 1
+INTERRUPTED = 130
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    typer.echo(f"featdiv: warning: {message}", err=True)
+
+
+class _Commands(TyperGroup):
+    """Turns errors that a user can meet into a line on stderr and an exit code; a bug keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except (FeatdivError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            typer.echo(f"featdiv: error: {error}", err=True)
+            raise typer.Exit(BAD_DATA) from None
+        except KeyboardInterrupt:
+            typer.echo("featdiv: interrupted; no file was left half-written", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from featdiv import __version__
+
+        typer.echo(f"featdiv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def featdiv(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
+    ] = False,
+) -> None:
+    """What is in these features, and how well will they transfer?"""
+
+
+for _command, _summary in (
+    (analyse.spectrum, "Effective rank, RankMe and more, from one pass."),
+    (analyse.merge, "Merge the moments of shards."),
+    (check.check, "Fail where a score misses its limit."),
+    (data.info, "What a file of embeddings is."),
+    (data.convert, "Write embeddings in another format or type."),
+    (catalogue.metrics, "List the metrics with their sources."),
+    (doctor.doctor, "What runs on this machine, and why not."),
+    (demo.demo, "The main job on scikit-learn's digits."),
+):
+    app.command(short_help=_summary)(_command)
+
+
+def commands() -> Any:
+    """Returns the command tree, for the reference in the documentation."""
+    return typer.main.get_command(app)
