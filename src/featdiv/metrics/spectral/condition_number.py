@@ -1,0 +1,72 @@
+"""Condition number of the rows, above the noise floor."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.inputs import resolve_eigenvalues
+from featdiv.results import Score
+
+
+def core(eig: Eigenvalues) -> float:
+    """Returns sqrt(lambda_1 / lambda_min), lambda_min the smallest eigenvalue above the noise floor."""
+    eig.require_complete()
+    return math.sqrt(float(eig.values[0] / eig.values[eig.resolved - 1]))
+
+
+def _details(eig: Eigenvalues) -> dict[str, int]:
+    return {"resolved": eig.resolved, "below_floor": eig.rank_limit - eig.resolved}
+
+
+def condition_number(
+    x: Any,
+    *,
+    center: bool = True,
+    normalize: str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+) -> Score:
+    """Condition number: sqrt(lambda_1 / lambda_min), lambda_min the smallest eigenvalue above the noise floor.
+
+    Directions below the floor, which includes those without any variance, do not count; ``details`` says how many
+    there are. With some below it, the number describes the resolved directions only.
+
+    Args:
+        x: `Moments`, a `Spectrum`, or rows (array, path, source).
+        center: whether to subtract the mean first.
+        normalize: ``"l2"`` to divide each row by its norm first; for rows only.
+        precision: arithmetic of the second moments; for rows only. It sets the floor: a run in float32 is repeated
+            in float64 where any direction lies below it.
+        backend: backend of the second moments; for rows only.
+
+    Returns:
+        A `Score` of at least 1; ``details`` holds ``resolved`` and ``below_floor``, which add up to min(n, d).
+
+    Raises:
+        NotEnoughData: if the features are constant, or there is one row.
+        InputError: if ``x`` cannot give the spectrum asked for.
+
+    Complexity:
+        O(n d^2) for rows, O(d^3) from `Moments`.
+
+    Source:
+        Golub & Van Loan 2013, section 2.6.
+
+    Example:
+        >>> import featdiv, numpy as np
+        >>> x = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+        >>> round(float(featdiv.condition_number(x)), 6)
+        2.0
+    """
+    resolved = resolve_eigenvalues(
+        x,
+        function="condition_number",
+        center=center,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        floor_share=0.0,
+    )
+    return resolved.score(core, details=_details)

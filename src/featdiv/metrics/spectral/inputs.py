@@ -1,0 +1,306 @@
+"""What a spectral score may be given, and the statistic that it becomes.
+
+Every public function takes `Moments`, a `Spectrum`, `Eigenvalues`, or rows: an array, a path, an `Embeddings`, an
+iterable of chunks. `resolve_eigenvalues` and `resolve_moments` turn any of these into the one statistic that the
+pure core of the score wants, with the provenance that its `Score` will carry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import featdiv
+from featdiv.errors import InputError, NotEnoughData
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
+from featdiv.results import Provenance, Score
+from featdiv.stats import Moments
+
+Statistic = TypeVar("Statistic", Eigenvalues, Moments)
+
+FLOOR_SHARE = 1e-5
+"""Share of the sum of singular values that may lie below the noise floor before rows are read again in float64."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Resolved(Generic[Statistic]):
+    """A statistic, and how it came to be.
+
+    Attributes:
+        function: name of the score, for messages and the result.
+        statistic: what the core takes.
+        provenance: how the statistic was made.
+        spectrum: the `Spectrum` it was taken from, or None.
+    """
+
+    function: str
+    statistic: Statistic
+    provenance: Provenance
+    spectrum: Any = None
+
+    def score(
+        self,
+        core: Callable[..., float],
+        *,
+        definition: str | None = None,
+        details: Callable[..., Mapping[str, Any]] | None = None,
+        notes: tuple[str, ...] = (),
+        **parameters: Any,
+    ) -> Score:
+        """Runs a core and wraps its number.
+
+        Args:
+            core: called with the statistic and the parameters (and ``definition``, where one is given).
+            definition: named formula.
+            details: called as the core is; gives `Score.details`.
+            notes: remarks to add to the provenance.
+            **parameters: of the core; recorded as arguments in the provenance.
+
+        Raises:
+            NotEnoughData: if the core says so; the message is given the function's name.
+        """
+        named = {"definition": definition} if definition is not None else {}
+        try:
+            value = float(core(self.statistic, **named, **parameters))
+            extra = details(self.statistic, **named, **parameters) if details else {}
+        except NotEnoughData as error:
+            raise NotEnoughData(f"{self.function}: {error}") from None
+        if not math.isfinite(value):
+            raise NotEnoughData(f"{self.function}: the value overflows float64; scale the rows down")
+        provenance = dataclasses.replace(
+            self.provenance,
+            definition=definition,
+            arguments={**self.provenance.arguments, **parameters},
+            notes=(*self.provenance.notes, *notes),
+        )
+        return Score(
+            name=self.function,
+            scores={self.function: value},
+            intervals=self._interval(value),
+            details=extra,
+            provenance=provenance,
+        )
+
+    def _interval(self, value: float) -> dict[str, Any]:
+        # The spectrum's interval is this score's only if it is the same number: same definition, same parameters.
+        scores = getattr(self.spectrum, "scores", {})
+        intervals = getattr(self.spectrum, "intervals", {})
+        if self.function not in intervals or not math.isclose(
+            scores.get(self.function, math.nan), value, rel_tol=1e-12
+        ):
+            return {}
+        return {self.function: intervals[self.function]}
+
+
+def resolve_eigenvalues(
+    x: Any,
+    *,
+    function: str,
+    center: bool,
+    normalize: str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    unit_rows: bool = False,
+    floor_share: float = FLOOR_SHARE,
+) -> Resolved[Eigenvalues]:
+    """Returns the eigenvalues that ``x`` stands for.
+
+    Args:
+        x: `Eigenvalues`, `Moments`, a `Spectrum`, or rows.
+        function: name of the score.
+        center: whether they are to be taken about the mean.
+        normalize: ``"l2"`` to divide rows by their norm first.
+        precision: arithmetic of the second moments, for rows.
+        backend: scatter backend, for rows.
+        unit_rows: whether the score is defined for rows of norm one only.
+        floor_share: what may lie below the noise floor before rows are read again in float64.
+
+    Raises:
+        InputError: if ``x`` is of the wrong kind, or was made with another ``center`` or ``normalize``.
+        NotEnoughData: if there is no spectrum.
+    """
+    if isinstance(x, Eigenvalues):
+        _check_normalize(normalize, "l2" if x.unit_rows else None, function=function, kind="Eigenvalues")
+        eig, provenance, spectrum = x, _provenance(function, n=x.n, d=x.d), None
+        x.require_centered(center, function=function)
+    elif is_spectrum(x):
+        eig, provenance = _of_spectrum(x, function=function, center=center, normalize=normalize)
+        spectrum = x
+    elif isinstance(x, Moments):
+        _check_normalize(normalize, x.normalize, function=function, kind="Moments")
+        eig, provenance, spectrum = _eigenvalues(x, center, function), _of_moments(x, function), None
+    else:
+        eig, provenance = _of_rows(
+            x,
+            function=function,
+            center=center,
+            normalize=normalize,
+            precision=precision,
+            backend=backend,
+            floor_share=floor_share,
+        )
+        spectrum = None
+    if unit_rows and not eig.unit_rows:
+        raise InputError(_need_unit_rows(function, x))
+    arguments = {"center": center, "normalize": normalize}
+    provenance = dataclasses.replace(provenance, arguments={**provenance.arguments, **arguments})
+    return Resolved(function=function, statistic=eig, provenance=provenance, spectrum=spectrum)
+
+
+def resolve_moments(
+    x: Any,
+    *,
+    function: str,
+    argument: str = "x",
+    normalize: str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    unit_rows: bool = False,
+) -> Resolved[Moments]:
+    """Returns the moments that ``x`` stands for; arguments and errors as `resolve_eigenvalues`."""
+    if isinstance(x, Moments):
+        _check_normalize(normalize, x.normalize, function=function, kind="Moments", argument=argument)
+        moments, provenance, spectrum = x, _of_moments(x, function), None
+    elif is_spectrum(x):
+        if x.moments is None:
+            raise InputError(
+                f"{function}: {argument}: this Spectrum keeps no moments. Pass the rows, or Moments.from_source(...)"
+            )
+        _check_normalize(normalize, x.moments.normalize, function=function, kind="Spectrum", argument=argument)
+        moments, spectrum = x.moments, x
+        provenance = dataclasses.replace(x.provenance, function=f"featdiv.{function}")
+    elif isinstance(x, Eigenvalues):
+        raise InputError(
+            f"{function}: {argument}: expected Moments, a Spectrum or rows; got Eigenvalues, which do not hold "
+            "the means and directions that this score needs"
+        )
+    else:
+        with featdiv.open(x) as source:
+            moments = Moments.from_source(source, normalize=normalize, precision=precision, backend=backend)
+            provenance = _of_source(moments, source, function=function, precision=precision)
+        spectrum = None
+    if unit_rows and not has_unit_rows(moments):
+        raise InputError(_need_unit_rows(function, x))
+    arguments = {**provenance.arguments, "normalize": moments.normalize}
+    provenance = dataclasses.replace(provenance, arguments=arguments)
+    return Resolved(function=function, statistic=moments, provenance=provenance, spectrum=spectrum)
+
+
+def is_spectrum(x: Any) -> bool:
+    """Whether ``x`` is the result of `featdiv.spectrum`, told by its fields: metrics do not import analyses."""
+    return isinstance(getattr(x, "eigen", None), Eigenvalues) and hasattr(x, "moments")
+
+
+def unit(x: Any) -> str | None:
+    """Returns the ``normalize`` that makes unit rows of ``x``: none for statistics, whose rows are unit or are not."""
+    return None if isinstance(x, (Moments, Eigenvalues)) or is_spectrum(x) else "l2"
+
+
+def _of_spectrum(
+    x: Any, *, function: str, center: bool, normalize: str | None
+) -> tuple[Eigenvalues, Provenance]:
+    eig: Eigenvalues = x.eigen
+    unit_rows = eig.unit_rows or (x.moments is not None and has_unit_rows(x.moments))
+    made = x.provenance.arguments.get("normalize") or (x.moments.normalize if x.moments is not None else None)
+    _check_normalize(normalize, made, function=function, kind="Spectrum")
+    provenance = dataclasses.replace(x.provenance, function=f"featdiv.{function}")
+    if eig.centered == center:
+        return dataclasses.replace(eig, unit_rows=unit_rows), provenance
+    if x.moments is None:
+        raise InputError(
+            f"{function}: x: expected a Spectrum made with center={center}; got one made with center={not center} "
+            f"that keeps no moments. Pass the rows, or featdiv.spectrum(rows, center={center})."
+        )
+    return _eigenvalues(x.moments, center, function), provenance
+
+
+def _of_rows(
+    x: Any,
+    *,
+    function: str,
+    center: bool,
+    normalize: str | None,
+    precision: str,
+    backend: str,
+    floor_share: float,
+) -> tuple[Eigenvalues, Provenance]:
+    with featdiv.open(x) as source:
+
+        def read(arithmetic: str) -> tuple[Moments, Eigenvalues]:
+            moments = Moments.from_source(source, normalize=normalize, precision=arithmetic, backend=backend)
+            return moments, _eigenvalues(moments, center, function)
+
+        moments, eig = read(precision)
+        used, passes, notes = precision, 1, ()
+        if precision == "float32" and eig.share_below_floor > floor_share:
+            if source.one_pass:
+                notes = (
+                    f"{eig.share_below_floor:.1e} of the sum of singular values lies below the float32 noise floor, "
+                    "and the source can be read only once; precision='float64' resolves it",
+                )
+            else:
+                used, passes = "float64", 2
+                notes = ("read again in float64: too much of the spectrum lay below the float32 noise floor",)
+                moments, eig = read(used)
+        provenance = _of_source(moments, source, function=function, precision=used)
+    return eig, dataclasses.replace(provenance, passes=passes, notes=notes)
+
+
+def _eigenvalues(moments: Moments, center: bool, function: str) -> Eigenvalues:
+    try:
+        return Eigenvalues.of_moments(moments, center)
+    except NotEnoughData as error:
+        raise NotEnoughData(f"{function}: {error}") from None
+
+
+def _check_normalize(
+    asked: str | None, made: str | None, *, function: str, kind: str, argument: str = "x"
+) -> None:
+    if asked not in (None, "l2"):
+        raise InputError(f"{function}: normalize: expected None or 'l2'; got {asked!r}")
+    if asked is not None and asked != made:
+        raise InputError(
+            f"{function}: normalize: expected None with {kind} of rows as they are; got {asked!r}. Rows cannot be "
+            f"normalised after the fact: make the {kind} with normalize={asked!r}, or pass the rows as {argument}."
+        )
+
+
+def _need_unit_rows(function: str, x: Any) -> str:
+    if isinstance(x, Moments):
+        return (
+            f"{function}: x: expected moments of rows with norm one; got moments of rows as they are. Make them with "
+            "Moments.from_source(rows, normalize='l2'), or pass the rows. (Rows that have norm one already "
+            "prove it with norm_sums=True.)"
+        )
+    kind = type(x).__name__
+    return (
+        f"{function}: x: expected a {kind} of rows with norm one; got one of rows as they are. "
+        "Make it with normalize='l2', or pass the rows."
+    )
+
+
+def _provenance(function: str, *, n: int, d: int) -> Provenance:
+    return Provenance(function=f"featdiv.{function}", version=featdiv.__version__, n=n, d=d)
+
+
+def _of_moments(moments: Moments, function: str) -> Provenance:
+    return dataclasses.replace(
+        _provenance(function, n=moments.n, d=moments.d),
+        backends={"scatter": moments.backend} if moments.backend else {},
+        method="gram",
+        error_bound=moments.error_bound,
+        measured_error=moments.measured_error,
+        dtype=moments.dtype or None,
+    )
+
+
+def _of_source(moments: Moments, source: Any, *, function: str, precision: str) -> Provenance:
+    return dataclasses.replace(
+        _of_moments(moments, function),
+        precision=precision,
+        source=source.description,
+        fingerprint=source.fingerprint,
+        passes=1,
+    )
