@@ -20,41 +20,36 @@ def run_spectrum(
     *,
     key: str | None = None,
     labels: str | None = None,
-    ids: str | None = None,
     groups: str | None = None,
-    per_class: bool = False,
     quiet: bool = False,
     **arguments: Any,
 ) -> Spectrum:
     """Calls `featdiv.spectrum`, with a progress bar, on what the paths hold: rows, or one file of moments.
 
     Raises:
-        typer.BadParameter: if classes are asked for and the rows have no labels.
+        typer.BadParameter: if something is asked of moments that only rows can tell.
     """
     import featdiv
 
     moments = options.load_moments(paths)
     if moments is not None:
-        if per_class:
-            raise typer.BadParameter("--per-class: saved moments hold no classes; give the rows themselves")
+        if labels or groups or key:
+            raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels and --groups go with rows")
         return featdiv.spectrum(moments, **arguments)
-    with options.open_source(paths, key=key, labels=labels, ids=ids, groups=groups) as source:
-        if per_class and source.labels is None:
-            raise typer.BadParameter("--per-class needs labels: give --labels FILE|COLUMN")
-        with progress_bar("reading", quiet=quiet) as progress:
-            return featdiv.spectrum(
-                source, labels=source.labels if per_class else None, progress=progress, **arguments
-            )
+    with (
+        options.open_source(paths, key=key, labels=labels, groups=groups) as source,
+        progress_bar("reading", quiet=quiet) as progress,
+    ):
+        return featdiv.spectrum(source, progress=progress, **arguments)
 
 
 def spectrum(
     paths: options.Paths,
     key: options.Key = None,
     labels: options.Labels = None,
-    ids: options.Ids = None,
     groups: options.Groups = None,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also one spectrum for each label; needs labels.")
+        bool, typer.Option("--per-class", help="Also one spectrum for each label; needs --labels.")
     ] = False,
     normalize: Annotated[
         options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")
@@ -63,9 +58,7 @@ def spectrum(
     precision: Annotated[
         options.Precision, typer.Option(help="Arithmetic of the products.")
     ] = options.Precision.FLOAT32,
-    method: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, or how to get the eigenvalues: gram, svd, randomized.")
-    ] = "auto",
+    method: Annotated[options.Method, typer.Option(help="How to get the eigenvalues.")] = options.Method.AUTO,
     backend: Annotated[
         str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")
     ] = "auto",
@@ -100,22 +93,24 @@ def spectrum(
     """
     for path, option in ((json, "--json"), (plot, "--plot"), (save_moments, "--save-moments")):
         options.require_writable(path, option)
+    if per_class != (labels is not None):
+        raise typer.BadParameter("--per-class and --labels FILE|COLUMN belong together")
+    options.check_memory(memory)
+    options.check_backend(backend)
     result = run_spectrum(
         paths,
         key=key,
         labels=labels,
-        ids=ids,
         groups=groups,
-        per_class=per_class,
         quiet=quiet,
         center=center,
         normalize=normalize.value if normalize else None,
-        method=method,
+        method=method.value,
         precision=precision.value,
         backend=backend,
         device=device,
         interval=None if interval is options.Interval.NONE else interval.value,
-        memory=options.parse_bytes(memory),
+        memory=memory,
         nonfinite=nonfinite.value,
         seed=seed,
     )

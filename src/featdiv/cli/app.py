@@ -25,7 +25,6 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("default")
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (FeatdivError, OSError) as error:

@@ -1,9 +1,9 @@
 """``featdiv check``: a gate for continuous integration and training scripts against collapsed features.
 
-The rule: the *value* decides, its interval does not. A requirement holds if the value of the score satisfies
-it; a drop is measured from the baseline's value to the new value. Where the interval reaches across the limit,
-the line says "uncertain": another sample of the same features could have decided otherwise, and more rows would
-narrow it. A score that is undefined for the data never passes.
+The rule: the *value* decides, its interval does not. A requirement holds if the value of the score
+satisfies it; a drop is measured from the baseline's value to the new value. Where the interval reaches
+across the limit, the line says "uncertain": another sample of the same features could have decided
+otherwise; more rows narrow it. A score that is undefined for the data never passes.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def demo(
     for path, array in ((rows, digits.data.astype(np.float32)), (labels, digits.target.astype(np.int64))):
         output.write_file(path, lambda temporary, array=array: np.save(temporary, array))
 
-    result = run_spectrum([rows], labels=labels, per_class=True)
+    result = run_spectrum([rows], labels=labels)
     print_spectrum(result)
     output.write_json(result.to_dict(), results)
     output.save_plot(result, picture)

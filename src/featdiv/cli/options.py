@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +64,17 @@ class Precision(enum.StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Method(enum.StrEnum):
+    """Values of ``--method``, those of `featdiv.spectrum`."""
+
+    AUTO = "auto"
+    GRAM = "gram"
+    SVD = "svd"
+    TSQR = "tsqr"
+    DUAL = "dual"
+    RANDOMIZED = "randomized"
+
+
 class Interval(enum.StrEnum):
     """Values of ``--interval``; ``none`` is None in Python."""
 
@@ -80,39 +90,31 @@ class NonFinite(enum.StrEnum):
     DROP = "drop"
 
 
-_UNITS = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
-
-
-def parse_bytes(text: str | None) -> int | None:
-    """Reads a memory size such as ``8GB``, ``512 MiB`` or ``1e9``; None stays None.
+def check_memory(text: str | None) -> None:
+    """Refuses a memory budget that `featdiv.spectrum` would not understand.
 
     Raises:
-        typer.BadParameter: if it is not a positive size.
-
-    Example:
-        >>> parse_bytes("1.5 GB"), parse_bytes("512MiB")
-        (1500000000, 536870912)
+        typer.BadParameter: if it is not a size.
     """
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]i?)?b?\s*", text.lower())
+    from featdiv.errors import InputError
+    from featdiv.stats import budget
+
     try:
-        size = int(float(match[1]) * _UNITS[match[2] or ""]) if match else 0
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise typer.BadParameter(f"expected a size such as 8GB or 512MiB; got {text!r}")
-    return size
+        budget.budget_bytes(text, function="featdiv")
+    except InputError:
+        raise typer.BadParameter(f"--memory: expected a size such as 8GB or 512MiB; got {text!r}") from None
+
+
+def check_backend(name: str) -> None:
+    """Refuses a backend name that does not exist.
+
+    Raises:
+        typer.BadParameter: if no op has such a backend.
+    """
+    from featdiv.ops import _dispatch
+
+    if name != "auto" and name not in _dispatch.NAMES:
+        raise typer.BadParameter(f"--backend: expected auto, {', '.join(_dispatch.NAMES)}; got {name!r}")
 
 
 def split_key(key: str | None) -> str | list[str] | None:

@@ -59,14 +59,8 @@ def _fill_text(path: str, text: str) -> None:
 
 def save_plot(result: Any, destination: str) -> None:
     """Draws ``result.plot()`` into a picture file, without a display."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
     figure = result.plot()
-    write_file(destination, lambda temporary: figure.savefig(temporary, dpi=150, bbox_inches="tight"))
-    plt.close(figure)
+    write_file(destination, lambda temporary: figure.savefig(temporary, dpi=150))
 
 
 def number(value: float) -> str:
