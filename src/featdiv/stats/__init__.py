@@ -1,0 +1,8 @@
+"""Mergeable statistics: what rows leave behind, from which the scores are computed."""
+
+from __future__ import annotations
+
+from featdiv.stats.class_moments import ClassMoments
+from featdiv.stats.moments import Moments, NormSums
+
+__all__ = ["ClassMoments", "Moments", "NormSums"]
