@@ -119,10 +119,13 @@ def read(
         RowError: with ``first_row`` counted in the source.
     """
     accumulators: list[Accumulator] = []
+    scratch: dict[str, Any] = {}
     spot = SpotCheck(seed=seed, precision=precision, normalize=normalize, backend=backend)
     dealt: dict[Any, int] = {}
     dropped = 0
-    for chunk in source.chunks():
+    # Whole slabs to a chunk keep the tiles of the op large.
+    chunk_rows = max(slab, source.chunk_rows() // slab * slab) if buckets > 1 and not use_groups else None
+    for chunk in source.chunks(chunk_rows):
         rows = on_device(chunk.rows, device)
         index = None
         if nonfinite == "drop":
@@ -137,7 +140,12 @@ def read(
                     norm_sums = normalize is None and pilot.unit_rows
                 accumulators = [
                     Accumulator(
-                        source.d, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
+                        source.d,
+                        normalize=normalize,
+                        norm_sums=norm_sums,
+                        precision=precision,
+                        backend=backend,
+                        scratch=scratch,
                     )
                     for _ in range(buckets)
                 ]
