@@ -217,7 +217,7 @@ class Result:
         """Returns the sources of the definitions used, one a line, and of featdiv itself."""
         from featdiv.metrics import catalogue
 
-        return catalogue.citations(list(self.scores))
+        return catalogue.citations(list(self.scores), definition=self.provenance.definition)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,8 +1,8 @@
 """The catalogue: every metric that featdiv has, by name.
 
-Documentation, command line, report and the tests of bounds, invariances and definitions are driven by it. A metric
-is added by an entry in its family's ``entries`` module; nothing else lists metrics. Importing the catalogue loads
-none of them.
+Documentation, command line, report and the tests of bounds, invariances and definitions are driven by it. A
+metric is added by an entry in its family's ``entries`` module; nothing else lists metrics. Importing the
+catalogue loads none of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import importlib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-import featdiv
+from featdiv import __version__
 from featdiv.errors import InputError
 from featdiv.metrics.entry import Definition, Metric
 
@@ -27,7 +27,9 @@ def _all() -> Mapping[str, Metric]:
     for family in FAMILIES:
         for metric in importlib.import_module(f"featdiv.metrics.{family}.entries").METRICS:
             if metric.name in found or metric.family != family:
-                raise InputError(f"catalogue: {metric.name!r} of family {family!r}: expected one entry, in its family")
+                raise InputError(
+                    f"catalogue: {metric.name!r} of family {family!r}: expected one entry, in its family"
+                )
             found[metric.name] = metric
     return MappingProxyType(found)
 
@@ -81,24 +83,31 @@ def definitions(name: str) -> Mapping[str, Definition]:
     return MappingProxyType({definition.name: definition for definition in get(name).definitions})
 
 
-def citations(scores: Iterable[str]) -> str:
+def citations(scores: Iterable[str], *, definition: str | None = None) -> str:
     """Returns the sources of the scores named, one a line, each once, and of featdiv itself last.
 
     Args:
         scores: names of metrics or of scores of metrics; others are passed over.
+        definition: the named formula that gave them; where a metric has none of that name, its default one.
 
     Example:
         >>> from featdiv.metrics import catalogue
-        >>> print(catalogue.citations(["stable_rank", "my_own"]).splitlines()[0])
-        stable_rank: Rudelson & Vershynin (2007). Sampling from large matrices: an approach through geometric functional analysis. Journal of the ACM 54(4), article 21.
+        >>> print(catalogue.citations(["condition_number", "my_own"]).splitlines()[0])
+        condition_number: Golub & Van Loan (2013). Matrix computations, 4th edition. Johns Hopkins University Press.
     """  # noqa: E501
-    by_score = {score: metric for metric in _all().values() for score in (*metric.scores, metric.name)}
+    found = [metric for metric in map(_metric_of_score, scores) if metric is not None]
     users: dict[str, list[str]] = {}
-    for name in scores:
-        metric = by_score.get(name) or by_score.get(name.partition("(")[0])
-        for source in metric.references() if metric else ():
-            cited = users.setdefault(source.full, [])
-            if metric and metric.name not in cited:
-                cited.append(metric.name)
-    lines = [f"{', '.join(cited)}: {reference}" for reference, cited in users.items()]
-    return "\n".join([*lines, f"featdiv: the featdiv authors. featdiv, version {featdiv.__version__}. Software."])
+    for name in dict.fromkeys(metric.name for metric in found):
+        for source in get(name).references(definition):
+            users.setdefault(source.full, []).append(name)
+    lines = [f"{', '.join(names)}: {reference}" for reference, names in users.items()]
+    return "\n".join([*lines, f"featdiv: the featdiv authors. featdiv, version {__version__}. Software."])
+
+
+def _metric_of_score(score: str) -> Metric | None:
+    for metric in _all().values():
+        if score in (metric.name, *metric.scores) or (
+            metric.score_prefix and score.startswith(metric.score_prefix)
+        ):
+            return metric
+    return None

@@ -18,12 +18,12 @@ TRANSFORMATIONS = (
     "feature scaling",
     "row scaling",
 )
-"""What may be done to rows: reorder them, reorder features, multiply by an orthogonal matrix, add a constant vector,
-multiply by one positive number, by one for each feature, by one for each row."""
+"""What may be done to rows: reorder them, reorder features, multiply by an orthogonal matrix, add a constant
+vector, multiply by one positive number, by one for each feature, by one for each row."""
 
 NEEDS = ("eigenvalues", "uncentred eigenvalues", "unit eigenvalues", "moments", "unit moments", "two moments")
-"""What a core takes: `Eigenvalues` (of either kind, uncentred, uncentred of unit rows), `Moments`, `Moments` of unit
-rows, or two `Moments`."""
+"""What a core takes: `Eigenvalues` (of either kind, uncentred, uncentred of unit rows), `Moments`, `Moments`
+of unit rows, or two `Moments`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,9 @@ class Metric:
         contrasts: members of `TRANSFORMATIONS` that change it; with the invariances, they are all.
         parameters: argument to what it means, beyond those that all functions share.
         jackknife: why a jackknife interval is never valid; empty where it is.
-        jackknife_check: dotted name of a function from the statistic to the reason why a jackknife interval is not
-            valid for it, or None; empty where there is nothing to check.
+        jackknife_check: dotted name of a function from the statistic to the reason why a jackknife interval
+            is not valid for it, or None; empty where there is nothing to check.
+        score_prefix: what the names of scores that a composite result derives from it begin with, or empty.
         alias_of: the metric that this is another name of.
         note: what a reader of the number should know.
     """
@@ -129,6 +130,7 @@ class Metric:
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     jackknife: str = ""
     jackknife_check: str = ""
+    score_prefix: str = ""
     alias_of: str | None = None
     note: str = ""
 
@@ -136,7 +138,8 @@ class Metric:
         unknown = {*self.invariances, *self.contrasts} ^ set(TRANSFORMATIONS)
         if unknown or set(self.invariances) & set(self.contrasts):
             raise InputError(
-                f"Metric {self.name!r}: invariances and contrasts: expected each transformation in exactly one of "
+                f"Metric {self.name!r}: invariances and contrasts: expected each transformation in exactly "
+                f"one of "
                 f"the two; {', '.join(sorted(unknown)) or 'some are in both'} are not"
             )
         if self.needs not in NEEDS:
@@ -154,10 +157,11 @@ class Metric:
         """Names of the scores that its result holds."""
         return tuple(self.bounds)
 
-    def references(self) -> tuple[Source, ...]:
-        """Returns every source, each once, those of the definitions first."""
-        found = (*(definition.source for definition in self.definitions), *self.sources)
-        return tuple({source.full: source for source in found}.values())
+    def references(self, definition: str | None = None) -> tuple[Source, ...]:
+        """Returns what to cite for a definition (None or unknown: the default one), each source once."""
+        named = {known.name: known.source for known in self.definitions}
+        found = (named.get(definition or "", self.definitions[0].source), *self.sources)
+        return tuple(dict.fromkeys(found))
 
     def load(self) -> Callable[..., Any]:
         """Imports and returns the public function."""
@@ -168,7 +172,7 @@ class Metric:
         return _load(self.core)
 
     def no_jackknife(self, statistic: Any) -> str | None:
-        """Returns why a jackknife interval of this metric would be wrong for the statistic, or None if it is valid."""
+        """Returns why a jackknife interval of this metric would be wrong here, or None if it is valid."""
         if self.jackknife:
             return self.jackknife
         if not self.jackknife_check:

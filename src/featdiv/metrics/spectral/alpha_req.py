@@ -29,8 +29,8 @@ class PowerLawFit:
         intercept: ln lambda at i = 1, on the line.
         fit_min: first index used, counted from 1.
         fit_max: last index used.
-        standard_error: of alpha, from the scatter about the line alone: eigenvalues are not independent, so it
-            understates the sampling error.
+        standard_error: of alpha, from the scatter about the line alone: eigenvalues are not independent, so
+            it understates the sampling error.
         r_squared: share of the (weighted) variance of ln lambda that the line explains.
     """
 
@@ -50,7 +50,9 @@ def fit(
 ) -> PowerLawFit:
     """Returns the line fitted to the eigenvalues; see `alpha_req` for the arguments and errors."""
     if definition not in DEFINITIONS:
-        raise InputError(f"alpha_req: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+        raise InputError(
+            f"alpha_req: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
+        )
     first, last = _range(eig, definition, fit_min, fit_max)
     resolved = eig.resolved
     if resolved < eig.values.size:
@@ -93,9 +95,7 @@ def _range(eig: Eigenvalues, definition: str, fit_min: int | None, fit_max: int 
     if first < 1:
         raise InputError(f"alpha_req: fit_min: expected 1 or more; got {first}")
     if last > eig.rank_limit:
-        raise InputError(
-            f"alpha_req: fit_max: expected at most min(n, d) = {eig.rank_limit}; got {last}"
-        )
+        raise InputError(f"alpha_req: fit_max: expected at most min(n, d) = {eig.rank_limit}; got {last}")
     if fit_max is not None and last < first:
         raise InputError(f"alpha_req: fit_max: expected at least fit_min = {first}; got {last}")
     return first, min(last, eig.values.size)
@@ -131,10 +131,10 @@ def alpha_req(
     Definitions:
 
     * ``"least-squares"``: ordinary least squares over i = 11 to min(n, d)/2.
-    * ``"agrawal2022"``: the same range, each point weighted by 1/i, as in the authors' code. Their scripts use
-      different ranges in different places; give the one you compare with.
-    * ``"stringer2019"``: i = 11 to 500 (or min(n, d)), weighted by 1/i. The paper applies it to cross-validated
-      variances of neurons; here it is applied to the eigenvalues.
+    * ``"agrawal2022"``: the same range, each point weighted by 1/i, as in the authors' code. Their scripts
+      use different ranges in different places; give the one you compare with.
+    * ``"stringer2019"``: i = 11 to 500 (or min(n, d)), weighted by 1/i. The paper applies it to
+      cross-validated variances of neurons; here it is applied to the eigenvalues.
 
     In each, eigenvalues below the noise floor are left out at the upper end.
 
@@ -145,17 +145,19 @@ def alpha_req(
         fit_max: last index of the range.
         center: whether to subtract the mean first.
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
-        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64 where
-            too much of the spectrum lies below its noise floor.
+        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
+            where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
 
     Returns:
-        A `Score`; its ``details`` are the fields of `PowerLawFit`: range used, intercept, standard error, R^2.
+        A `Score`; its ``details`` are the fields of `PowerLawFit`: range used, intercept, standard error,
+        R^2.
 
     Raises:
-        NotEnoughData: if fewer than 10 eigenvalues of the range lie above the noise floor; with the default range,
-            if min(n, d) < 40.
-        InputError: if the range or the definition does not exist, or ``x`` cannot give the spectrum asked for.
+        NotEnoughData: if fewer than 10 eigenvalues of the range lie above the noise floor; with the default
+            range, if min(n, d) < 40.
+        InputError: if the range or the definition does not exist, or ``x`` cannot give the spectrum asked
+            for.
 
     Complexity:
         O(n d^2) for rows, O(d^3) from `Moments`.

@@ -17,7 +17,9 @@ DEFINITIONS = ("yu2020", "length")
 def core(eig: Eigenvalues, definition: str = "yu2020", eps_squared: float = 0.5) -> float:
     """Returns the coding rate of uncentred eigenvalues; for ``"length"``, times (n + d)."""
     if definition not in DEFINITIONS:
-        raise InputError(f"coding_rate: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+        raise InputError(
+            f"coding_rate: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
+        )
     if not eps_squared > 0.0:
         raise InputError(f"coding_rate: eps_squared: expected a number above 0; got {eps_squared!r}")
     eig.require_centered(False, function="coding_rate")
@@ -37,8 +39,9 @@ def coding_rate(
 ) -> Score:
     """Coding rate: 1/2 ln det(I + d/(n eps^2) X^T X), of the rows as they are, in nats.
 
-    The number of nats that a code needs for one row, up to a mean squared error of eps^2. Yu et al. 2020 divide rows
-    by their norm first (``normalize="l2"``); the rate grows with the scale of the rows otherwise. Definitions:
+    The number of nats that a code needs for one row, up to a mean squared error of eps^2. Yu et al. 2020
+    divide rows by their norm first (``normalize="l2"``); the rate grows with the scale of the rows otherwise.
+    Definitions:
 
     * ``"yu2020"``: the rate, above.
     * ``"length"``: the rate times (n + d), the length of the code of all rows and its code book.

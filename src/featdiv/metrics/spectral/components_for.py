@@ -44,7 +44,8 @@ def components_for(
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).
-        q: share of the variance, in (0, 1]. A share met exactly, to the rounding of float64, counts as reached.
+        q: share of the variance, in (0, 1]. A share met exactly, to the rounding of float64, counts as
+            reached.
         center: whether to subtract the mean first.
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.

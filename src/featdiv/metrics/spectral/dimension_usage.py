@@ -28,6 +28,10 @@ class DimensionUsage(Result):
 
     _array_fields = ("variances",)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.6g}" for name, value in self.scores.items())
+        return f"DimensionUsage({shown})"
+
     @property
     def dead_dimensions(self) -> int:
         """Dimensions without variance."""
@@ -92,9 +96,9 @@ def dimension_usage(
 ) -> DimensionUsage:
     """Dimension usage: dead dimensions, Gini coefficient of the variances, largest share of variance in one.
 
-    With v the d variances of the feature dimensions, ascending: the number that are zero, the Gini coefficient
-    sum_i (2i - d - 1) v_i / (d sum(v)), and max(v)/sum(v). They depend on the axes in which the features come: a
-    rotation changes them, and leaves the spectrum as it is.
+    With v the d variances of the feature dimensions, ascending: the number that are zero, the Gini
+    coefficient sum_i (2i - d - 1) v_i / (d sum(v)), and max(v)/sum(v). They depend on the axes in which the
+    features come: a rotation changes them, and leaves the spectrum as it is.
 
     Args:
         x: `Moments`, a `Spectrum` with moments, or rows (array, path, source).
@@ -103,8 +107,9 @@ def dimension_usage(
         backend: backend of the second moments; for rows only.
 
     Returns:
-        A `DimensionUsage`: ``dead_dimensions`` (0 to d), ``variance_gini`` (0 for equal variances, 1 - 1/d for one
-        live dimension), ``largest_variance_share`` (1/d to 1). The last two are undefined if all are dead.
+        A `DimensionUsage`: ``dead_dimensions`` (0 to d), ``variance_gini`` (0 for equal variances, 1 - 1/d
+        for one live dimension), ``largest_variance_share`` (1/d to 1). The last two are undefined if all are
+        dead.
 
     Raises:
         NotEnoughData: if there is one row.
@@ -118,7 +123,8 @@ def dimension_usage(
 
     Example:
         >>> import featdiv, numpy as np
-        >>> usage = featdiv.dimension_usage(np.array([[1.0, 0.0, 7.0], [3.0, 0.0, 1.0]]))  # variances 2, 0, 18
+        >>> x = np.array([[1.0, 0.0, 7.0], [3.0, 0.0, 1.0]])  # variances 2, 0, 18
+        >>> usage = featdiv.dimension_usage(x)
         >>> usage.dead_dimensions, round(usage.variance_gini, 6), round(usage.largest_variance_share, 6)
         (1, 0.6, 0.9)
     """

@@ -33,8 +33,8 @@ def effective_rank(
         x: `Moments`, a `Spectrum`, or rows (array, path, source).
         center: whether to subtract the mean first.
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
-        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64 where
-            too much of the spectrum lies below its noise floor.
+        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
+            where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
 
     Returns:

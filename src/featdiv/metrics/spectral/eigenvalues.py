@@ -24,19 +24,19 @@ SOLVER_NOISE = 4.0 * EPSILON
 """Eigenvalues below this share of the largest are rounding of the symmetric eigensolver, and set to zero."""
 
 CONSTANT = (16.0 * EPSILON) ** 2
-"""Sum of squares about the mean, relative to that of the mean itself, up to which a column counts as constant."""
+"""Sum of squares about the mean, relative to that of the mean, up to which a column counts as constant."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Eigenvalues:
     """Eigenvalues of a second-moment matrix of n rows of d features.
 
-    Centred: eigenvalues of S = Xc^T Xc / (n - 1), and sigma = sqrt((n - 1) lambda), the singular values of Xc.
-    Not centred: eigenvalues of X^T X / n, and sigma = sqrt(n lambda), the singular values of X.
+    Centred: eigenvalues of S = Xc^T Xc / (n - 1), and sigma = sqrt((n - 1) lambda), the singular values of
+    Xc. Not centred: eigenvalues of X^T X / n, and sigma = sqrt(n lambda), the singular values of X.
 
     Attributes:
-        values: float64, descending, not negative: all r = min(n, d) eigenvalues, or only the leading ones where a
-            randomised method computed no more. Zeros are kept.
+        values: float64, descending, not negative: all r = min(n, d) eigenvalues, or only the leading ones
+            where a randomised method computed no more. Zeros are kept.
         n: number of rows.
         d: number of features.
         centered: whether the mean was subtracted.
@@ -71,7 +71,7 @@ class Eigenvalues:
 
     @property
     def rank_limit(self) -> int:
-        """r = min(n, d): how many eigenvalues there are, computed or not."""
+        """R = min(n, d): how many eigenvalues there are, computed or not."""
         return min(self.n, self.d)
 
     @property
@@ -141,34 +141,50 @@ class Eigenvalues:
             center: whether to take them about the mean.
 
         Returns:
-            All min(n, d) eigenvalues, with the noise floor sqrt(moments.error_bound), or `LOWEST_FLOOR` if that
-            is higher.
+            All min(n, d) eigenvalues, with the noise floor sqrt(moments.error_bound), or `LOWEST_FLOOR` if
+            that is higher.
 
         Raises:
-            NotEnoughData: if there are no rows, only one when centred, or if the features are constant (centred)
-                or zero (not centred).
+            NotEnoughData: if there are no rows, only one when centred, or if the features are constant
+                (centred) or zero (not centred).
 
         Complexity:
             O(d^3) time, O(d^2) memory.
         """
         import scipy.linalg
 
-        _require_rows(moments.n, center)
-        n = moments.n
-        matrix = moments.scatter if center else moments.gram
-        trace = float(np.trace(matrix))
-        of_mean = n * float(moments.mean @ moments.mean)
-        if trace <= (CONSTANT * of_mean if center else 0.0):
-            raise NotEnoughData(_no_spectrum(center))
+        matrix = _matrix(moments, center)
         raw = scipy.linalg.eigh(matrix, eigvals_only=True, check_finite=False, driver="evd")
+        return cls._of_raw(raw, moments, center)
+
+    @classmethod
+    def both_of_moments(cls, moments: Moments) -> tuple[Eigenvalues, Eigenvalues]:
+        """Returns (centred, uncentred) eigenvalues for little more than the price of one.
+
+        The two matrices differ by n mean mean^T. In a basis whose first vector is along the mean that is one
+        entry, and a Householder reduction to tridiagonal form keeps the first basis vector: one reduction
+        serves both.
+
+        Raises:
+            NotEnoughData: as `of_moments`.
+        """
+        _matrix(moments, True)
+        centred, uncentred = both_raw(moments.scatter, moments.mean, moments.n)
+        return cls._of_raw(centred, moments, True), cls._of_raw(uncentred, moments, False)
+
+    @classmethod
+    def _of_raw(cls, raw: Float64Array, moments: Moments, center: bool) -> Eigenvalues:
+        n = moments.n
         scale = n - 1 if center else n
+        values = _clean(raw[::-1] / scale, n=n, centered=center)
+        of_mean = 0.0 if center else n * float(moments.mean @ moments.mean)
         return cls(
-            values=_clean(raw[::-1] / scale, n=n, centered=center),
+            values=values,
             n=n,
             d=moments.d,
             centered=center,
-            floor=max(math.sqrt(moments.error_bound), LOWEST_FLOOR),
-            total=trace / scale,
+            floor=_floor(moments, values[0] * scale, center),
+            total=(float(np.trace(moments.scatter)) + of_mean) / scale,
             unit_rows=has_unit_rows(moments),
         )
 
@@ -220,14 +236,14 @@ class Eigenvalues:
 
 
 UNIT_TOLERANCE = 1e-5
-"""How far squared norms may lie from one, in rows that are taken for unit rows (float32 unit rows: about 1e-7)."""
+"""How far squared norms may lie from one in unit rows (those rounded to float32: about 1e-7)."""
 
 
 def has_unit_rows(moments: Moments) -> bool:
     """Returns whether the moments prove that every row has norm one.
 
-    They do if the rows were normalised on the way in, or if the norm sums are there and say so: with k_i = |x_i|^2,
-    mean(k) = 1 and mean(k^2) = 1 leave no room for any other k_i.
+    They do if the rows were normalised on the way in, or if the norm sums are there and say so: with k_i =
+    |x_i|^2, mean(k) = 1 and mean(k^2) = 1 leave no room for any other k_i.
     """
     if moments.normalize == "l2":
         return True
@@ -237,6 +253,59 @@ def has_unit_rows(moments: Moments) -> bool:
     mean_square = (float(np.trace(moments.scatter)) + n * float(moments.mean @ moments.mean)) / n
     fourth = moments.norm_sums.moved(moments.mean, n, moments.scatter).fourth / n
     return abs(mean_square - 1.0) < UNIT_TOLERANCE and abs(fourth - 1.0) < 4.0 * UNIT_TOLERANCE
+
+
+def both_raw(scatter: Float64Array, mean: Float64Array, n: int) -> tuple[Float64Array, Float64Array]:
+    """Returns the ascending eigenvalues of ``scatter`` and of ``scatter + n mean mean^T``.
+
+    Raises:
+        NotEnoughData: if LAPACK does not converge, which finite input does not make it do.
+    """
+    from scipy.linalg import eigvalsh_tridiagonal, lapack
+
+    length = float(np.linalg.norm(mean))
+    reduced = scatter.copy()
+    if length > 0.0:
+        reflector = mean / length
+        reflector[0] += math.copysign(1.0, reflector[0])
+        reflector /= np.linalg.norm(reflector)
+        along = reduced @ reflector
+        along -= reflector * (reflector @ along)
+        update = np.outer(2.0 * reflector, along)
+        reduced -= update
+        reduced -= update.T
+    # The lower variant leaves the first basis vector alone; the transpose hands LAPACK its own storage order.
+    _, diagonal, off, _, info = lapack.dsytrd(reduced.T, lower=1, overwrite_a=1, lwork=64 * len(mean))
+    if info:
+        raise NotEnoughData(f"LAPACK could not reduce the second moments (info={info})")
+    centred = _tridiagonal(eigvalsh_tridiagonal, diagonal, off)
+    diagonal = diagonal.copy()
+    diagonal[0] += n * length * length
+    return centred, _tridiagonal(eigvalsh_tridiagonal, diagonal, off)
+
+
+def _tridiagonal(solve: Any, diagonal: Float64Array, off: Float64Array) -> Float64Array:
+    return np.asarray(diagonal if len(diagonal) == 1 else solve(diagonal, off, lapack_driver="sterf"))
+
+
+def _matrix(moments: Moments, center: bool) -> Float64Array:
+    """Returns the second moments about the mean or zero, if they have a spectrum."""
+    _require_rows(moments.n, center)
+    matrix = moments.scatter if center else moments.gram
+    of_mean = moments.n * float(moments.mean @ moments.mean)
+    if float(np.trace(matrix)) <= (CONSTANT * of_mean if center else 0.0):
+        raise NotEnoughData(_no_spectrum(center))
+    return matrix
+
+
+def _floor(moments: Moments, largest: float, center: bool) -> float:
+    """Returns the relative floor on singular values that the error bound of the scatter implies.
+
+    The bound is relative to the scatter. About zero the mean adds a part that is known in float64, so what
+    the bound allows is small against a large mean.
+    """
+    share = 1.0 if center else min(1.0, float(np.linalg.norm(moments.scatter)) / largest)
+    return max(math.sqrt(moments.error_bound * share), LOWEST_FLOOR)
 
 
 def _clean(values: Float64Array, *, n: int, centered: bool) -> Float64Array:

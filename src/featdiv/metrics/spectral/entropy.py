@@ -15,7 +15,7 @@ def entropy(shares: npt.NDArray[np.float64]) -> float:
 
 
 def renyi_entropy(shares: npt.NDArray[np.float64], q: float) -> float:
-    """Returns the Rényi entropy ln(sum p^q) / (1 - q) of order q > 0 in nats, with its limits at 1 and infinity."""
+    """Returns the Rényi entropy ln(sum p^q) / (1 - q) in nats, q > 0, with its limits at 1 and infinity."""
     if q == 1.0:
         return entropy(shares)
     positive = shares[shares > 0.0]

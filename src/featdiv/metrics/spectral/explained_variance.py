@@ -44,7 +44,8 @@ def explained_variance(
         backend: backend of the second moments; for rows only.
 
     Returns:
-        A `Score` between k/min(n, d) and 1; ``details["ratios"]`` lists the share of each of the k components.
+        A `Score` between k/min(n, d) and 1; ``details["ratios"]`` lists the share of each of the k
+        components.
 
     Raises:
         NotEnoughData: if the features are constant, there is one row, or fewer than k eigenvalues are known.

@@ -22,7 +22,8 @@ def core(moments: Moments, other: Moments) -> float:
         )
     if moments.normalize != other.normalize:
         raise InputError(
-            f"frechet_distance: other: expected moments made with normalize={moments.normalize!r}, as those of x; "
+            f"frechet_distance: other: expected moments made with normalize={moments.normalize!r}, as those "
+            f"of x; "
             f"got normalize={other.normalize!r}"
         )
     for side in (moments, other):
@@ -71,16 +72,16 @@ def frechet_distance(
 ) -> Score:
     """Fréchet distance: |mu1 - mu2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2).
 
-    The squared 2-Wasserstein distance of the Gaussians with these means and (unbiased) covariances. On the pool
-    features of Inception v3 it is the FID. Its expected value exceeds the population value by a term of order
-    d^2/n: compare only distances at equal n.
+    The squared 2-Wasserstein distance of the Gaussians with these means and (unbiased) covariances. On the
+    pool features of Inception v3 it is the FID. Its expected value exceeds the population value by a term of
+    order d^2/n: compare only distances at equal n.
 
     Args:
         x: `Moments`, a `Spectrum` with moments, or rows (array, path, source).
         other: the same, of other rows with the same features.
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
-        precision: arithmetic of the second moments; for rows only. float64 by default, since a small distance is a
-            difference of large traces.
+        precision: arithmetic of the second moments; for rows only. float64 by default, since a small distance
+            is a difference of large traces.
         backend: backend of the second moments; for rows only.
 
     Returns:

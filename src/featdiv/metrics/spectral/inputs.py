@@ -1,8 +1,8 @@
 """What a spectral score may be given, and the statistic that it becomes.
 
-Every public function takes `Moments`, a `Spectrum`, `Eigenvalues`, or rows: an array, a path, an `Embeddings`, an
-iterable of chunks. `resolve_eigenvalues` and `resolve_moments` turn any of these into the one statistic that the
-pure core of the score wants, with the provenance that its `Score` will carry.
+Every public function takes `Moments`, a `Spectrum`, `Eigenvalues`, or rows: an array, a path, an
+`Embeddings`, an iterable of chunks. `resolve_eigenvalues` and `resolve_moments` turn any of these into the
+one statistic that the pure core of the score wants, with the provenance that its `Score` will carry.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-import featdiv
+from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
 from featdiv.results import Provenance, Score
@@ -21,7 +21,7 @@ from featdiv.stats import Moments
 Statistic = TypeVar("Statistic", Eigenvalues, Moments)
 
 FLOOR_SHARE = 1e-5
-"""Share of the sum of singular values that may lie below the noise floor before rows are read again in float64."""
+"""Share of the sum of singular values that may lie below the noise floor before rows are read in float64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Resolved(Generic[Statistic]):
         )
 
     def _interval(self, value: float) -> dict[str, Any]:
-        # The spectrum's interval is this score's only if it is the same number: same definition, same parameters.
+        # The spectrum's interval belongs to this score only if it is the same number.
         scores = getattr(self.spectrum, "scores", {})
         intervals = getattr(self.spectrum, "intervals", {})
         if self.function not in intervals or not math.isclose(
@@ -166,18 +166,22 @@ def resolve_moments(
     elif is_spectrum(x):
         if x.moments is None:
             raise InputError(
-                f"{function}: {argument}: this Spectrum keeps no moments. Pass the rows, or Moments.from_source(...)"
+                f"{function}: {argument}: this Spectrum keeps no moments. Pass the rows, or "
+                f"Moments.from_source(...)"
             )
-        _check_normalize(normalize, x.moments.normalize, function=function, kind="Spectrum", argument=argument)
+        _check_normalize(
+            normalize, x.moments.normalize, function=function, kind="Spectrum", argument=argument
+        )
         moments, spectrum = x.moments, x
         provenance = dataclasses.replace(x.provenance, function=f"featdiv.{function}")
     elif isinstance(x, Eigenvalues):
         raise InputError(
-            f"{function}: {argument}: expected Moments, a Spectrum or rows; got Eigenvalues, which do not hold "
+            f"{function}: {argument}: expected Moments, a Spectrum or rows; got Eigenvalues, which do not "
+            f"hold "
             "the means and directions that this score needs"
         )
     else:
-        with featdiv.open(x) as source:
+        with io.open(x) as source:
             moments = Moments.from_source(source, normalize=normalize, precision=precision, backend=backend)
             provenance = _of_source(moments, source, function=function, precision=precision)
         spectrum = None
@@ -189,12 +193,12 @@ def resolve_moments(
 
 
 def is_spectrum(x: Any) -> bool:
-    """Whether ``x`` is the result of `featdiv.spectrum`, told by its fields: metrics do not import analyses."""
+    """Whether ``x`` is a `Spectrum`, told by its fields: metrics do not import analyses."""
     return isinstance(getattr(x, "eigen", None), Eigenvalues) and hasattr(x, "moments")
 
 
 def unit(x: Any) -> str | None:
-    """Returns the ``normalize`` that makes unit rows of ``x``: none for statistics, whose rows are unit or are not."""
+    """Returns the ``normalize`` that makes unit rows of ``x``: none for statistics, whose rows are done."""
     return None if isinstance(x, (Moments, Eigenvalues)) or is_spectrum(x) else "l2"
 
 
@@ -210,8 +214,9 @@ def _of_spectrum(
         return dataclasses.replace(eig, unit_rows=unit_rows), provenance
     if x.moments is None:
         raise InputError(
-            f"{function}: x: expected a Spectrum made with center={center}; got one made with center={not center} "
-            f"that keeps no moments. Pass the rows, or featdiv.spectrum(rows, center={center})."
+            f"{function}: x: expected a Spectrum made with center={center}; got one made with "
+            f"center={not center} that keeps no moments. Pass the rows, or featdiv.spectrum(rows, "
+            f"center={center})."
         )
     return _eigenvalues(x.moments, center, function), provenance
 
@@ -226,18 +231,20 @@ def _of_rows(
     backend: str,
     floor_share: float,
 ) -> tuple[Eigenvalues, Provenance]:
-    with featdiv.open(x) as source:
+    with io.open(x) as source:
 
         def read(arithmetic: str) -> tuple[Moments, Eigenvalues]:
             moments = Moments.from_source(source, normalize=normalize, precision=arithmetic, backend=backend)
             return moments, _eigenvalues(moments, center, function)
 
         moments, eig = read(precision)
-        used, passes, notes = precision, 1, ()
+        used, passes = precision, 1
+        notes: tuple[str, ...] = ()
         if precision == "float32" and eig.share_below_floor > floor_share:
             if source.one_pass:
                 notes = (
-                    f"{eig.share_below_floor:.1e} of the sum of singular values lies below the float32 noise floor, "
+                    f"{eig.share_below_floor:.1e} of the sum of singular values lies below the float32 "
+                    f"noise floor, "
                     "and the source can be read only once; precision='float64' resolves it",
                 )
             else:
@@ -262,15 +269,18 @@ def _check_normalize(
         raise InputError(f"{function}: normalize: expected None or 'l2'; got {asked!r}")
     if asked is not None and asked != made:
         raise InputError(
-            f"{function}: normalize: expected None with {kind} of rows as they are; got {asked!r}. Rows cannot be "
-            f"normalised after the fact: make the {kind} with normalize={asked!r}, or pass the rows as {argument}."
+            f"{function}: normalize: expected None with {kind} of rows as they are; got {asked!r}. Rows "
+            f"cannot be "
+            f"normalised after the fact: make the {kind} with normalize={asked!r}, or pass the rows as "
+            f"{argument}."
         )
 
 
 def _need_unit_rows(function: str, x: Any) -> str:
     if isinstance(x, Moments):
         return (
-            f"{function}: x: expected moments of rows with norm one; got moments of rows as they are. Make them with "
+            f"{function}: x: expected moments of rows with norm one; got moments of rows as they are. Make "
+            f"them with "
             "Moments.from_source(rows, normalize='l2'), or pass the rows. (Rows that have norm one already "
             "prove it with norm_sums=True.)"
         )
@@ -282,7 +292,7 @@ def _need_unit_rows(function: str, x: Any) -> str:
 
 
 def _provenance(function: str, *, n: int, d: int) -> Provenance:
-    return Provenance(function=f"featdiv.{function}", version=featdiv.__version__, n=n, d=d)
+    return Provenance(function=f"featdiv.{function}", version=__version__, n=n, d=d)
 
 
 def _of_moments(moments: Moments, function: str) -> Provenance:

@@ -27,9 +27,10 @@ def isoscore(
 ) -> Score:
     """IsoScore: (PR - 1) / (d - 1), PR the participation ratio of the centred features.
 
-    The published algorithm rotates the rows to their principal axes, scales the vector of variances to the norm
-    of the all-ones vector, takes its distance to that vector as a defect and maps the defect to between 0 and 1.
-    Written out, all of that is this formula. It is therefore no evidence beside the participation ratio.
+    The published algorithm rotates the rows to their principal axes, scales the vector of variances to the
+    norm of the all-ones vector, takes its distance to that vector as a defect and maps the defect to between
+    0 and 1. Written out, all of that is this formula. It is therefore no evidence beside the participation
+    ratio.
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).

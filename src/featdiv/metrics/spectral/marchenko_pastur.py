@@ -34,8 +34,8 @@ class NoiseEdge:
 def median(beta: float) -> float:
     """Returns the median of the Marchenko-Pastur law of ratio 0 < beta <= 1 and unit variance.
 
-    With x = 1 + beta - 2 sqrt(beta) cos t the law has the density (2/pi) sin(t)^2 / x on t in [0, pi], which is
-    smooth; its integral is closed, and the median is found to 1e-15 by bisection.
+    With x = 1 + beta - 2 sqrt(beta) cos t the law has the density (2/pi) sin(t)^2 / x on t in [0, pi], which
+    is smooth; its integral is closed, and the median is found to 1e-15 by bisection.
     """
     from scipy.optimize import brentq
 
@@ -59,7 +59,8 @@ def fit(eig: Eigenvalues) -> NoiseEdge:
     middle = float(np.median(eig.values))
     if middle <= eig.values[0] * eig.floor**2:
         raise NotEnoughData(
-            f"the median eigenvalue lies below the noise floor ({eig.resolved} of {eig.rank_limit} lie above it), "
+            f"the median eigenvalue lies below the noise floor ({eig.resolved} of {eig.rank_limit} lie "
+            f"above it), "
             "so there is no level of noise to compare with"
         )
     small, large = sorted((eig.n, eig.d))
@@ -85,11 +86,11 @@ def marchenko_pastur(
 ) -> Score:
     """Marchenko-Pastur count: number of lambda_i above s^2 (1 + sqrt(d/n))^2, the edge of pure noise.
 
-    The noise variance is s^2 = median(lambda) / mu_beta over the r = min(n, d) eigenvalues, mu_beta the median of
-    the Marchenko-Pastur law at beta = min(n, d)/max(n, d); if n < d, times n/d. The rule assumes that more than
-    half of the directions hold nothing but noise of equal variance: on features without such a plateau the count
-    is a description, not a test. The largest eigenvalue of pure noise fluctuates about the edge, so pure noise
-    counts one in about 17 % of draws.
+    The noise variance is s^2 = median(lambda) / mu_beta over the r = min(n, d) eigenvalues, mu_beta the
+    median of the Marchenko-Pastur law at beta = min(n, d)/max(n, d); if n < d, times n/d. The rule assumes
+    that more than half of the directions hold nothing but noise of equal variance: on features without such a
+    plateau the count is a description, not a test. The largest eigenvalue of pure noise fluctuates about the
+    edge, so pure noise counts one in about 17 % of draws.
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).
@@ -109,7 +110,7 @@ def marchenko_pastur(
         O(n d^2) for rows, O(d^3) from `Moments`.
 
     Source:
-        Marchenko & Pastur 1967 for the law; Gavish & Donoho 2014, section III.E, for the median rule.
+        Marchenko & Pastur 1967 for the law; Gavish & Donoho 2014 for the median rule.
 
     Example:
         >>> import featdiv, numpy as np

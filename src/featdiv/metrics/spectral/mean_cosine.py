@@ -28,8 +28,8 @@ def mean_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") ->
     With u_i = x_i/|x_i| it is (|sum u_i|^2 - n) / (n (n - 1)): exact for all pairs, from one pass.
 
     Args:
-        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows (array,
-            path, source), which are normalised on the way in.
+        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows
+            (array, path, source), which are normalised on the way in.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
 

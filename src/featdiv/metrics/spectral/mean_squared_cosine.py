@@ -31,12 +31,12 @@ def core(moments: Moments) -> float:
 def mean_squared_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") -> Score:
     """Mean squared cosine: the mean of cos(x_i, x_j)^2 over unordered pairs i != j.
 
-    With the unit rows as U it is (|U^T U|_F^2 - n) / (n (n - 1)): exact for all pairs, from one pass. Rows spread
-    evenly over all directions give 1/d; it is never below (n/d - 1)/(n - 1) (Welch 1974).
+    With the unit rows as U it is (|U^T U|_F^2 - n) / (n (n - 1)): exact for all pairs, from one pass. Rows
+    spread evenly over all directions give 1/d; it is never below (n/d - 1)/(n - 1) (Welch 1974).
 
     Args:
-        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows (array,
-            path, source), which are normalised on the way in.
+        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows
+            (array, path, source), which are normalised on the way in.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
 
@@ -60,6 +60,11 @@ def mean_squared_cosine(x: Any, *, precision: str = "float32", backend: str = "a
         0.333333
     """
     resolved = resolve_moments(
-        x, function="mean_squared_cosine", normalize=unit(x), precision=precision, backend=backend, unit_rows=True
+        x,
+        function="mean_squared_cosine",
+        normalize=unit(x),
+        precision=precision,
+        backend=backend,
+        unit_rows=True,
     )
     return resolved.score(core)

@@ -56,16 +56,16 @@ def rankme(
     * ``"garrido2023"``: the paper's, above.
     * ``"stable-pretraining"``: 1e-5 in place of 1e-7, as that library computes it. The constants then add up:
       at 4,096 features the value is about 40 % too high.
-    * ``"reptrix"``: eigenvalues of the centred covariance in place of singular values, as that library computes it;
-      the exponential of another entropy, and much smaller.
+    * ``"reptrix"``: eigenvalues of the centred covariance in place of singular values, as that library
+      computes it; the exponential of another entropy, and much smaller.
     * ``"normalized"``: ln(garrido2023) / ln(min(n, d)), between 0 and 1.
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).
         definition: one of the above.
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
-        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64 where
-            too much of the spectrum lies below its noise floor.
+        precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
+            where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
 
     Returns:

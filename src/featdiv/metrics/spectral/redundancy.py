@@ -19,7 +19,9 @@ DEFINITIONS = ("absolute", "squared")
 def core(moments: Moments, definition: str = "absolute") -> float:
     """Returns the mean of abs(rho_ij), or of rho_ij^2, over live dimensions i != j."""
     if definition not in DEFINITIONS:
-        raise InputError(f"redundancy: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+        raise InputError(
+            f"redundancy: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
+        )
     rho = correlations(moments)
     live = len(rho)
     if live < 2:
@@ -59,8 +61,8 @@ def redundancy(
 ) -> Score:
     """Redundancy: the mean of abs(rho_ij) over i != j, rho the Pearson correlation of feature dimensions.
 
-    Dimensions without variance have no correlation: they are left out, and counted in ``details``. At n rows of
-    independent features its expected value is about sqrt(2/(pi n)), not 0. Definitions:
+    Dimensions without variance have no correlation: they are left out, and counted in ``details``. At n rows
+    of independent features its expected value is about sqrt(2/(pi n)), not 0. Definitions:
 
     * ``"absolute"``: the mean of abs(rho_ij).
     * ``"squared"``: the mean of rho_ij^2.

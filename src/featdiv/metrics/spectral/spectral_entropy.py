@@ -25,8 +25,8 @@ def spectral_entropy(
 ) -> Score:
     """Spectral entropy: H(p) = -sum p ln p with p_i = lambda_i / sum(lambda), in nats.
 
-    The von Neumann entropy of the covariance divided by its trace. Unlike ln(effective_rank) it weighs directions
-    by variance, not by standard deviation.
+    The von Neumann entropy of the covariance divided by its trace. Unlike ln(effective_rank) it weighs
+    directions by variance, not by standard deviation.
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).

@@ -18,8 +18,8 @@ def core(eig: Eigenvalues) -> float:
 def jackknife_problem(eig: Eigenvalues) -> str | None:
     """Returns why a jackknife interval of the largest eigenvalue would mislead, or None if it does not.
 
-    The largest of several nearly equal eigenvalues is not a smooth function of the rows: its sampling error has a
-    bias that leaving out groups does not reveal. Nearly equal means here: within three standard errors,
+    The largest of several nearly equal eigenvalues is not a smooth function of the rows: its sampling error
+    has a bias that leaving out groups does not reveal. Nearly equal means here: within three standard errors,
     3 lambda_1 sqrt(2/n), of a Gaussian sample.
     """
     if eig.values.size < 2:
@@ -40,8 +40,8 @@ def stable_rank(
 ) -> Score:
     """Stable rank: sum(lambda) / lambda_1, the squared Frobenius norm over the squared spectral norm.
 
-    On centred features it is the number that He & Ozay 2022 call NESum, the sum of eigenvalues normalised by the
-    first; `nesum` is its other name.
+    On centred features it is the number that He & Ozay 2022 call NESum, the sum of eigenvalues normalised by
+    the first; `nesum` is its other name.
 
     Args:
         x: `Moments`, a `Spectrum`, or rows (array, path, source).

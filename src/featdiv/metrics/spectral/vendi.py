@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import featdiv
+from featdiv import __version__, io
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues, Float64Array
 from featdiv.metrics.spectral.entropy import renyi_entropy
@@ -29,7 +29,9 @@ def core(eig: Eigenvalues, q: float = 1.0) -> float:
     check_order(q)
     eig.require_centered(False, function="vendi")
     if not eig.unit_rows:
-        raise InputError("vendi: eigenvalues: expected those of unit rows (unit_rows=True); got those of other rows")
+        raise InputError(
+            "vendi: eigenvalues: expected those of unit rows (unit_rows=True); got those of other rows"
+        )
     shares = eig.shares()
     if q < 1.0:
         # Orders below one weigh tiny eigenvalues up: p = 1e-16 counts 0.03 at q = 0.1. Noise must not.
@@ -44,7 +46,11 @@ def check_order(q: float) -> None:
 
 
 def of_kernel(kernel: npt.NDArray[Any], q: float = 1.0) -> float:
-    """Returns the Vendi score of an (n, n) kernel matrix: symmetric, no negative eigenvalue, ones on the diagonal.
+    """Returns the Vendi score of an (n, n) kernel matrix.
+
+    Args:
+        kernel: symmetric, without negative eigenvalues, ones on the diagonal.
+        q: order, in (0, inf].
 
     Raises:
         InputError: if the matrix is not like that.
@@ -62,7 +68,9 @@ def of_kernel(kernel: npt.NDArray[Any], q: float = 1.0) -> float:
     if not np.isfinite(k).all():
         raise InputError("vendi: kernel: expected finite similarities; got NaN or infinity")
     if not np.allclose(np.diagonal(k), 1.0, rtol=0.0, atol=1e-6):
-        raise InputError("vendi: kernel: expected similarity 1 of every row with itself; got other diagonal entries")
+        raise InputError(
+            "vendi: kernel: expected similarity 1 of every row with itself; got other diagonal entries"
+        )
     if not np.allclose(k, k.T, rtol=0.0, atol=1e-6):
         raise InputError("vendi: kernel: expected a symmetric matrix; got one that is not")
     values: Float64Array = scipy.linalg.eigh(k / n, eigvals_only=True, check_finite=False, driver="evd")
@@ -89,31 +97,33 @@ def vendi(
     precision: str = "float32",
     backend: str = "auto",
 ) -> Score:
-    """Vendi score of order q: exp of the Rényi entropy of the eigenvalues of K/n, K the n x n similarity matrix.
+    """Vendi score: exp of the Rényi entropy of order q of the eigenvalues of K/n, K the similarity matrix.
 
-    exp(ln(sum lambda_i^q) / (1 - q)); for q = 1 exp(-sum lambda_i ln lambda_i), for q = inf 1/lambda_1. Low orders
-    count rare kinds of rows, high orders the common ones. With the cosine kernel, K = U U^T has the eigenvalues of
-    the d x d matrix U^T U of the unit rows U = x/|x|: exact for all n in one pass.
+    exp(ln(sum lambda_i^q) / (1 - q)); for q = 1 exp(-sum lambda_i ln lambda_i), for q = inf 1/lambda_1. Low
+    orders count rare kinds of rows, high orders the common ones. With the cosine kernel, K = U U^T has the
+    eigenvalues of the d x d matrix U^T U of the unit rows U = x/|x|: exact for all n in one pass.
 
     Args:
-        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows (array,
-            path, source), which are normalised on the way in. Other kernels need rows.
+        x: `Moments` of unit rows (``normalize="l2"``), a `Spectrum` made with ``normalize="l2"``, or rows
+            (array, path, source), which are normalised on the way in. Other kernels need rows.
         q: order, in (0, inf].
-        kernel: ``"cosine"``, or a function of two (m, d) arrays that returns their (m, m) similarities, symmetric,
-            positive semidefinite, 1 on the diagonal; for example `sklearn.metrics.pairwise.rbf_kernel`.
+        kernel: ``"cosine"``, or a function of two (m, d) arrays that returns their (m, m) similarities,
+            symmetric, positive semidefinite, 1 on the diagonal; for example
+            `sklearn.metrics.pairwise.rbf_kernel`.
         sample: for such a function, how many rows to draw without replacement; None for all.
         seed: seed of the draw.
         precision: arithmetic of the second moments; for rows only. For q < 1 a run in float32 is repeated in
-            float64 where any eigenvalue lies below its noise floor; what lies below that of float64 is left out.
+            float64 where any eigenvalue lies below its noise floor; what lies below that of float64 is left
+            out.
         backend: backend of the second moments; for rows only.
 
     Returns:
-        A `Score` between 1 and min(n, d) (another kernel: n), in rows. A sample is stated in ``details`` and in the
-        notes of the provenance: its value is that of the sample, which is lower than that of all rows.
+        A `Score` between 1 and min(n, d) (another kernel: n), in rows. A sample is stated in ``details`` and
+        in the notes of the provenance: its value is that of the sample, which is lower than that of all rows.
 
     Raises:
-        InputError: if q is not positive, a row is zero, the kernel is not one, or ``x`` holds moments of rows that
-            were not normalised.
+        InputError: if q is not positive, a row is zero, the kernel is not one, or ``x`` holds moments of rows
+            that were not normalised.
         BudgetExceeded: if a kernel matrix of more than 16,384 rows would be formed.
 
     Complexity:
@@ -132,9 +142,13 @@ def vendi(
     if callable(kernel):
         return _by_kernel(x, q=q, kernel=kernel, sample=sample, seed=seed)
     if kernel != "cosine":
-        raise InputError(f"vendi: kernel: expected 'cosine' or a function of two arrays of rows; got {kernel!r}")
+        raise InputError(
+            f"vendi: kernel: expected 'cosine' or a function of two arrays of rows; got {kernel!r}"
+        )
     if sample is not None:
-        raise InputError("vendi: sample: expected None with the cosine kernel, which takes all rows in one pass")
+        raise InputError(
+            "vendi: sample: expected None with the cosine kernel, which takes all rows in one pass"
+        )
     resolved = resolve_eigenvalues(
         x,
         function="vendi",
@@ -151,12 +165,14 @@ def vendi(
 def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: int) -> Score:
     if isinstance(x, (Moments, Eigenvalues)) or is_spectrum(x):
         raise InputError(
-            f"vendi: x: a kernel other than cosine needs the rows; got {type(x).__name__}, which no longer holds them"
+            f"vendi: x: a kernel other than cosine needs the rows; got {type(x).__name__}, which no longer "
+            f"holds them"
         )
-    with featdiv.open(x) as source:
+    with io.open(x) as source:
         if source.n is None:
             raise InputError(
-                "vendi: x: a kernel other than cosine needs rows that can be picked by index; got an iterable of "
+                "vendi: x: a kernel other than cosine needs rows that can be picked by index; got an "
+                "iterable of "
                 "chunks of unknown length. Pass an array or a file."
             )
         if sample is not None and not 1 <= sample <= source.n:
@@ -165,13 +181,16 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
         if m > LARGEST_KERNEL:
             raise BudgetExceeded(
                 f"vendi: a kernel matrix of {m} rows takes {8 * m * m / 2**30:.1f} GiB; expected at most "
-                f"{LARGEST_KERNEL} rows. Pass sample={LARGEST_KERNEL // 2}, or kernel='cosine', which needs no matrix."
+                f"{LARGEST_KERNEL} rows. Pass sample={LARGEST_KERNEL // 2}, or kernel='cosine', which needs "
+                f"no matrix."
             )
-        index = np.arange(m) if sample is None else np.random.default_rng(seed).choice(source.n, m, replace=False)
+        index = (
+            np.arange(m) if sample is None else np.random.default_rng(seed).choice(source.n, m, replace=False)
+        )
         rows = source.take(index)
         provenance = Provenance(
             function="featdiv.vendi",
-            version=featdiv.__version__,
+            version=__version__,
             arguments={"kernel": getattr(kernel, "__name__", repr(kernel)), "q": q, "sample": sample},
             method="kernel matrix",
             dtype=source.dtype,
@@ -186,7 +205,9 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
     details = {}
     if sample is not None:
         provenance = dataclasses.replace(
-            provenance, seed=seed, notes=(f"a sample of {m} of {provenance.n} rows; all rows would give more",)
+            provenance,
+            seed=seed,
+            notes=(f"a sample of {m} of {provenance.n} rows; all rows would give more",),
         )
         details = {"sample": m}
     return Score(name="vendi", scores={"vendi": value}, details=details, provenance=provenance)
