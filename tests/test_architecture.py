@@ -33,7 +33,6 @@ LAYERS = (
 
 EXCEPTIONS = {
     ("results", "metrics"): "Result.cite looks up the sources of its scores in the catalogue, when called",
-    ("metrics", "featdiv"): "a score that is given rows asks featdiv.spectrum for its statistic, when called",
 }
 """Imports against the rule, each with the reason why it is better than keeping the rule."""
 
