@@ -242,7 +242,8 @@ class PerClass:
                 self._op.add(z, sums)
             n = int(counts[k])
             scatter_ = sums.symmetric_gram()
-            scatter_ -= np.outer(total[0], total[0] / n)
+            mean_part = total[0] / np.sqrt(n)
+            scatter_ -= np.outer(mean_part, mean_part)
             self._merge(
                 number,
                 _Known(
@@ -262,7 +263,8 @@ class PerClass:
         delta = (part.origin - known.origin) + (part.offset - known.offset)
         share = part.n / (known.n + part.n)
         known.scatter += part.scatter
-        known.scatter += np.outer(delta, delta * (known.n * share))
+        step = delta * np.sqrt(known.n * share)
+        known.scatter += np.outer(step, step)
         known.offset = known.offset + delta * share
         known.n += part.n
 

@@ -243,7 +243,8 @@ class Moments:
         delta = other.mean - self.mean
         share = other.n / n
         scatter = self.scatter + other.scatter
-        scatter += np.outer(delta, delta * (self.n * share))
+        step = delta * np.sqrt(self.n * share)
+        scatter += np.outer(step, step)
         norm_sums = None
         if self.norm_sums is not None and other.norm_sums is not None:
             norm_sums = self.norm_sums.moved(-delta * share, self.n, self.scatter) + other.norm_sums.moved(

@@ -124,10 +124,10 @@ def unpacked(triangle: Float64Array, d: int) -> Float64Array:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Opens a file that takes the place of ``path`` when the block ends well, and leaves no trace when it
-    does not.
+    """Opens a file that takes the place of ``path`` once the block has ended well, and not before.
 
-    The content goes to a temporary file in the same directory, which is flushed to the disk and then renamed.
+    The content goes to a temporary file in the same directory, which is flushed to the disk and renamed, or
+    removed after an error.
     """
     # A symbolic link stays a link, to the new content.
     target = Path(os.path.realpath(path))
