@@ -15,7 +15,7 @@ def test_one_metric_shows_its_definitions(run):
     text = run("metrics", "rankme").stdout
     for name in catalogue.definitions("rankme"):
         assert f"definition {name}" in text
-    assert "Garrido et al. 2023" in text
+    assert "Garrido" in text
 
 
 def test_json_is_the_whole_catalogue(run):

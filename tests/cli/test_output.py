@@ -2,36 +2,33 @@ from __future__ import annotations
 
 import json
 import os
-import stat
+import types
 
 import pytest
 
 from featdiv.cli import output
 
 
-def test_a_file_that_fails_half_way_is_not_there_and_the_old_one_stays(tmp_path):
+def test_json_file_replaces_the_old_one_as_a_whole(tmp_path):
     target = tmp_path / "result.json"
     target.write_text("old")
-
-    def fails(temporary):
-        with open(temporary, "w") as file:
-            file.write("half")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        output.write_file(target, fails)
-    assert target.read_text() == "old"
+    output.write_json({"a": 1}, str(target))
+    assert json.loads(target.read_text()) == {"a": 1}
     assert os.listdir(tmp_path) == ["result.json"]
 
 
-def test_a_written_file_has_the_permissions_that_the_umask_gives(tmp_path):
-    mask = os.umask(0o027)
-    try:
-        output.write_json({"a": 1}, str(tmp_path / "out.json"))
-    finally:
-        os.umask(mask)
-    assert stat.S_IMODE((tmp_path / "out.json").stat().st_mode) == 0o640
-    assert json.loads((tmp_path / "out.json").read_text()) == {"a": 1}
+def test_a_picture_that_fails_half_way_leaves_the_old_one(tmp_path):
+    class Figure:
+        def savefig(self, file, **_):
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        output.save_plot(types.SimpleNamespace(plot=Figure), str(target))
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["out.png"]
 
 
 def test_json_refuses_what_is_not_json():

@@ -115,7 +115,7 @@ def spectrum(
         seed=seed,
     )
     if json != "-":
-        print_spectrum(result)
+        print_spectrum(result, quiet=quiet)
     output.write_json(result.to_dict(), json)
     if plot is not None:
         output.save_plot(result, plot)
@@ -140,12 +140,12 @@ def save(result: Spectrum, path: str) -> None:
     result.moments.save(path)
 
 
-def print_spectrum(result: Spectrum) -> None:
+def print_spectrum(result: Spectrum, *, quiet: bool = False) -> None:
     """Prints the scores of a spectrum and, where it has classes, a line for each."""
-    output.print_result(result, title=describe(result))
+    output.print_result(result, title=describe(result), quiet=quiet)
     if result.per_class:
         typer.echo()
-        print_classes(result)
+        print_classes(result, quiet=quiet)
 
 
 def describe(result: Any) -> str:
@@ -156,7 +156,7 @@ def describe(result: Any) -> str:
     return f"{made.n:,} × {made.d} {made.dtype}, {how}, {made.source}"
 
 
-def print_classes(result: Spectrum) -> None:
+def print_classes(result: Spectrum, *, quiet: bool = False) -> None:
     """Prints the leading scores of each class, of the first classes where there are many."""
     names = ("effective_rank", "rankme", "participation_ratio", "stable_rank")
     rows = []
@@ -166,9 +166,9 @@ def print_classes(result: Spectrum) -> None:
     output.print_table(["class", "n", *names], rows, right=range(1, 2 + len(names)))
     left = len(result.per_class) - MOST_CLASSES_SHOWN
     if left > 0:
-        output.say(f"note: {left} more classes; --json has them all")
+        output.say(f"note: {left} more classes; --json has them all", quiet=quiet)
     for label, reason in result.per_class_skipped.items():
-        output.say(f"note: class {label} has no spectrum: {reason}")
+        output.say(f"note: class {label} has no spectrum: {reason}", quiet=quiet)
 
 
 def merge(

@@ -20,6 +20,7 @@ def demo(
     from sklearn.datasets import load_digits
 
     from featdiv.cli.analyse import print_spectrum, run_spectrum
+    from featdiv.stats.storage import replacing
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -28,7 +29,8 @@ def demo(
     )
     digits = load_digits()
     for path, array in ((rows, digits.data.astype(np.float32)), (labels, digits.target.astype(np.int64))):
-        output.write_file(path, lambda temporary, array=array: np.save(temporary, array))
+        with replacing(path) as file:
+            np.save(file, array)
 
     result = run_spectrum([rows], labels=labels)
     print_spectrum(result)

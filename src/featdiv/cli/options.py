@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,8 +155,11 @@ def open_source(
 
 def load_moments(paths: list[str]) -> Moments | None:
     """Returns the moments, if the paths are one file of saved moments; None if they are embeddings."""
-    if len(paths) != 1 or not paths[0].endswith(".npz") or not Path(paths[0]).is_file():
+    if len(paths) != 1 or not zipfile.is_zipfile(paths[0]):
         return None
-    from featdiv.stats import storage
+    with zipfile.ZipFile(paths[0]) as archive:
+        if not {"format.npy", "schema.npy"} <= set(archive.namelist()):
+            return None
+    from featdiv.stats import Moments
 
-    return storage.load_moments(paths[0]) if storage.is_moments_file(paths[0]) else None
+    return Moments.load(paths[0])

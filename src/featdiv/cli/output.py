@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +17,6 @@ def say(text: str, *, quiet: bool = False) -> None:
         typer.echo(text, err=True)
 
 
-def write_file(path: str | os.PathLike[str], fill: Callable[[str], None]) -> None:
-    """Lets ``fill(temporary)`` write a file beside ``path`` and renames it when it is complete.
-
-    Args:
-        path: the file to create or replace.
-        fill: writes the content to the path that it is given, which keeps the suffix of ``path``.
-    """
-    target = Path(path)
-    handle, temporary = tempfile.mkstemp(suffix=target.suffix, prefix=f".{target.stem}.", dir=target.parent)
-    os.close(handle)
-    try:
-        fill(temporary)
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write_json(content: Any, destination: str | None) -> None:
     """Writes ``content`` as JSON to a file, or to stdout for ``-``; None writes nothing."""
     if destination is None:
@@ -49,18 +24,20 @@ def write_json(content: Any, destination: str | None) -> None:
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     if destination == "-":
         sys.stdout.write(text)
-    else:
-        write_file(destination, lambda temporary: _fill_text(temporary, text))
+        return
+    from featdiv.stats.storage import replacing
 
-
-def _fill_text(path: str, text: str) -> None:
-    Path(path).write_text(text, encoding="utf-8")
+    with replacing(destination) as file:
+        file.write(text.encode())
 
 
 def save_plot(result: Any, destination: str) -> None:
-    """Draws ``result.plot()`` into a picture file, without a display."""
+    """Draws ``result.plot()`` into a picture file, in the format of its suffix."""
+    from featdiv.stats.storage import replacing
+
     figure = result.plot()
-    write_file(destination, lambda temporary: figure.savefig(temporary, dpi=150))
+    with replacing(destination) as file:
+        figure.savefig(file, dpi=150, format=Path(destination).suffix.removeprefix(".") or "png")
 
 
 def number(value: float) -> str:
@@ -124,8 +101,8 @@ def result_rows(result: Any) -> list[list[str]]:
     return rows
 
 
-def print_result(result: Any, *, title: str) -> None:
+def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
     """Prints a result as a table, followed by the remarks in its provenance."""
     print_table(["score", "value", "95 % interval"], result_rows(result), title=title, right=(1,))
     for note in result.provenance.notes:
-        say(f"note: {note}")
+        say(f"note: {note}", quiet=quiet)
