@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.io.annotations import as_values
 from featdiv.io.dtypes import numpy_name, storage, torch_name
 from featdiv.io.embeddings import CHUNK_BYTES, Embeddings, sample_blocks, start_digest
-from featdiv.io.annotations import as_values
 from featdiv.io.entries import Entry, check_shape, choose
 from featdiv.io.files import WHERE
 
@@ -111,7 +111,9 @@ def open_array(source: Any, where: str = WHERE) -> ArrayRows:
     rows = as_array(source, where)
     if isinstance(rows, np.ndarray):
         if isinstance(rows, np.ma.MaskedArray):
-            raise InputError(f"{where}: expected plain rows, got a masked array; drop or fill the masked rows first")
+            raise InputError(
+                f"{where}: expected plain rows, got a masked array; drop or fill the masked rows first"
+            )
         dtype = numpy_name(rows.dtype, where)
         check_shape(rows.shape, where)
         if rows.dtype.kind == "b":
@@ -132,7 +134,9 @@ def open_array(source: Any, where: str = WHERE) -> ArrayRows:
 
 def open_mapping(source: Mapping[Any, Any], key: Any, where: str = WHERE) -> ArrayRows:
     """Opens a mapping of names to arrays; its other entries can be labels, ids and groups."""
-    arrays = {str(name): value for name, value in source.items() if hasattr(value, "shape") and is_array(value)}
+    arrays = {
+        str(name): value for name, value in source.items() if hasattr(value, "shape") and is_array(value)
+    }
     entries = [
         Entry(name, tuple(map(int, value.shape)), str(value.dtype).removeprefix("torch."))
         for name, value in arrays.items()
@@ -152,7 +156,9 @@ def open_frame(source: Any, key: str | Sequence[str] | None) -> ArrayRows:
     chosen = names if key is None else [key] if isinstance(key, str) else list(key)
     for name in chosen:
         if name not in columns:
-            raise InputError(f"{WHERE}: key: the frame has no column {name!r}; it has {', '.join(map(repr, names[:12]))}")
+            raise InputError(
+                f"{WHERE}: key: the frame has no column {name!r}; it has {', '.join(map(repr, names[:12]))}"
+            )
     rows = source[[columns[name] for name in chosen]].to_numpy()
     if rows.dtype.kind not in "biuf":
         raise InputError(
@@ -161,7 +167,9 @@ def open_frame(source: Any, key: str | Sequence[str] | None) -> ArrayRows:
         )
     opened = open_array(rows)
     opened.description = f"frame {opened.n} x {opened.d} {opened.dtype}"
-    opened.columns = {name: source[columns[name]].to_numpy() for name in names if name not in chosen or key is None}
+    opened.columns = {
+        name: source[columns[name]].to_numpy() for name in names if name not in chosen or key is None
+    }
     return opened
 
 
@@ -190,7 +198,9 @@ def _from_torch(tensor: Any, where: str) -> Rows:
     if tensor.layout is not torch.strided:
         raise InputError(f"{where}: expected dense rows, got a {tensor.layout} tensor; pass x.to_dense()")
     if tensor.is_quantized:
-        raise InputError(f"{where}: expected plain numbers, got a quantised tensor; pass x.int_repr() or x.dequantize()")
+        raise InputError(
+            f"{where}: expected plain numbers, got a quantised tensor; pass x.int_repr() or x.dequantize()"
+        )
     if tensor.device.type == "meta":
         raise InputError(f"{where}: expected data, got a meta tensor, which has none")
     tensor = tensor.resolve_neg()
@@ -216,5 +226,7 @@ def _from_dlpack(source: Any, where: str) -> Rows:
     try:
         tensor = torch.from_dlpack(source)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{where}: {type(source).__name__} could not be taken over by DLPack: {error}") from error
+        raise InputError(
+            f"{where}: {type(source).__name__} could not be taken over by DLPack: {error}"
+        ) from error
     return _from_torch(tensor, where)

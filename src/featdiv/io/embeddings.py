@@ -191,8 +191,10 @@ class Embeddings(abc.ABC):
         if index.size == 0:
             index = index.astype(np.int64)
         if index.ndim != 1 or index.dtype.kind not in "iu":
-            raise InputError(f"{where}: expected a 1-D array of integers; got {index.ndim}-D {index.dtype.name}")
-        if index.size and not (0 <= int(index.min()) and int(index.max()) < self.n):
+            raise InputError(
+                f"{where}: expected a 1-D array of integers; got {index.ndim}-D {index.dtype.name}"
+            )
+        if index.size and not (int(index.min()) >= 0 and int(index.max()) < self.n):
             worst = int(index.min()) if int(index.min()) < 0 else int(index.max())
             raise InputError(f"{where}: expected indices from 0 to {self.n - 1}; got {worst}")
         return self._gather(index.astype(np.int64))
@@ -261,7 +263,10 @@ def sample_blocks(n: int, row_bytes: int) -> list[tuple[int, int]]:
     size = max(1, SAMPLE_BLOCK_BYTES // max(1, row_bytes))
     if n <= size * SAMPLE_BLOCKS:
         return [(start, min(start + size, n)) for start in range(0, n, size)]
-    return [(i * (n - size) // (SAMPLE_BLOCKS - 1), i * (n - size) // (SAMPLE_BLOCKS - 1) + size) for i in range(SAMPLE_BLOCKS)]
+    return [
+        (i * (n - size) // (SAMPLE_BLOCKS - 1), i * (n - size) // (SAMPLE_BLOCKS - 1) + size)
+        for i in range(SAMPLE_BLOCKS)
+    ]
 
 
 def start_digest(n: int, d: int, dtype: str) -> hashlib.blake2b:

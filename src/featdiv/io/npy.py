@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from featdiv.io.dtypes import numpy_name
 from featdiv.io.entries import check_shape, refuse_key
 from featdiv.io.files import WHERE, File
 from featdiv.io.staged import Flat
+
+AnyFlat = TypeVar("AnyFlat", bound=Flat)
 
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 10_000
@@ -35,8 +37,13 @@ class Header(NamedTuple):
         return size
 
 
-def read_header(handle: BinaryIO, where: str) -> Header:
+def read_header(handle: BinaryIO, where: str, *, objects: bool = False) -> Header:
     """Reads the header where ``handle`` stands (the beginning of the array).
+
+    Args:
+        handle: the file.
+        where: beginning of the messages.
+        objects: True to describe an array of Python objects too, for a list of what an archive holds.
 
     Raises:
         FormatError: for anything but a well-formed header of a version that NumPy writes (1.0, 2.0, 3.0).
@@ -46,7 +53,9 @@ def read_header(handle: BinaryIO, where: str) -> Header:
         raise FormatError(f"{where}: it does not begin with the .npy magic; it is not a NumPy array file")
     version = (lead[6], lead[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise FormatError(f"{where}: .npy version {version[0]}.{version[1]} is unknown; expected 1.0, 2.0 or 3.0")
+        raise FormatError(
+            f"{where}: .npy version {version[0]}.{version[1]} is unknown; expected 1.0, 2.0 or 3.0"
+        )
     width = 2 if version == (1, 0) else 4
     length = int.from_bytes(_read(handle, width, where), "little")
     if length > LONGEST_HEADER:
@@ -58,25 +67,41 @@ def read_header(handle: BinaryIO, where: str) -> Header:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise FormatError(f"{where}: the header is not a Python dictionary; the file is damaged") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
-        raise FormatError(f"{where}: the header must give exactly descr, fortran_order and shape; the file is damaged")
+        raise FormatError(
+            f"{where}: the header must give exactly descr, fortran_order and shape; the file is damaged"
+        )
     shape = fields["shape"]
     if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
-        raise FormatError(f"{where}: the header gives the impossible shape {_short(shape)}; the file is damaged")
+        raise FormatError(
+            f"{where}: the header gives the impossible shape {_short(shape)}; the file is damaged"
+        )
     if not isinstance(fields["fortran_order"], bool):
         raise FormatError(f"{where}: fortran_order must be True or False; the file is damaged")
-    return Header(shape, _dtype(fields["descr"], where), fields["fortran_order"], 8 + width + length)
-
-
-def _dtype(descr: Any, where: str) -> np.dtype[Any]:
-    try:
-        dtype = np.lib.format.descr_to_dtype(descr)
-    except (TypeError, ValueError, SyntaxError, KeyError, IndexError, AttributeError, OverflowError, RecursionError):
-        raise FormatError(f"{where}: the header gives the unknown type {_short(descr)}; the file is damaged") from None
-    if dtype.hasobject:
+    dtype = _dtype(fields["descr"], where)
+    if dtype.hasobject and not objects:
         raise FormatError(
             f"{where}: it holds Python objects (a pickle), which featdiv never loads; "
             "save a numeric array: np.save(path, np.asarray(x, dtype=np.float32))"
         )
+    return Header(shape, dtype, fields["fortran_order"], 8 + width + length)
+
+
+def _dtype(descr: Any, where: str) -> np.dtype[Any]:
+    try:
+        dtype: np.dtype[Any] = np.lib.format.descr_to_dtype(descr)
+    except (
+        TypeError,
+        ValueError,
+        SyntaxError,
+        KeyError,
+        IndexError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
+        raise FormatError(
+            f"{where}: the header gives the unknown type {_short(descr)}; the file is damaged"
+        ) from None
     return dtype
 
 
@@ -85,7 +110,9 @@ def _read(handle: BinaryIO, count: int, where: str) -> bytes:
     while len(parts) < count:
         part = handle.read(count - len(parts))
         if not part:
-            raise FormatError(f"{where}: the file ends within the .npy header; it is truncated, or not a .npy file")
+            raise FormatError(
+                f"{where}: the file ends within the .npy header; it is truncated, or not a .npy file"
+            )
         parts += part
     return parts
 
@@ -123,18 +150,28 @@ def open_npy(file: File, key: Any = None) -> Flat:
     refuse_key(key, where, "a .npy file")
     with file.open() as handle:
         header = read_header(handle, where)
-    return flat_from_header(file, header, present=file.size() - header.offset, where=where, format="npy")
+    return flat_from_header(
+        file, header, present=file.size() - header.offset, where=where, format="npy", kind=Flat
+    )
 
 
 def flat_from_header(
-    file: File, header: Header, *, present: int, where: str, format: str, base: int = 0, entry: str | None = None
-) -> Flat:
+    file: File,
+    header: Header,
+    *,
+    present: int,
+    where: str,
+    format: str,
+    base: int = 0,
+    entry: str | None = None,
+    kind: type[AnyFlat],
+) -> AnyFlat:
     """Returns the rows of an array whose header was read at byte ``base`` and is followed by ``present`` bytes."""
     dtype = numpy_name(header.dtype, where)
     n, d = check_shape(header.shape, where)
     check_size(header.bytes, present, f"{n} x {d} {dtype}", where)
     stored = header.dtype if header.dtype.kind != "b" else np.dtype(np.uint8)
-    return Flat(
+    return kind(
         file,
         offset=base + header.offset,
         n=n,

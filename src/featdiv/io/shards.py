@@ -109,7 +109,9 @@ class Shards(Staged):
 
     def column_names(self) -> list[str]:
         """Names that every shard has."""
-        shared = set(self.parts[0].column_names()).intersection(*(part.column_names() for part in self.parts[1:]))
+        shared = set(self.parts[0].column_names()).intersection(
+            *(part.column_names() for part in self.parts[1:])
+        )
         return [name for name in self.parts[0].column_names() if name in shared]
 
     def read_column(self, name: str) -> npt.NDArray[Any]:

@@ -112,7 +112,9 @@ def open(
     else:
         found = _open_any(source, key, given)
     if found.n == 0:
-        raise InputError(f"{WHERE}: {found.description}: expected at least one row, got none (shape (0, {found.d}))")
+        raise InputError(
+            f"{WHERE}: {found.description}: expected at least one row, got none (shape (0, {found.d}))"
+        )
     if found.d == 0:
         raise InputError(f"{WHERE}: {found.description}: expected at least one feature, got d = 0")
     found = attach(found, **given)
@@ -279,7 +281,9 @@ def shard_files(found: Sequence[File], path: str) -> list[File]:
     known = [file for file in found if file.suffix in FORMATS or file.suffix in ARROW]
     if not known:
         what = f"{len(found)} files, none of them" if found else "no files; expected files"
-        raise InputError(f"{WHERE}: {path}: the directory holds {what} of a known type ({' '.join([*FORMATS, *ARROW])})")
+        raise InputError(
+            f"{WHERE}: {path}: the directory holds {what} of a known type ({' '.join([*FORMATS, *ARROW])})"
+        )
     counts: dict[str, int] = {}
     for file in known:
         counts[file.suffix] = counts.get(file.suffix, 0) + 1
@@ -300,14 +304,18 @@ def _open_manifest(file: File, key: Any) -> Embeddings:
         text = files.read_head(file, LARGEST_MANIFEST).decode("utf-8-sig")
         paths = json.loads(text) if file.suffix == ".json" else [line.strip() for line in text.splitlines()]
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise FormatError(f"{where}: expected a manifest: UTF-8 text with one path a line, or a JSON list") from None
+        raise FormatError(
+            f"{where}: expected a manifest: UTF-8 text with one path a line, or a JSON list"
+        ) from None
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise FormatError(f"{where}: expected a JSON list of paths")
     paths = [path for path in paths if path and not path.startswith("#")]
     if not paths:
         raise FormatError(f"{where}: the manifest names no files")
     if "\0" in text or _is_number(paths[0].split()[0].rstrip(",;")):
-        raise FormatError(f"{where}: expected one path a line; it looks like numbers. Use .npy or .parquet for rows")
+        raise FormatError(
+            f"{where}: expected one path a line; it looks like numbers. Use .npy or .parquet for rows"
+        )
     found = [_file(path if "://" in path else file.sibling(path)) for path in paths]
     return open_files(found, key, file.name, path=file.name)
 
