@@ -119,6 +119,7 @@ class Accumulator:
         norm_sums: whether to keep the norm-weighted sums.
         precision: working precision.
         backend: scatter backend, or ``"auto"``.
+        scratch: buffers to share with other accumulators that are never in use at the same time.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ class Accumulator:
         norm_sums: bool = False,
         precision: str = "float32",
         backend: str = "auto",
+        scratch: dict[str, Any] | None = None,
     ) -> None:
+        self._scratch = {} if scratch is None else scratch
         self._d = d
         self._normalize = normalize
         self._norm_sums = norm_sums
@@ -180,7 +183,7 @@ class Accumulator:
         self._close()
         device = "cpu" if isinstance(rows, np.ndarray) or rows.device.type == "cpu" else str(rows.device)
         self._shift, self._exponent = shift, exponent
-        self._sums = Sums.zeros(self._d, norm_sums=self._norm_sums, device=device)
+        self._sums = Sums.zeros(self._d, norm_sums=self._norm_sums, device=device, scratch=self._scratch)
         return self._sums
 
     def _close(self) -> None:
@@ -195,7 +198,9 @@ class Accumulator:
     def _moments_of(self, sums: Sums) -> Moments:
         n = sums.n
         total, gram = _host(sums.total).copy(), sums.symmetric_gram()
-        scatter_ = gram - np.outer(total, total / n)
+        # Written so that the result is symmetric to the last bit.
+        mean_part = total / np.sqrt(n)
+        scatter_ = gram - np.outer(mean_part, mean_part)
         norm_sums = None
         if self._norm_sums:
             norm_sums = _centred_norm_sums(

@@ -87,6 +87,7 @@ def read(
     source: Embeddings,
     *,
     function: str,
+    chunk_rows: int | None = None,
     buckets: int = 1,
     slab: int = 4096,
     use_groups: bool = False,
@@ -104,6 +105,7 @@ def read(
     Args:
         source: where the rows come from.
         function: public name for error messages.
+        chunk_rows: rows to read at a time; None for the source's own size.
         buckets: number of parts.
         slab: consecutive rows that go to the same part.
         use_groups: deal the source's ``groups`` to the parts, each whole, instead of slabs.
@@ -124,7 +126,8 @@ def read(
     dealt: dict[Any, int] = {}
     dropped = 0
     # Whole slabs to a chunk keep the tiles of the op large.
-    chunk_rows = max(slab, source.chunk_rows() // slab * slab) if buckets > 1 and not use_groups else None
+    if buckets > 1 and not use_groups:
+        chunk_rows = max(slab, source.chunk_rows(chunk_rows) // slab * slab)
     for chunk in source.chunks(chunk_rows):
         rows = on_device(chunk.rows, device)
         index = None

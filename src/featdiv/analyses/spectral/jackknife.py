@@ -20,17 +20,17 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import NotEnoughData
-from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Eigenvalues
+from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Eigenvalues, both_raw
 from featdiv.results import Interval
 from featdiv.stats.moments import Moments
 
 Float64Array = npt.NDArray[np.float64]
-Core = Callable[[Eigenvalues], float]
 
 LEVEL = 0.95
 POPULATION_ROWS_PER_FEATURE = 20
@@ -45,38 +45,67 @@ def without(total: Moments, part: Moments) -> Moments:
     return dataclasses.replace(total, n=n, mean=mean, scatter=scatter, norm_sums=None)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What is left without each part in turn.
+
+    Attributes:
+        moments: moments of the rest.
+        wanted: its eigenvalues, about the mean or zero as the whole's.
+        uncentered: its eigenvalues about zero.
+    """
+
+    moments: list[Moments]
+    wanted: list[Eigenvalues]
+    uncentered: list[Eigenvalues]
+
+
 def leave_one_out(
-    total: Moments, parts: Sequence[Moments], whole: Eigenvalues, *, exact: bool
-) -> list[Eigenvalues]:
-    """Returns the eigenvalues without each part in turn, about the mean or zero as ``whole`` is."""
-    vectors: Float64Array | None = None
-    if not exact:
-        vectors = np.linalg.eigh(_matrix(total, whole.centered))[1]
-    found = []
-    for part in parts:
-        rest = without(total, part)
-        matrix = _matrix(rest, whole.centered)
-        if vectors is None:
-            raw = np.linalg.eigvalsh(matrix)
-        else:
-            raw = np.sort(np.einsum("ij,ij->j", vectors, matrix @ vectors))
-        scale = rest.n - 1 if whole.centered else rest.n
-        values = raw[::-1][: min(rest.n, rest.d)] / scale
-        values[values < SOLVER_NOISE * values[0]] = 0.0
-        found.append(
-            dataclasses.replace(whole, values=values, n=rest.n, total=float(np.trace(matrix)) / scale)
-        )
-    return found
+    total: Moments, parts: Sequence[Moments], wanted: Eigenvalues, uncentered: Eigenvalues, *, exact: bool
+) -> LeftOut:
+    """Returns the statistics without each part in turn.
+
+    Args:
+        total: moments of all rows.
+        parts: moments of the parts.
+        wanted: eigenvalues of the whole, as asked for.
+        uncentered: eigenvalues of the whole about zero.
+        exact: one decomposition a part; else first order in the eigenvectors of the whole.
+    """
+    rests = [without(total, part) for part in parts]
+    if exact:
+        pairs = [both_raw(rest.scatter, rest.mean, rest.n) for rest in rests]
+    else:
+        about_mean, about_zero = (np.linalg.eigh(matrix)[1] for matrix in (total.scatter, total.gram))
+        pairs = [(_along(about_mean, rest.scatter), _along(about_zero, rest.gram)) for rest in rests]
+    about = [pair[0 if wanted.centered else 1] for pair in pairs]
+    return LeftOut(
+        moments=rests,
+        wanted=[_eigenvalues(raw, rest, wanted) for raw, rest in zip(about, rests, strict=True)],
+        uncentered=[_eigenvalues(pair[1], rest, uncentered) for pair, rest in zip(pairs, rests, strict=True)],
+    )
 
 
-def _matrix(moments: Moments, centered: bool) -> Float64Array:
-    return moments.scatter if centered else moments.gram
+def _along(vectors: Float64Array, matrix: Float64Array) -> Float64Array:
+    return np.asarray(np.sort(np.einsum("ij,ij->j", vectors, matrix @ vectors)))
+
+
+def _eigenvalues(raw: Float64Array, rest: Moments, whole: Eigenvalues) -> Eigenvalues:
+    scale = rest.n - 1 if whole.centered else rest.n
+    values = raw[::-1][: min(rest.n, rest.d)] / scale
+    values[values < SOLVER_NOISE * values[0]] = 0.0
+    return dataclasses.replace(whole, values=values, n=rest.n, total=float(raw.sum()) / scale)
+
+
+class _HasRows(Protocol):
+    @property
+    def n(self) -> int: ...
 
 
 def intervals(
     scores: Mapping[str, float],
-    cores: Mapping[str, Core],
-    left_out: Sequence[Eigenvalues],
+    cores: Mapping[str, Callable[[Any], float]],
+    left_out: Sequence[_HasRows],
     *,
     n: int,
     d: int,
@@ -85,21 +114,21 @@ def intervals(
 
     Args:
         scores: name to value on all rows.
-        cores: name to the function of eigenvalues that gave the value.
-        left_out: eigenvalues without each group, in turn.
+        cores: name to the function of the statistic that gave the value.
+        left_out: the statistic without each group, in turn.
         n, d: rows and features in all.
     """
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(len(left_out) - 1, 0.5 + LEVEL / 2))
-    shares = np.array([1.0 - eigenvalues.n / n for eigenvalues in left_out])
+    shares = np.array([1.0 - rest.n / n for rest in left_out])
     population = n >= POPULATION_ROWS_PER_FEATURE * d
     found = {}
     for name, core in cores.items():
         if name not in scores:
             continue
         try:
-            values = np.array([core(eigenvalues) for eigenvalues in left_out])
+            values = np.array([core(rest) for rest in left_out])
         except NotEnoughData:
             continue
         center, error = _jackknife(scores[name], values, shares)

@@ -22,10 +22,10 @@ GRAM_LIMIT = 16384
 """Above this many features only the leading part of the spectrum is computed."""
 
 BUCKETS = 20
-MIN_BUCKETS = 8
+MIN_BUCKETS = 5
 MIN_SLAB, MAX_SLAB = 256, 8192
 _UNKNOWN_SLAB = 2048
-_SLABS_PER_BUCKET = 4
+_SLABS_PER_BUCKET = 2
 _EXACT_COST, _FIRST_ORDER_COST = 14, 4
 _VECTORS_COST = 40
 _NEGLIGIBLE = 1e10

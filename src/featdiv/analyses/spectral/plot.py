@@ -78,7 +78,11 @@ def _label(ax: Axes) -> None:
 
 def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
     index, values = _positive(spectrum)
-    ax.plot(index, values, marker=".", markersize=3, linewidth=0.8, color=_INK, label="eigenvalues")
+    floor = spectrum.eigenvalues[0] * spectrum.eigen.floor**2
+    resolved = values > floor
+    ax.plot(
+        index[resolved], values[resolved], marker=".", markersize=3, linewidth=0.8, color=_INK, label="eigenvalues"
+    )
     if spectrum.fit:
         first, last = spectrum.fit["fit_min"], spectrum.fit["fit_max"]
         line = np.array([first, last], dtype=np.float64)
@@ -99,9 +103,10 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
             linewidth=1.0,
             label=f"Marchenko–Pastur edge ({count:.0f} above)",
         )
-    floor = spectrum.eigenvalues[0] * spectrum.eigen.floor**2
-    if floor > values[-1] * 1e-3:
-        ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label="numerical noise floor")
+    below = len(spectrum.eigenvalues) - int(resolved.sum())
+    if below:
+        label = f"numerical noise floor ({below} of {len(spectrum.eigenvalues)} below)"
+        ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label=label)
     _label(ax)
     ax.legend(fontsize=8, loc="lower left")
 

@@ -52,8 +52,10 @@ OF_UNIT_MOMENTS: dict[str, Callable[[Moments], float]] = {
     "mean_squared_cosine": mean_squared_cosine.core,
 }
 
-WITHOUT_INTERVAL = frozenset({"marchenko_pastur", *(f"components_{round(100 * q)}" for q in SHARES)})
-"""Counts, for which the jackknife is known to fail."""
+WITHOUT_INTERVAL = frozenset(
+    {"marchenko_pastur", "condition_number", *(f"components_{round(100 * q)}" for q in SHARES)}
+)
+"""Counts and the smallest eigenvalue, for which the jackknife is known to fail."""
 
 ORDER = (
     "effective_rank",

@@ -59,10 +59,20 @@ class Sums:
     _scratch: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def zeros(cls, d: int, *, norm_sums: bool = False, device: str = "cpu") -> Sums:
-        """Returns empty accumulators on ``device``."""
+    def zeros(
+        cls, d: int, *, norm_sums: bool = False, device: str = "cpu", scratch: dict[str, Any] | None = None
+    ) -> Sums:
+        """Returns empty accumulators.
+
+        Args:
+            d: features.
+            norm_sums: whether to keep the norm-weighted sums.
+            device: where to keep them.
+            scratch: buffers to share with other accumulators that are never in use at the same time.
+        """
         if device == "cpu":
             return cls(
+                _scratch={} if scratch is None else scratch,
                 n=0,
                 total=np.zeros(d),
                 gram=np.zeros((d, d)),

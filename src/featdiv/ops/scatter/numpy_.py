@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-_TILE_BYTES = 1 << 24
+_TILE_BYTES = 1 << 25
 _TILE_ROWS = (256, 8192)
 _CHAIN = 16
 _CACHED_ROWS = 512
@@ -62,7 +62,7 @@ def scatter(
 ) -> None:
     """Adds the sums of ``rows``; see `featdiv.ops.scatter.scatter`."""
     m, d = (int(size) for size in rows.shape)
-    tile_rows = int(np.clip(_TILE_BYTES // (4 * d), *_TILE_ROWS)) // _CHAIN * _CHAIN
+    tile_rows = _balanced(m, int(np.clip(_TILE_BYTES // (4 * d), *_TILE_ROWS)))
     transform = _Transform(rows, shift=shift, exponent=exponent, normalize=normalize)
     limit = PRECISIONS[precision]
     product = sums.scratch("product", (d, d), np.float32) if precision != "float64" else None
@@ -80,6 +80,12 @@ def scatter(
             _add_float64(tile, sums, transform)
         sums.tiles += 1
         sums.n += len(tile)
+
+
+def _balanced(m: int, limit: int) -> int:
+    """Returns the rows of a tile, a multiple of the chain, that divide ``m`` rows into tiles of equal size."""
+    tiles = -(-m // limit)
+    return -(-m // (tiles * _CHAIN)) * _CHAIN
 
 
 class _Transform:

@@ -1,0 +1,402 @@
+"""`featdiv.spectrum` against closed forms and NumPy: methods, floors, offsets, chunks, classes, the result."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+import featdiv
+from featdiv.errors import (
+    BudgetExceeded,
+    InputError,
+    NonFiniteError,
+    NotEnoughData,
+    SmallSampleWarning,
+    ZeroNormError,
+)
+
+
+def orthogonal(d: int, seed: int) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))[0]
+
+
+def exact_rows(n: int, sigma: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Rows whose centred singular values are exactly ``sigma``."""
+    random = np.random.default_rng(seed)
+    left = random.standard_normal((n, len(sigma)))
+    left -= left.mean(axis=0)
+    left = np.linalg.qr(left)[0]
+    return left * sigma @ orthogonal(len(sigma), seed + 1).T
+
+
+def effective_rank(sigma: np.ndarray) -> float:
+    p = sigma / sigma.sum()
+    p = p[p > 0]
+    return math.exp(-(p * np.log(p)).sum())
+
+
+def rankme(sigma: np.ndarray) -> float:
+    p = sigma / sigma.sum() + 1e-7
+    return math.exp(-(p * np.log(p)).sum())
+
+
+def singular_values(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    x = np.asarray(x, dtype=np.float64)
+    return np.linalg.svd(x - x.mean(axis=0), compute_uv=False), np.linalg.svd(x, compute_uv=False)
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SmallSampleWarning)
+        yield
+
+
+@pytest.mark.parametrize("method", ["gram", "svd", "tsqr", "dual"])
+@pytest.mark.parametrize("center", [True, False])
+def test_methods_agree_with_numpy(method, center):
+    x = np.random.default_rng(0).standard_normal((300, 20)) * np.arange(1, 21) + 3.0
+    found = featdiv.spectrum(x, method=method, center=center, precision="float64")
+    centred, uncentred = singular_values(x)
+    sigma = centred if center else uncentred
+    # A random matrix has singular values apart, so that each can be compared.
+    shown = found.singular_values[: len(sigma)]
+    np.testing.assert_allclose(shown, sigma[: len(shown)], rtol=1e-9)
+    assert found.provenance.method == method
+    assert found.rankme == pytest.approx(rankme(uncentred), rel=1e-10)
+    assert found.effective_rank == pytest.approx(effective_rank(sigma), rel=1e-10)
+    assert found.participation_ratio == pytest.approx((sigma**2).sum() ** 2 / (sigma**4).sum(), rel=1e-10)
+    np.testing.assert_allclose(found.mean, x.mean(axis=0), rtol=1e-12)
+
+
+def test_randomized_finds_the_leading_part_and_says_what_it_cannot_know():
+    sigma = 0.9 ** np.arange(600)
+    x = exact_rows(700, sigma)
+    found = featdiv.spectrum(x, method="randomized", seed=3)
+    assert len(found.eigenvalues) == 256
+    np.testing.assert_allclose(found.singular_values[:100], sigma[:100], rtol=1e-6)
+    assert found.total_variance == pytest.approx((sigma**2).sum() / 699, rel=1e-10)
+    assert found.stable_rank == pytest.approx((sigma**2).sum(), rel=1e-6)
+    with pytest.raises(NotEnoughData, match=r"Spectrum.effective_rank is undefined: .*only the leading 256"):
+        _ = found.effective_rank
+    assert found.to_dict()["scores"]["effective_rank"] is None
+
+
+@pytest.mark.parametrize(
+    "sigma",
+    [
+        pytest.param(np.arange(1, 257) ** -1.5, id="lambda = i^-3"),
+        pytest.param(np.concatenate([np.ones(64), np.zeros(192)]), id="rank 64 of 256"),
+        pytest.param(np.arange(1, 257) ** -0.5, id="lambda = 1/i"),
+    ],
+)
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_the_floor_rule_keeps_ranks_right(sigma, offset):
+    x = exact_rows(3000, sigma * math.sqrt(2999))
+    # Offsets in units of the standard deviation of the largest column; the reference sees the same float32 rows.
+    x = (x + offset * x.std()).astype(np.float32)
+    centred, uncentred = singular_values(x)
+    found = featdiv.spectrum(x, method="auto", interval=None)
+    tolerance = 1e-4 if offset else 1e-5
+    assert found.effective_rank == pytest.approx(effective_rank(centred), rel=tolerance)
+    assert found.rankme == pytest.approx(rankme(uncentred), rel=tolerance)
+
+
+def test_float32_alone_is_wrong_there_and_says_so():
+    x = exact_rows(3000, np.arange(1, 257) ** -1.5 * math.sqrt(2999)).astype(np.float32)
+    truth = effective_rank(singular_values(x)[0])
+    coarse = featdiv.spectrum(x, method="gram")
+    assert any("lies below the noise floor" in note for note in coarse.provenance.notes)
+    rerun = featdiv.spectrum(x)
+    assert rerun.provenance.precision == "float64"
+    assert rerun.provenance.passes == 2
+    assert abs(rerun.effective_rank - truth) < abs(coarse.effective_rank - truth)
+
+
+def test_a_one_pass_source_cannot_be_read_again_and_the_result_says_so():
+    x = exact_rows(3000, np.arange(1, 257) ** -1.5 * math.sqrt(2999)).astype(np.float32)
+    found = featdiv.spectrum(iter([x[:1000], x[1000:]]))
+    assert any("can be read only once" in note for note in found.provenance.notes)
+    assert found.provenance.passes == 1
+
+
+def test_four_columns_far_away():
+    random = np.random.default_rng(4)
+    x = random.standard_normal((4000, 32)) * np.arange(1, 33) ** -0.5
+    x[:, [3, 9, 14, 30]] += 1e6 * x[:, [3, 9, 14, 30]].std(axis=0)
+    x = x.astype(np.float32)
+    centred, uncentred = singular_values(x)
+    found = featdiv.spectrum(x, method="gram")
+    assert found.effective_rank == pytest.approx(effective_rank(centred), rel=1e-4)
+    assert found.rankme == pytest.approx(rankme(uncentred), rel=1e-4)
+
+
+def test_tsqr_resolves_what_squaring_loses():
+    sigma = np.concatenate([[1.0], np.full(9, 1e-11)])
+    x = exact_rows(4000, sigma)
+    found = featdiv.spectrum(x, method="tsqr")
+    np.testing.assert_allclose(found.singular_values[1:], 1e-11, rtol=1e-3)
+    gram = featdiv.spectrum(x, method="gram", precision="float64")
+    assert gram.noise_floor > 1e-9
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+def test_chunks_order_and_shards_change_nothing(precision, tmp_path):
+    x = np.random.default_rng(5).standard_normal((5000, 24)) @ np.diag(np.arange(1, 25)) + 2.0
+    reference = featdiv.spectrum(x, method="gram", precision=precision, interval=None)
+    tolerance = 1e-12 if precision == "float64" else 1e-6
+    for rows in (1, 7, 333, 5000):
+        if rows == 1 and precision == "float32":
+            continue
+        source = featdiv.open(x[:800] if rows == 1 else x, chunk_rows=rows)
+        other = featdiv.spectrum(source, method="gram", precision=precision, interval=None)
+        same = featdiv.spectrum(x[:800], method="gram", precision=precision, interval=None) if rows == 1 else reference
+        np.testing.assert_allclose(other.eigenvalues, same.eigenvalues, rtol=tolerance)
+    shuffled = featdiv.spectrum(
+        x[np.random.default_rng(6).permutation(5000)], method="gram", precision=precision, interval=None
+    )
+    np.testing.assert_allclose(shuffled.eigenvalues, reference.eigenvalues, rtol=tolerance)
+    merged = featdiv.Moments.empty(24)
+    for part in np.array_split(x, 8)[::-1]:
+        merged = merged + featdiv.Moments.of(part, precision=precision)
+    np.testing.assert_allclose(featdiv.spectrum(merged).eigenvalues, reference.eigenvalues, rtol=tolerance)
+    np.save(tmp_path / "x.npy", x)
+    from_file = featdiv.spectrum(tmp_path / "x.npy", method="gram", precision=precision, interval=None)
+    np.testing.assert_allclose(from_file.eigenvalues, reference.eigenvalues, rtol=tolerance)
+
+
+def test_torch_and_numpy_rows_give_the_same(tmp_path):
+    x = np.random.default_rng(7).standard_normal((900, 16)).astype(np.float32)
+    a, b = featdiv.spectrum(x, method="gram"), featdiv.spectrum(torch.from_numpy(x), method="gram")
+    np.testing.assert_allclose(a.eigenvalues, b.eigenvalues, rtol=1e-6)
+    half = torch.from_numpy(x).to(torch.bfloat16)
+    c = featdiv.spectrum(half, method="gram")
+    assert c.provenance.dtype == "bfloat16"
+    truth = singular_values(half.to(torch.float64).numpy())[0]
+    np.testing.assert_allclose(c.singular_values, truth, rtol=1e-5)
+
+
+def test_unit_rows_bring_the_cosine_scores():
+    x = np.random.default_rng(8).standard_normal((500, 12)) + 0.5
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    kernel = unit @ unit.T
+    cosines = kernel[np.triu_indices(500, 1)]
+    weights = np.linalg.eigvalsh(kernel / 500)
+    weights = weights[weights > 1e-12]
+    for found in (featdiv.spectrum(x, normalize="l2"), featdiv.spectrum(unit), featdiv.spectrum(unit, method="gram")):
+        assert found.mean_cosine == pytest.approx(cosines.mean(), rel=1e-6)
+        assert found.mean_squared_cosine == pytest.approx((cosines**2).mean(), rel=1e-6)
+        assert found.vendi == pytest.approx(math.exp(-(weights * np.log(weights)).sum()), rel=1e-6)
+    with pytest.raises(InputError, match="no score named 'vendi'"):
+        _ = featdiv.spectrum(x).vendi
+
+
+def test_per_class_spectra():
+    random = np.random.default_rng(9)
+    x = random.standard_normal((400, 5))
+    labels = np.array(["cat", "dog", "eel", "one"])[np.r_[np.zeros(150), np.ones(150), np.full(99, 2), 3].astype(int)]
+    x[labels == "eel"] = 7.0
+    order = random.permutation(400)
+    found = featdiv.spectrum(x[order], labels=labels[order])
+    assert list(found.per_class) == ["cat", "dog"]
+    for name in ("cat", "dog"):
+        np.testing.assert_allclose(found.per_class[name].singular_values, singular_values(x[labels == name])[0])
+    assert "constant" in found.per_class_skipped["eel"]
+    assert "at least 2 rows; the class has 1" in found.per_class_skipped["one"]
+    assert set(found.to_dict()["per_class"]) == {"cat", "dog"}
+
+
+def test_a_class_larger_than_the_budget_is_streamed(tmp_path):
+    x = np.random.default_rng(10).standard_normal((6000, 64)).astype(np.float32)
+    labels = np.arange(6000) % 2
+    np.save(tmp_path / "x.npy", x)
+    small = featdiv.spectrum(tmp_path / "x.npy", labels=labels, memory="2MB", method="gram", interval=None)
+    np.testing.assert_allclose(small.per_class[1].singular_values, singular_values(x[1::2])[0], rtol=1e-5)
+
+
+def test_batches():
+    x = np.random.default_rng(11).standard_normal((3, 120, 6))
+    batch = featdiv.spectra(x)
+    assert len(batch) == 3
+    for index in range(3):
+        np.testing.assert_allclose(batch.singular_values[index], singular_values(x[index])[0])
+    assert batch.column("effective_rank")[1] == batch[1].effective_rank
+    assert batch.scores["2/rankme"] == batch[2].rankme
+    assert json.loads(batch.to_json())["spectra"][0]["type"] == "Spectrum"
+    same = featdiv.spectra([torch.from_numpy(problem) for problem in x])
+    np.testing.assert_allclose(same.eigenvalues, batch.eigenvalues)
+
+
+def test_batch_errors_name_the_problem():
+    x = np.zeros((2, 10, 3))
+    x[0] = np.random.default_rng(0).standard_normal((10, 3))
+    with pytest.raises(NotEnoughData, match=r"featdiv.spectra: x\[1\]: .*constant"):
+        featdiv.spectra(x)
+    with pytest.raises(InputError, match=r"expected a batch of shape \(b, n, d\); got shape \(10, 3\).*featdiv.spectrum"):
+        featdiv.spectra(x[0])
+    with pytest.raises(InputError, match="expected arrays of one shape"):
+        featdiv.spectra([np.ones((3, 2)), np.ones((4, 2))])
+    with pytest.raises(InputError, match="at least one problem"):
+        featdiv.spectra(np.ones((0, 4, 2)))
+
+
+def test_the_result_contract(tmp_path):
+    x = np.random.default_rng(12).standard_normal((2500, 10)) * np.arange(1, 11)
+    found = featdiv.spectrum(x, precision="float64")
+    assert "alpha_req" in found.undefined
+    with pytest.raises(NotEnoughData, match="Spectrum.alpha_req is undefined: a power law needs at least 10"):
+        _ = found.alpha_req
+    content = json.loads(found.to_json())
+    assert content["scores"]["alpha_req"] is None
+    assert content["undefined"]["alpha_req"].startswith("a power law")
+    assert content["provenance"]["fingerprint"].startswith("sampled-blake2b:")
+    assert content["intervals"]["effective_rank"]["groups"] == 9
+    assert found.to_scalars("val/")["val/effective_rank"] == found.effective_rank
+    assert "<table>" in found._repr_html_()
+    assert "Roy" in found.cite()
+    with pytest.raises(AttributeError):
+        found.n = 3
+    with pytest.raises(ValueError, match="read-only"):
+        found.mean[0] = 1.0
+    found.plot().savefig(tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
+    assert found.explained_variance_ratio.sum() == pytest.approx(1.0)
+    assert found.components_for(1.0) == 10
+    with pytest.raises(InputError, match=r"components_for: q: expected a share in \(0, 1\]; got 1.5"):
+        found.components_for(1.5)
+
+
+def test_to_pandas_has_a_row_a_score():
+    pytest.importorskip("pandas")
+    frame = featdiv.spectrum(np.random.default_rng(0).standard_normal((100, 4))).to_pandas()
+    assert frame.loc["effective_rank", "value"] > 1
+    assert "power law" in frame.loc["alpha_req", "undefined"]
+
+
+def test_same_call_same_numbers():
+    x = np.random.default_rng(13).standard_normal((3000, 20)).astype(np.float32)
+    assert featdiv.spectrum(x).to_json() == featdiv.spectrum(x).to_json()
+
+
+def test_provenance_tells_how():
+    x = np.random.default_rng(14).standard_normal((30_000, 16)).astype(np.float32)
+    with featdiv.use_backend("torch"):
+        provenance = featdiv.spectrum(x).provenance
+    assert provenance.backends == {"scatter": "torch"}
+    assert provenance.precision == "float32"
+    assert provenance.error_bound == 1e-6
+    assert provenance.measured_error is not None
+    assert 0.0 < provenance.measured_error < 1e-6
+    assert (provenance.n, provenance.d, provenance.passes, provenance.dtype) == (30_000, 16, 1, "float32")
+
+
+def test_few_rows_are_warned_of_once_at_the_callers_line():
+    x = np.random.default_rng(15).standard_normal((40, 30))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = featdiv.spectrum(x)
+    assert [w.category for w in caught] == [SmallSampleWarning]
+    assert "40 rows for 30 features" in str(caught[0].message)
+    assert caught[0].filename == __file__
+    assert any("40 rows for 30 features" in note for note in found.provenance.notes)
+
+
+def test_progress_reaches_the_end():
+    seen = []
+    x = np.zeros((1000, 3))
+    x[:, 0] = np.arange(1000)
+    featdiv.spectrum(featdiv.open(x, chunk_rows=300), method="gram", progress=lambda done, of: seen.append((done, of)))
+    assert seen[-1] == (1000, 1000)
+
+
+def test_dropping_rows_is_asked_for_and_told():
+    x = np.random.default_rng(16).standard_normal((2000, 6))
+    clean = x.copy()
+    x[[3, 1500]] = np.nan
+    keep = np.delete(clean, [3, 1500], axis=0)
+    for method in ("gram", "svd", "tsqr"):
+        found = featdiv.spectrum(x, method=method, nonfinite="drop", precision="float64")
+        np.testing.assert_allclose(found.singular_values, singular_values(keep)[0], rtol=1e-9)
+        assert found.n == 1998
+        assert "2 rows with NaN or infinity were left out" in found.provenance.notes
+
+
+BAD_CALLS = [
+    ({"x": np.ones((5, 3))}, NotEnoughData, "featdiv.spectrum: x: the features are constant"),
+    ({"x": np.zeros((5, 3)), "center": False}, NotEnoughData, "every entry of the rows is zero"),
+    ({"x": np.ones((1, 3))}, NotEnoughData, "expected at least 2 rows; got 1"),
+    ({"method": "pca"}, InputError, "method: expected one of auto, gram.*got 'pca'"),
+    ({"precision": "tf32"}, InputError, "precision: expected one of 'float64'.*got 'tf32'"),
+    ({"normalize": "l1"}, InputError, "normalize: expected one of None, 'l2'; got 'l1'"),
+    ({"interval": "bootstrap"}, InputError, "interval: expected 'auto', 'jackknife' or None"),
+    ({"nonfinite": "ignore"}, InputError, "nonfinite: expected one of 'raise', 'drop'"),
+    ({"device": "cuda:99"}, InputError, "device: expected a device of this machine.*'cuda:99'"),
+    ({"device": "gpu"}, InputError, "device: expected a device of this machine.*'gpu'"),
+    ({"backend": "blas"}, InputError, "backend: expected 'auto' or one of"),
+    ({"memory": "lots"}, InputError, "memory: expected bytes or text such as '2GB'; got 'lots'"),
+    ({"memory": 1000, "method": "gram"}, BudgetExceeded, "40 x 40 second moments.*method='randomized'"),
+    ({"memory": 1000, "method": "svd"}, BudgetExceeded, "method='svd' on 60 x 40 rows"),
+    ({"labels": [0, 1]}, InputError, "labels: expected 60 entries"),
+    ({"interval": "jackknife"}, InputError, "'jackknife' cannot be had here.*at least 5 slabs"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "text"), BAD_CALLS)
+def test_bad_calls(arguments, error, text):
+    call = {"x": np.random.default_rng(17).standard_normal((60, 40)), **arguments}
+    with pytest.raises(error, match=text):
+        featdiv.spectrum(call.pop("x"), **call)
+
+
+@pytest.mark.parametrize("method", ["gram", "svd", "tsqr", "dual"])
+def test_nonfinite_rows_are_placed_in_the_source(method):
+    x = np.random.default_rng(18).standard_normal((900, 4))
+    x[700, 1] = np.inf
+    with pytest.raises(NonFiniteError, match="nonfinite='drop'") as caught:
+        featdiv.spectrum(featdiv.open(x, chunk_rows=200), method=method)
+    assert caught.value.first_row == 700
+
+
+def test_zero_rows_are_placed_in_the_source():
+    x = np.random.default_rng(19).standard_normal((900, 4))
+    x[650] = 0
+    with pytest.raises(ZeroNormError, match="first is row 650"):
+        featdiv.spectrum(featdiv.open(x, chunk_rows=200), normalize="l2", method="gram")
+
+
+@pytest.mark.parametrize("method", ["svd", "dual", "randomized"])
+def test_methods_that_read_twice_refuse_a_generator(method):
+    with pytest.raises(InputError, match="read more than once"):
+        featdiv.spectrum(iter([np.ones((3, 2))]), method=method)
+
+
+def test_classes_need_a_source_that_can_be_read_again():
+    chunks = iter([np.random.default_rng(0).standard_normal((30, 2))])
+    with pytest.raises(InputError, match="more than once"):
+        featdiv.spectrum(chunks, labels=np.arange(30) % 2)
+
+
+def test_moments_in_place_of_rows():
+    x = np.random.default_rng(20).standard_normal((200, 5)).astype(np.float32)
+    moments = featdiv.Moments.of(x, precision="float64")
+    found = featdiv.spectrum(moments)
+    np.testing.assert_allclose(found.singular_values, singular_values(x)[0], rtol=1e-10)
+    with pytest.raises(InputError, match="labels and groups go with rows"):
+        featdiv.spectrum(moments, labels=[1])
+    with pytest.raises(InputError, match="'jackknife' needs rows"):
+        featdiv.spectrum(moments, interval="jackknife")
+    with pytest.raises(InputError, match="normalize: expected None with Moments"):
+        featdiv.spectrum(moments, normalize="l2")
+
+
+def test_extreme_scales():
+    x = np.random.default_rng(21).standard_normal((2000, 8))
+    reference = featdiv.spectrum(x, method="gram")
+    for scale in (1e-30, 1e30):
+        found = featdiv.spectrum((x * scale).astype(np.float32), method="gram")
+        assert found.effective_rank == pytest.approx(reference.effective_rank, rel=1e-5)
