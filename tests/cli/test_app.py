@@ -116,7 +116,7 @@ def test_ctrl_c_exits_130_and_leaves_no_file(tmp_path):
 def test_a_terminal_gets_a_drawn_table_and_a_pipe_plain_columns(isotropic):
     command = [sys.executable, "-m", "featdiv", "spectrum", str(isotropic), "--quiet"]
     piped = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert piped.splitlines()[0].split()[:2] == ["score", "value"]
+    assert piped.splitlines()[1].split()[:2] == ["score", "value"]
     assert "─" not in piped
     assert "\x1b" not in piped
 

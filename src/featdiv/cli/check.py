@@ -132,8 +132,8 @@ def judge(limit: Limit, scores: Mapping[str, Any]) -> Verdict:
         return Verdict(limit.text, limit.score, None, None, None, False, False, f"undefined: {reason}")
     interval = scores["intervals"].get(limit.score) or {}
     low, high = interval.get("low"), interval.get("high")
-    uncertain = low is not None and high is not None and limit.holds(low) != limit.holds(high)
     passed = limit.holds(value)
+    uncertain = any(end is not None and limit.holds(end) != passed for end in (low, high))
     reason = "the interval reaches across the limit: uncertain" if uncertain else ""
     return Verdict(limit.text, limit.score, value, low, high, passed, uncertain, reason)
 

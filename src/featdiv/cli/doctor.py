@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +52,8 @@ def examine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Returns the version of featdiv, Python and the core packages."""
+    from importlib import metadata
+
     from featdiv import __version__
 
     found = {"featdiv": __version__, "python": platform.python_version()}
@@ -157,10 +157,12 @@ def backends() -> list[dict[str, str]]:
 
 def packages() -> list[dict[str, str]]:
     """Returns one entry for each optional package: its version, or how to install it."""
+    from importlib import metadata, util
+
     owners = metadata.packages_distributions()
     found = []
     for module, extra in OPTIONAL.items():
-        if importlib.util.find_spec(module) is None:
+        if util.find_spec(module) is None:
             state = f"missing; pip install 'featdiv[{extra}]'"
         else:
             state = next((metadata.version(owner) for owner in owners.get(module, ())), "installed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,6 +154,8 @@ def open_source(
 
 def load_moments(paths: list[str]) -> Moments | None:
     """Returns the moments, if the paths are one file of saved moments; None if they are embeddings."""
+    import zipfile
+
     if len(paths) != 1 or not zipfile.is_zipfile(paths[0]):
         return None
     with zipfile.ZipFile(paths[0]) as archive:

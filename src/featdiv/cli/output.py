@@ -57,12 +57,14 @@ def print_table(
     Args:
         columns: headings.
         rows: cells, as text.
-        title: a line above the table, shown on a terminal only.
+        title: a line above the table.
         right: indices of the columns that are aligned to the right.
     """
     if sys.stdout.isatty():
         _print_rich(columns, rows, title, right)
         return
+    if title:
+        typer.echo(title)
     widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
     for line in [columns, *rows]:
         cells = [
