@@ -1,4 +1,4 @@
-"""Reading embeddings: `open` turns arrays, files, shards and iterables into `Embeddings`, which fill buffers."""
+"""Reading embeddings: `open` turns arrays, files, shards and iterables into `Embeddings`, read in chunks."""
 
 from __future__ import annotations
 

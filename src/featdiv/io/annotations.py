@@ -104,7 +104,7 @@ def _from_path(path: str, source: Embeddings, what: str, *, as_name: bool) -> np
         known = f"; it has {', '.join(map(repr, names))}" if names else ""
         message = f"{where}: no such file: {path}"
         if as_name and not suffix:
-            message = f"{where}: {source.description} has no column or entry {path!r}{known}, and no file has that name"
+            message = f"{where}: no such file, and {source.description} has no column {path!r}{known}"
         raise files.not_found(path, message)
     if suffix not in SUFFIXES:
         raise InputError(
@@ -175,7 +175,7 @@ def _from_csv(file: files.File, column: str | None, what: str) -> npt.NDArray[An
 
 
 def pick_column(columns: list[str], column: str | None, what: str, where: str) -> str:
-    """Returns the column of a file of annotations: the one named, the only one, or the one called like ``what``.
+    """Returns the column of a file of annotations: the one named, the only, or that called like ``what``.
 
     Raises:
         InputError: if the choice is not clear; the message lists the columns.

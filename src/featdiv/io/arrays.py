@@ -1,7 +1,8 @@
-"""Arrays in memory: NumPy, torch on any device, CuPy and whatever else speaks DLPack. Never copied as a whole."""
+"""Arrays in memory: NumPy, torch, CuPy and whatever else speaks DLPack. Never copied as a whole."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -177,23 +178,20 @@ def as_array(source: Any, where: str) -> Rows:
     """Returns a view: a NumPy array, or a torch tensor for bfloat16 and for rows on a device."""
     if isinstance(source, np.ndarray):
         return source
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(source, torch.Tensor):
+    loaded: Any = sys.modules.get("torch")
+    if loaded is not None and isinstance(source, loaded.Tensor):
         return _from_torch(source, where)
     if hasattr(source, "__dlpack__") and hasattr(source, "__dlpack_device__"):
         return _from_dlpack(source, where)
     if hasattr(source, "__cuda_array_interface__"):
-        import torch
-
-        return torch.as_tensor(source, device="cuda")
+        return _from_torch(importlib.import_module("torch").as_tensor(source, device="cuda"), where)
     if hasattr(source, "toarray"):
         raise InputError(f"{where}: expected dense rows, got {type(source).__name__}; pass x.toarray()")
     return np.asarray(source)
 
 
 def _from_torch(tensor: Any, where: str) -> Rows:
-    import torch
-
+    torch = importlib.import_module("torch")
     tensor = tensor.detach()
     if tensor.layout is not torch.strided:
         raise InputError(f"{where}: expected dense rows, got a {tensor.layout} tensor; pass x.to_dense()")
@@ -206,7 +204,8 @@ def _from_torch(tensor: Any, where: str) -> Rows:
     tensor = tensor.resolve_neg()
     name = torch_name(tensor.dtype, where)
     if tensor.device.type != "cpu" or name == "bfloat16":
-        return tensor
+        kept: Rows = tensor
+        return kept
     array: npt.NDArray[Any] = tensor.numpy()
     return array
 
@@ -217,14 +216,13 @@ def _from_dlpack(source: Any, where: str) -> Rows:
         try:
             array: npt.NDArray[Any] = np.from_dlpack(source)
         except (BufferError, TypeError, ValueError, RuntimeError):
-            # NumPy cannot take bfloat16, nor read-only memory in its older releases; torch can take the former.
+            # NumPy cannot take bfloat16, nor read-only memory in its older releases; torch can take the
+            # former.
             pass
         else:
             return array
-    import torch
-
     try:
-        tensor = torch.from_dlpack(source)
+        tensor = importlib.import_module("torch").from_dlpack(source)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"{where}: {type(source).__name__} could not be taken over by DLPack: {error}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -169,8 +169,8 @@ def open_arrow(found: Sequence[File], key: Any, description: str) -> Embeddings:
 
     Args:
         found: the files, in order.
-        key: the list column (fixed-size or variable, all of one length), or a list of numeric columns. Not needed
-            where there is only one list column.
+        key: the list column (fixed-size or variable, all of one length), or a list of numeric columns. Not
+            needed where there is only one list column.
         description: name of the whole.
 
     Raises:
@@ -204,18 +204,19 @@ def _assemble(
             layout, first = found, index
         elif found != layout:
             raise InputError(
-                f"{WHERE}: {opener.name}: its rows are {found}, but those of {openers[first].name} are {layout}; "
+                f"{WHERE}: {opener.name}: its rows are {found}, but those of {openers[first].name} "
+                f"are {layout}; "
                 "all shards must agree"
             )
     if layout is None:
         layout = layout_of(facts[0][0], key, f"{WHERE}: {openers[0].name}")
     if layout.d < 0:
         layout = layout.with_d(_first_length(openers[first], layout.columns))
-    counts = [counts for _, counts in facts]
+    groups = [counts for _, counts in facts]
     path = openers[0].name if len(openers) == 1 else description
     if len(openers) > 1:
         description = f"{description} ({len(openers)} shards)"
-    rows = ArrowRows(openers, layout, counts, description, kind)
+    rows = ArrowRows(openers, layout, groups, description, kind)
     rows.path = path if openers[0].file is not None else None
     return rows
 
@@ -245,7 +246,7 @@ def open_columns(file: File, column: str | None, what: str) -> npt.NDArray[Any]:
 
 
 def open_table(source: Any, key: Any) -> Embeddings:
-    """Opens an Arrow table or record batch, or a Hugging Face dataset (also one that was shuffled or selected)."""
+    """Opens an Arrow table or record batch, or a Hugging Face dataset, also a shuffled or selected one."""
     pa = pyarrow()
     if isinstance(source, pa.RecordBatch):
         source = pa.Table.from_batches([source])
@@ -256,7 +257,8 @@ def open_table(source: Any, key: Any) -> Embeddings:
     if not isinstance(table, pa.Table):
         raise InputError(
             f"{WHERE}: expected an Arrow table or a datasets.Dataset; got {type(source).__module__}."
-            f"{type(source).__name__}. Choose one split of a DatasetDict; wrap a streaming dataset in a generator of "
+            f"{type(source).__name__}. Choose one split of a DatasetDict; wrap a streaming dataset "
+            "in a generator of "
             "2-D chunks"
         )
     rows = _from_table(table, key, "Hugging Face dataset")
@@ -306,4 +308,4 @@ class Selected(Embeddings):
 
     def read_column(self, name: str) -> npt.NDArray[Any]:
         """One of the other columns, at the chosen rows."""
-        return cast("npt.NDArray[Any]", self.base.read_column(name)[self.index])
+        return self.base.read_column(name)[self.index]

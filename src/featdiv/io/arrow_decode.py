@@ -61,10 +61,11 @@ class Layout:
         if values.null_count:
             first = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
             raise FormatError(
-                f"{where}: {values.null_count} values are missing (null), the first in row {start + first // self.d}; "
+                f"{where}: {values.null_count} values are missing (null), the first in row "
+                f"{start + first // self.d}; "
                 "fill or drop them"
             )
-        rows = values.to_numpy(zero_copy_only=False).reshape(batch.num_rows, self.d)
+        rows: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(batch.num_rows, self.d)
         return rows.view(np.uint8) if rows.dtype.kind == "b" else rows
 
 
@@ -89,7 +90,8 @@ def _check_lengths(column: Any, d: int, start: int, where: str) -> None:
     wrong = np.flatnonzero(lengths != d)
     if wrong.size:
         raise FormatError(
-            f"{where}: row {start + int(wrong[0])} has {int(lengths[wrong[0]])} values, but the first row has {d}; "
+            f"{where}: row {start + int(wrong[0])} has {int(lengths[wrong[0]])} values, but the "
+            f"first row has {d}; "
             "every row must have the same length"
         )
 

@@ -61,6 +61,7 @@ class Opener(NamedTuple):
     file: File | None
 
     def __call__(self) -> Handle:
+        """Opens it."""
         return self.make()
 
 
@@ -74,7 +75,8 @@ class ParquetHandle(Handle):
         self._raw = None if local is not None else file.open()
         with arrow_errors(f"{WHERE}: {self.name}"):
             try:
-                # Unbuffered and without pre-buffering, a row group is decoded page by page, however large it is.
+                # Unbuffered and without pre-buffering, a row group is decoded page by page, however large it
+                # is.
                 self._file = parquet.ParquetFile(
                     local if self._raw is None else self._raw, pre_buffer=False, buffer_size=1 << 20
                 )

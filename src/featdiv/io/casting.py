@@ -32,8 +32,8 @@ class Cast(NamedTuple):
 def cast(rows: Rows, dtype: str) -> Cast:
     """Casts rows on the CPU.
 
-    Between floats, rounding is what a cast is for, and a value is lost only where a finite one becomes infinite.
-    Where an integer type is involved, a value is lost unless it survives exactly.
+    Between floats, rounding is what a cast is for, and a value is lost only where a finite one becomes
+    infinite. Where an integer type is involved, a value is lost unless it survives exactly.
 
     Args:
         rows: (m, d) NumPy array or torch CPU tensor (bfloat16).

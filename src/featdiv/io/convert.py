@@ -38,16 +38,16 @@ def convert(
 ) -> Embeddings:
     """Writes the rows of any source to one file, or to a directory of shards with a manifest.
 
-    Rows are streamed: a chunk is in memory, never the whole. The result appears under its name only when it is
-    complete; an interruption leaves what was there before.
+    Rows are streamed: a chunk is in memory, never the whole. The result appears under its name only when it
+    is complete; an interruption leaves what was there before.
 
     Args:
         src: whatever `featdiv.open` takes, or an opened source (with its labels, ids and groups).
-        dst: ``.npy .safetensors .fbin .f16bin .u8bin .i8bin .ibin .fvecs .bvecs .ivecs``; with ``shard_rows`` a
-            directory that does not exist yet or is empty.
+        dst: ``.npy .safetensors .fbin .f16bin .u8bin .i8bin .ibin .fvecs .bvecs .ivecs``; with ``shard_rows``
+            a directory that does not exist yet or is empty.
         key: entry or column of ``src``; see `featdiv.open`.
-        dtype: element type to write (``"float16"``, ``"bf16"``, ...). Default: that of ``src``, or the only one
-            that the format holds.
+        dtype: element type to write (``"float16"``, ``"bf16"``, ...). Default: that of ``src``, or the only
+            one that the format holds.
         shard_rows: rows per shard.
         format: format of the shards, ``"npy"`` by default.
         chunk_rows: rows in memory at once. Default: about 64 MiB of them.
@@ -87,7 +87,7 @@ def convert(
         for what, values in beside.items():
             with replacing(_beside(path, what, shard_rows)) as handle:
                 np.lib.format.write_array(handle, values, allow_pickle=False)
-    return open_source(path, **beside)
+    return open_source(path, labels=beside.get("labels"), ids=beside.get("ids"), groups=beside.get("groups"))
 
 
 def _format(path: str, format: str | None, shard_rows: int | None) -> str:
@@ -108,7 +108,8 @@ def _format(path: str, format: str | None, shard_rows: int | None) -> str:
         return chosen or "npy"
     if suffix not in FORMATS:
         raise InputError(
-            f"featdiv.convert: dst: expected a file with one of the extensions {' '.join('.' + name for name in FORMATS)} "
+            "featdiv.convert: dst: expected a file with one of the extensions "
+            f"{' '.join('.' + name for name in FORMATS)} "
             f"(or shard_rows= for a directory of shards); got {path!r}"
         )
     if chosen not in (None, suffix):
@@ -141,9 +142,12 @@ def _check_destination(path: str, source: Embeddings, shard_rows: int | None) ->
             )
     elif os.path.isdir(path):
         raise InputError(f"featdiv.convert: dst: {path} is a directory; give a file name, or shard_rows=")
-    elif source.path is not None and os.path.exists(path) and os.path.exists(source.path):
-        if os.path.samefile(path, source.path):
-            raise InputError(f"featdiv.convert: dst: {path} is the source itself; choose another name")
+    elif (
+        source.path is not None
+        and all(map(os.path.exists, (path, source.path)))
+        and os.path.samefile(path, source.path)
+    ):
+        raise InputError(f"featdiv.convert: dst: {path} is the source itself; choose another name")
 
 
 def _beside(path: str, what: str, shard_rows: int | None) -> str:
@@ -200,7 +204,7 @@ def _shard_directory(path: str, kind: str, d: int, dtype: str, shard_rows: int) 
 def _pump(
     source: Embeddings, target: str, emit: Emit, progress: Progress | None
 ) -> dict[str, npt.NDArray[Any]]:
-    """Sends all rows to ``emit`` and returns the annotations, gathered from the chunks where only these have them."""
+    """Sends all rows to ``emit``; returns the annotations, gathered where only the chunks have them."""
     lost = done = 0
     first = -1
     example: Any = None
@@ -223,7 +227,8 @@ def _pump(
     if lost:
         raise InputError(
             f"featdiv.convert: dtype: {lost} {'value does' if lost == 1 else 'values do'} not fit {target} "
-            f"({largest(target)}{', whole numbers only' if 'int' in target else ''}), the first in row {first}: "
+            f"({largest(target)}{', whole numbers only' if 'int' in target else ''}), the first in "
+            f"row {first}: "
             f"{example!r}. Choose a wider type; nothing was written"
         )
     found = {what: getattr(source, what) for what in NAMES if getattr(source, what) is not None}

@@ -96,7 +96,7 @@ def named(dtype: Any, where: str) -> str:
 
 
 def storage(name: str) -> np.dtype[Any]:
-    """Returns the native NumPy dtype that holds the bits of ``name`` (int16 for bfloat16, which NumPy lacks)."""
+    """Returns the native NumPy dtype that holds the bits of ``name``: int16 for bfloat16, its own else."""
     return np.dtype(np.int16 if name == "bfloat16" else name)
 
 

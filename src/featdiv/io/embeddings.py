@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 CHUNK_BYTES = 64 << 20
-"""Size of a chunk where the caller names none: large enough to hide the cost of a call, small beside the memory."""
+"""Size of a chunk where the caller names none: it hides the cost of a call, and memory stays flat."""
 
 SAMPLE_BLOCKS = 32
 SAMPLE_BLOCK_BYTES = 4096
@@ -46,8 +46,9 @@ class Chunk(NamedTuple):
 class Embeddings(abc.ABC):
     """Rows that can be read in chunks, wherever they are: an array, a file, shards or an iterable.
 
-    `featdiv.open` makes them. CPU rows are NumPy arrays, except bfloat16, which NumPy lacks (a torch CPU tensor);
-    rows on a GPU are torch tensors on that device. Arrays in memory are handed out as views, never copied.
+    `featdiv.open` makes them. CPU rows are NumPy arrays, except bfloat16, which NumPy lacks (a torch CPU
+    tensor); rows on a GPU are torch tensors on that device. Arrays in memory are handed out as views, never
+    copied.
 
     Attributes:
         n: number of rows, or None for an iterable of unknown length.
@@ -107,7 +108,7 @@ class Embeddings(abc.ABC):
 
     @abc.abstractmethod
     def _digest(self) -> str | None:
-        """Returns the hex digest of shape, type and sampled content, or None for what cannot be read twice."""
+        """Returns the hex digest of shape, type and sampled content; None for what is read only once."""
 
     @property
     def bytes(self) -> int | None:
@@ -128,7 +129,8 @@ class Embeddings(abc.ABC):
     def fingerprint(self) -> str | None:
         """``"sampled-blake2b:<hex>"`` of shape, type and blocks of the content; None for a one-pass source.
 
-        It is cheap at any size: blocks of rows, evenly spaced, are read, not the whole. It does not cover labels.
+        It is cheap at any size: blocks of rows, evenly spaced, are read, not the whole. It does not cover
+        labels.
         """
         if self._fingerprint is None:
             digest = self._digest()
@@ -136,7 +138,7 @@ class Embeddings(abc.ABC):
         return self._fingerprint
 
     def chunk_rows(self, rows: int | None = None) -> int:
-        """Returns the rows of a full chunk: ``rows``, else what `open` was told, else those that fill 64 MiB."""
+        """Returns the rows of a full chunk: ``rows``, else what `open` was told, else what fills 64 MiB."""
         if rows is None:
             rows = self.default_rows
         if rows is None:
@@ -174,8 +176,8 @@ class Embeddings(abc.ABC):
         """Returns chosen rows, in the order given, as a new array on the source's device.
 
         Args:
-            rows: indices from 0 to n - 1, in any order, repeats allowed; or a boolean mask of length n. They are
-                sorted for reading, so that a file is passed once, forwards.
+            rows: indices from 0 to n - 1, in any order, repeats allowed; or a boolean mask of length n. They
+                are sorted for reading, so that a file is passed once, forwards.
 
         Raises:
             InputError: if an index is out of range, or the source can be read only once.
@@ -227,7 +229,7 @@ class Embeddings(abc.ABC):
         }
 
     def replaced(self, **attributes: Any) -> Self:
-        """Returns a copy that shares the rows and has other attributes (labels, ids, groups, default_rows)."""
+        """Returns a copy that shares the rows and has other attributes (labels, ids, groups, ...)."""
         twin = copy.copy(self)
         for name, value in attributes.items():
             setattr(twin, name, value)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import FormatError, InputError, SourceNotFound
@@ -88,7 +89,7 @@ def read_exactly(handle: BinaryIO, out: npt.NDArray[Any], name: str) -> None:
     Raises:
         FormatError: if the file ends first.
     """
-    view = memoryview(out.reshape(-1).view("u1"))
+    view = memoryview(cast(Any, out.reshape(-1).view(np.uint8)))
     done = 0
     while done < len(view):
         try:

@@ -130,7 +130,8 @@ def _opened(file: File) -> Iterator[Any]:
             root = h5py.File(local if handle is None else handle, "r")
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise FormatError(
-                f"{WHERE}: {file.name}: it cannot be opened as HDF5 ({error}); it is truncated, or not an HDF5 file"
+                f"{WHERE}: {file.name}: it cannot be opened as HDF5 ({error}); it is truncated, or "
+                "not an HDF5 file"
             ) from None
         with root:
             yield root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
 Block = TypeVar("Block")
@@ -19,11 +19,11 @@ def ordered(
     finish: Callable[[dict[int, Any]], None],
     *,
     threads: int,
-) -> Iterator[Block]:
+) -> Generator[Block, None, None]:
     """Yields the blocks of ``run(task, state)`` for all tasks, in their order, made by ``threads`` threads.
 
-    At most ``threads`` + 1 tasks are begun and not yet consumed, and each holds at most two blocks. Closing the
-    iterator stops the threads.
+    At most ``threads`` + 1 tasks are begun and not yet consumed, and each holds at most two blocks. Closing
+    the iterator stops the threads.
 
     Args:
         tasks: what to run.

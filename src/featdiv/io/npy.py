@@ -166,7 +166,7 @@ def flat_from_header(
     entry: str | None = None,
     kind: type[AnyFlat],
 ) -> AnyFlat:
-    """Returns the rows of an array whose header was read at byte ``base`` and is followed by ``present`` bytes."""
+    """Returns the rows of an array: its header began at ``base`` and is followed by ``present`` bytes."""
     dtype = numpy_name(header.dtype, where)
     n, d = check_shape(header.shape, where)
     check_size(header.bytes, present, f"{n} x {d} {dtype}", where)

@@ -1,4 +1,4 @@
-"""`.npz` archives: stored members are read by offset, compressed ones are streamed; neither is loaded whole."""
+"""`.npz` archives: stored members are read by offset, compressed ones as a stream; none is loaded whole."""
 
 from __future__ import annotations
 
@@ -167,7 +167,8 @@ def open_npz(file: File, key: Any = None) -> StoredMember | CompressedMember:
     objects = [entry.name for entry in entries if entry.dtype == "object"]
     if objects and (len(entries) == 1 or key in objects):
         raise FormatError(
-            f"{where}[{objects[0] if len(entries) == 1 else key!r}]: it holds Python objects (a pickle), which "
+            f"{where}[{objects[0] if len(entries) == 1 else key!r}]: it holds Python objects (a "
+            "pickle), which "
             "featdiv never loads; save a numeric array"
         )
     name = choose(entries, key, where).name

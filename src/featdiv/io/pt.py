@@ -19,8 +19,8 @@ def open_pt(file: File, key: Any = None) -> ArrayRows:
     (``key="train.features"``); its other entries, tensors or lists of strings, can be labels, ids and groups.
 
     Raises:
-        FormatError: for anything but tensors, numbers, strings and containers of them (nothing is executed), and
-            for truncated or damaged files.
+        FormatError: for anything but tensors, numbers, strings and containers of them (nothing is executed),
+            and for truncated or damaged files.
         InputError: unknown key, several candidates, a tensor that is not 2-D numbers.
     """
     where = f"{WHERE}: {file.name}"
@@ -66,7 +66,8 @@ def _load(file: File, where: str) -> Any:
     path = file.fetched()
     if not zipfile.is_zipfile(path):
         raise FormatError(
-            f"{where}: it is not a zip archive as torch.save writes (torch >= 1.6); it is truncated, in the old "
+            f"{where}: it is not a zip archive as torch.save writes (torch >= 1.6); it is "
+            "truncated, in the old "
             "format (load it with weights_only=True and save it again), or not a .pt file"
         )
     try:
@@ -89,7 +90,8 @@ def _load(file: File, where: str) -> Any:
         reason = " ".join(str(error).split())
         if type(error).__name__ == "UnpicklingError" or "weights_only" in reason.lower():
             raise FormatError(
-                f"{where}: it holds Python objects other than tensors (a pickle), which featdiv never loads, because "
+                f"{where}: it holds Python objects other than tensors (a pickle), which featdiv "
+                "never loads, because "
                 "that can run code; save tensors, or a mapping of names to tensors and lists of strings"
             ) from None
         raise FormatError(

@@ -20,7 +20,7 @@ VECS = {".fvecs": "float32", ".bvecs": "uint8", ".ivecs": "int32"}
 
 
 def open_bin(file: File, key: Any = None) -> Flat:
-    """Opens ``.fbin .f16bin .u8bin .i8bin .ibin``: uint32 n, uint32 d, then n x d elements, all little-endian.
+    """Opens ``.fbin .f16bin .u8bin .i8bin .ibin``: uint32 n and d, then n x d elements, little-endian.
 
     Raises:
         FormatError: if the size of the file is not what the header promises.
@@ -66,7 +66,8 @@ def open_vecs(file: File, key: Any = None) -> Flat:
         )
     if size % stride:
         raise FormatError(
-            f"{where}: rows of {d} {dtype} take {stride} bytes each, and {size} bytes are not a whole number of "
+            f"{where}: rows of {d} {dtype} take {stride} bytes each, and {size} bytes are not a "
+            "whole number of "
             f"them ({size % stride} bytes are left over); the file is truncated, or its rows differ in length"
         )
     return Flat(

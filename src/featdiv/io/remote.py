@@ -1,4 +1,4 @@
-"""Files behind a URL (``s3://``, ``gs://``, ``hf://``, ``https://``, ...), through fsspec. Ranges are read, not whole files."""
+"""Files behind a URL (``s3://``, ``hf://``, ``https://``, ...) by fsspec: ranges are read, not whole files."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`.safetensors` files: the header is checked here in full, and the rows are read by offset, bfloat16 included."""
+"""`.safetensors` files: the header is checked in full, and the rows are read by offset, bfloat16 included."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,8 @@ def read_tensors(file: File, where: str) -> dict[str, Tensor]:
         position = tensor.end
     if position > size:
         raise FormatError(
-            f"{where}: the header promises {position - 8 - length} bytes of data, but only {size - 8 - length} "
+            f"{where}: the header promises {position - 8 - length} bytes of data, but only "
+            f"{size - 8 - length} "
             "follow it; the file is truncated, or its copy is not finished"
         )
     if position < size:
@@ -107,7 +108,8 @@ def _tensor(name: str, spec: Any, base: int, where: str) -> Tensor:
     )
     if not ok:
         raise FormatError(
-            f"{where}: the tensor {name[:80]!r} must have a dtype, a shape and two data_offsets, none negative; "
+            f"{where}: the tensor {name[:80]!r} must have a dtype, a shape and two data_offsets, "
+            "none negative; "
             "the file is damaged"
         )
     begin, end = spec["data_offsets"]
@@ -119,7 +121,8 @@ def _tensor(name: str, spec: Any, base: int, where: str) -> Tensor:
             count *= length
         if end - begin != count:
             raise FormatError(
-                f"{where}: the tensor {name[:80]!r} of shape {_short(spec['shape'])} and type {dtype} does not fill its "
+                f"{where}: the tensor {name[:80]!r} of shape {_short(spec['shape'])} and type "
+                f"{dtype} does not fill its "
                 "data_offsets; the file is damaged"
             )
     elif end < begin:
@@ -156,7 +159,7 @@ class SafetensorsRows(Flat):
             )
         raw = read_head(self.file, tensor.end - tensor.begin, tensor.begin)
         stored = np.dtype(tensor.dtype)
-        return cast("npt.NDArray[Any]", np.frombuffer(raw, stored.newbyteorder("<")).astype(stored))
+        return np.frombuffer(raw, stored.newbyteorder("<")).astype(stored)
 
 
 def open_safetensors(file: File, key: Any = None) -> SafetensorsRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -30,8 +31,10 @@ class Shards(Staged):
         for part in parts[1:]:
             if (part.d, part.dtype, part.device) != (first.d, first.dtype, first.device):
                 raise InputError(
-                    f"{WHERE}: {description}: {_identity(part)} is n x {part.d} {part.dtype} on {part.device}, but "
-                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all shards must agree"
+                    f"{WHERE}: {description}: {_identity(part)} is n x {part.d} {part.dtype} on "
+                    f"{part.device}, but "
+                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all "
+                    "shards must agree"
                 )
         counts = [cast(int, part.n) for part in parts]
         super().__init__(
@@ -86,7 +89,7 @@ class Shards(Staged):
         owner = np.searchsorted(self.starts, index[order], side="right") - 1
         out: Any = None
         bounds = [0, *(np.flatnonzero(np.diff(owner)) + 1).tolist(), order.size]
-        for low, high in zip(bounds[:-1], bounds[1:], strict=True):
+        for low, high in itertools.pairwise(bounds):
             if low == high:
                 continue
             part = int(owner[low])

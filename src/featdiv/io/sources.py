@@ -68,19 +68,20 @@ def open(
 
             * an (n, d) array: NumPy, torch (CPU or GPU), CuPy, anything with DLPack; a pandas frame; an Arrow
               table; a Hugging Face dataset; a mapping of names to arrays; an h5py or zarr array;
-            * a path or URL: ``.npy .npz .fbin .f16bin .u8bin .i8bin .ibin .fvecs .bvecs .ivecs .safetensors .pt``,
-              with extras ``.parquet .arrow .feather`` (featdiv[arrow]), ``.h5`` (featdiv[hdf5]) and URLs
+            * a path or URL: ``.npy .npz .fbin .f16bin .u8bin .i8bin .ibin .fvecs .bvecs .ivecs .safetensors
+              .pt``, with extras ``.parquet .arrow .feather`` (featdiv[arrow]), ``.h5`` (featdiv[hdf5]) and
+            URLs
               (featdiv[remote]);
             * several of them as shards: a directory, a glob, a manifest (``.txt`` with one path a line, or
-              ``.json`` with a list, relative to the manifest), a list of paths or of arrays. Shards are read in
-              natural order: shard2 before shard10;
-            * an iterable of (m, d) chunks, of (rows, labels) pairs as a DataLoader gives, or of mappings; it is
-              read once and its length is not known;
+              ``.json`` with a list, relative to the manifest), a list of paths or of arrays. Shards are read
+              in natural order: shard2 before shard10;
+            * an iterable of (m, d) chunks, of (rows, labels) pairs as a DataLoader gives, or of mappings; it
+              is read once and its length is not known;
             * an `Embeddings`, which passes through.
-        key: the entry (``.npz .safetensors .pt .h5``) or column (parquet, Arrow, mappings) that holds the rows;
-            for tables, also a list of numeric columns. Not needed where only one entry can be meant.
-        labels: (n,) labels: an array, a path (``.npy``, ``.txt`` with one a line, ``.csv`` or ``.parquet``, with
-            ``::column`` where it has several), or the name of a column or entry beside the rows.
+        key: the entry (``.npz .safetensors .pt .h5``) or column (parquet, Arrow, mappings) that holds the
+            rows; for tables, also a list of numeric columns. Not needed where only one entry can be meant.
+        labels: (n,) labels: an array, a path (``.npy``, ``.txt`` with one a line, ``.csv`` or ``.parquet``,
+            with ``::column`` where it has several), or the name of a column or entry beside the rows.
         ids: (n,) ids, likewise.
         groups: (n,) groups, likewise.
         chunk_rows: rows per chunk. Default: so many that a chunk has about 64 MiB.
@@ -91,8 +92,8 @@ def open(
     Raises:
         SourceNotFound: nothing is there.
         FormatError: a file is not what its name or header says: truncated, damaged, or with a pickle inside.
-        InputError: rows that are not 2-D numbers, no rows, shards that disagree, an unknown key, annotations of
-            the wrong length.
+        InputError: rows that are not 2-D numbers, no rows, shards that disagree, an unknown key, annotations
+            of the wrong length.
         MissingDependency: the format needs an extra that is not installed.
 
     Example:
@@ -158,7 +159,8 @@ def _open_iterable(source: Iterable[Any], key: Any, given: dict[str, Any]) -> Em
                 given[what] = None
         if isinstance(given["ids"], str):
             raise InputError(
-                f"featdiv.open: ids: a one-pass source cannot keep the column {given['ids']!r}; pass ids= as an array"
+                f"featdiv.open: ids: a one-pass source cannot keep the column {given['ids']!r}; "
+                "pass ids= as an array"
             )
     return stream
 
@@ -176,7 +178,8 @@ def _open_sequence(source: Sequence[Any], key: Any, given: dict[str, Any]) -> Em
         return Shards(parts, description=f"{type(source).__name__} of arrays")
     if isinstance(source[0], (list, tuple, int, float, complex)) and not _is_pair(source[0]):
         raise InputError(
-            f"{WHERE}: got a {type(source).__name__} of {type(source[0]).__name__}s; a list is read as a list of "
+            f"{WHERE}: got a {type(source).__name__} of {type(source[0]).__name__}s; a list is read "
+            "as a list of "
             "paths or of 2-D chunks. Pass np.asarray(x) for nested lists of numbers"
         )
     return _open_iterable(source, key, given)

@@ -1,7 +1,8 @@
 """Sources that fill a buffer: `Staged`, and `Flat` for rows that lie as plain bytes in a file.
 
-Reading into one reused buffer through an unbuffered file is as fast from a cold disk as the disk, and keeps the
-resident memory at the size of the buffer; a memory map of the whole file is slower when cold and looks like a leak.
+Reading into one reused buffer through an unbuffered file is as fast from a cold disk as the disk, and keeps
+the resident memory at the size of the buffer; a memory map of the whole file is slower when cold and looks
+like a leak.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Staged(Embeddings):
 
 
 def _runs(ordered: npt.NDArray[np.int64], gap: int, longest: int) -> Iterator[tuple[int, int]]:
-    """Splits sorted indices into (low, high) runs without large gaps, each spanning at most ``longest`` rows."""
+    """Splits sorted indices into (low, high) runs without large gaps, spanning at most ``longest`` rows."""
     breaks = np.flatnonzero(np.diff(ordered) > gap) + 1
     for low, high in zip([0, *breaks.tolist()], [*breaks.tolist(), ordered.size], strict=True):
         while low < high:
@@ -141,8 +142,10 @@ class Flat(Staged):
             row = int(np.argmax(wrong))
             found = int(raw[row, :size].copy().view("<i4")[0])
             raise FormatError(
-                f"featdiv.open: source: {self.file.name}: row {start + row} says it has {found} values, but the "
-                f"first row has {self.d}; every row must have the same length, or the file is not what its name says"
+                f"featdiv.open: source: {self.file.name}: row {start + row} says it has {found} "
+                "values, but the "
+                f"first row has {self.d}; every row must have the same length, or the file is not "
+                "what its name says"
             )
         rows = raw[:, size:].view(self.stored)
         return rows if self.stored.isnative else rows.astype(self.stored.newbyteorder("="))

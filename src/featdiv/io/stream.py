@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 COALESCE = 2
-"""Batches smaller than 1/COALESCE of a chunk are gathered in a buffer: a chunk costs O(d^2), a copy only O(m d)."""
+"""Batches below 1/COALESCE of a chunk are gathered in a buffer: a chunk costs O(d^2), a copy only O(m d)."""
 
 
 class _Piece(NamedTuple):
@@ -29,7 +29,7 @@ class _Piece(NamedTuple):
 
 
 class _Pieces:
-    """The iterator and the first batch, held back so that d and dtype are known; shared by copies of a source."""
+    """The iterator and its first batch, held back so that d and dtype are known; copies share it."""
 
     def __init__(self, source: Iterable[Any], key: Any, columns: Mapping[str, str]) -> None:
         self.key = key
@@ -210,7 +210,8 @@ class Stream(Embeddings):
             got = (rows.d, rows.dtype, rows.device)
             if got != (self.d, self.dtype, self.device):
                 raise InputError(
-                    f"featdiv.open: source: chunk {self._pieces.index - 1} has {rows.d} features of {rows.dtype} "
+                    f"featdiv.open: source: chunk {self._pieces.index - 1} has {rows.d} features of "
+                    f"{rows.dtype} "
                     f"on {rows.device}, but the first chunk has {self.d} features of {self.dtype} on "
                     f"{self.device}; all chunks must agree"
                 )

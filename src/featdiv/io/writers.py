@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ class Writer(abc.ABC):
     def write(self, bits: npt.NDArray[Any]) -> None:
         """Appends rows."""
         little = np.ascontiguousarray(bits, bits.dtype.newbyteorder("<"))
-        self.handle.write(memoryview(self.framed(little).reshape(-1).view(np.uint8)))
+        self.handle.write(memoryview(cast(Any, self.framed(little).reshape(-1).view(np.uint8))))
         self.n += bits.shape[0]
 
     def framed(self, bits: npt.NDArray[Any]) -> npt.NDArray[Any]:
