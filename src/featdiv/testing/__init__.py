@@ -1,0 +1,1 @@
+"""What tests and benchmarks share: one tolerance rule, seeded inputs, and the laws of statistics."""
