@@ -1,10 +1,10 @@
 """Files of moments: uncompressed ``.npz`` that NumPy alone can read, without pickle.
 
-Entries of schema 1, besides ``format`` ("featdiv.Moments" or "featdiv.ClassMoments"), ``schema`` and ``version``
-(of the featdiv that wrote it): ``n`` or ``classes`` and ``counts``; ``mean`` or ``means``; ``scatter`` or
-``within`` and perhaps ``scatters``, each as its upper triangle row by row, d(d+1)/2 numbers; perhaps
-``weighted`` and ``fourth``; ``normalize`` (empty for None), ``error_bound``, ``measured_error`` (NaN for
-None), ``dtype``, ``backend``.
+Entries of schema 1, besides ``format`` ("featdiv.Moments" or "featdiv.ClassMoments"), ``schema`` and
+``version`` (of the featdiv that wrote it): ``n`` or ``classes`` and ``counts``; ``mean`` or ``means``;
+``scatter`` or ``within`` and perhaps ``scatters``, each as its upper triangle row by row, d(d+1)/2 numbers;
+perhaps ``weighted`` and ``fourth``; ``normalize`` (empty for None), ``error_bound``, ``measured_error``
+(NaN for None), ``dtype``, ``backend``.
 """
 
 from __future__ import annotations
