@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
-from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
 
@@ -79,8 +79,8 @@ def fit(
         fit_min=first,
         fit_max=last,
         standard_error=math.sqrt(left / (spread * (index.size - 2))),
-        # A flat spectrum is a line of slope zero, which explains all of nothing.
-        r_squared=1.0 - left / total if total > 0.0 else 1.0,
+        # A flat spectrum is a line of slope zero, which explains all of nothing but rounding.
+        r_squared=max(0.0, 1.0 - left / total) if total > (4.0 * EPSILON * np.abs(y).max()) ** 2 else 1.0,
     )
 
 
