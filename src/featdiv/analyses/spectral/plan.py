@@ -22,12 +22,13 @@ GRAM_LIMIT = 16384
 """Above this many features only the leading part of the spectrum is computed."""
 
 BUCKETS = 20
+FEWER_BUCKETS = 10
 MIN_BUCKETS = 5
 MIN_SLAB, MAX_SLAB = 256, 8192
 _UNKNOWN_SLAB = 2048
 _SLABS_PER_BUCKET = 2
-_EXACT_COST, _FIRST_ORDER_COST = 14, 4
-_VECTORS_COST = 40
+_EXACT_COST, _FIRST_ORDER_COST = 16, 8
+_VECTORS_AND_HALVES_COST = 150
 _NEGLIGIBLE = 1e10
 """About a fifth of a second of work on two cores."""
 
@@ -135,7 +136,11 @@ def make(
         if buckets < MIN_BUCKETS:
             reason = f"{MIN_BUCKETS} parts of {matrix / 1e6:.3g} MB each do not fit the memory budget"
     if not reason and n is not None:
-        reason = affordable(n, d, buckets, always=interval == "jackknife")[1]
+        always = interval == "jackknife"
+        reason = affordable(n, d, buckets, always=always)[1]
+        if reason and buckets > FEWER_BUCKETS:
+            buckets = FEWER_BUCKETS
+            reason = affordable(n, d, buckets, always=always)[1]
     if interval is None:
         reason = "none were asked for"
     elif interval == "jackknife" and reason:
@@ -154,8 +159,8 @@ def affordable(n: int, d: int, buckets: int, *, always: bool) -> tuple[bool, str
         always: whether intervals are wanted at any cost.
     """
     pass_cost = n * d * d
-    exact_cost = 2 * _EXACT_COST * buckets * d**3
-    first_order_cost = 2 * (_VECTORS_COST + _FIRST_ORDER_COST * buckets) * d**3
+    exact_cost = _EXACT_COST * buckets * d**3
+    first_order_cost = (_VECTORS_AND_HALVES_COST + _FIRST_ORDER_COST * buckets) * d**3
     exact = exact_cost <= max(pass_cost, _NEGLIGIBLE)
     cost = exact_cost if exact else first_order_cost
     if buckets < MIN_BUCKETS:

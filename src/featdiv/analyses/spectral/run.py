@@ -350,14 +350,15 @@ def _intervals(
     about_zero = scores.OF_UNCENTERED | (scores.OF_UNIT_ROWS if uncentered.unit_rows else {})
     left_out = jackknife.leave_one_out(total, read.parts, eigen, uncentered, exact=exact)
     found: dict[str, Interval] = {}
-    for whole, cores, without_each in (
-        (eigen, scores.OF_SPECTRUM, left_out.wanted),
-        (uncentered, about_zero, left_out.uncentered),
+    halves = left_out.halves
+    for whole, cores, without_each, of_halves in (
+        (eigen, scores.OF_SPECTRUM, left_out.wanted, halves and halves.wanted),
+        (uncentered, about_zero, left_out.uncentered, halves and halves.uncentered),
     ):
         valid = {name: core for name, core in cores.items() if scores.has_interval(name, whole)}
-        found |= jackknife.intervals(values, valid, without_each, n=total.n, d=total.d)
+        found |= jackknife.intervals(values, valid, without_each, of_halves, n=total.n, d=total.d)
     if uncentered.unit_rows:
-        found |= jackknife.intervals(values, scores.OF_UNIT_MOMENTS, left_out.moments, n=total.n, d=total.d)
+        found |= jackknife.intervals(values, scores.OF_UNIT_MOMENTS, left_out.moments, None, n=total.n, d=total.d)
     return found, ""
 
 
