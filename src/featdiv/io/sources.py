@@ -70,8 +70,7 @@ def open(
               table; a Hugging Face dataset; a mapping of names to arrays; an h5py or zarr array;
             * a path or URL: ``.npy .npz .fbin .f16bin .u8bin .i8bin .ibin .fvecs .bvecs .ivecs .safetensors
               .pt``, with extras ``.parquet .arrow .feather`` (featdiv[arrow]), ``.h5`` (featdiv[hdf5]) and
-            URLs
-              (featdiv[remote]);
+              URLs (featdiv[remote]);
             * several of them as shards: a directory, a glob, a manifest (``.txt`` with one path a line, or
               ``.json`` with a list, relative to the manifest), a list of paths or of arrays. Shards are read
               in natural order: shard2 before shard10;
