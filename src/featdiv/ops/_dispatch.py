@@ -34,7 +34,7 @@ NAMES = ("native", "numpy", "torch", "cuda", "triton", "reference")
 """Every backend name; ``reference`` runs only when asked for."""
 
 OPS: dict[str, tuple[str, ...]] = {
-    "scatter": ("numpy", "torch", "reference"),
+    "scatter": ("native", "numpy", "torch", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

@@ -1,0 +1,64 @@
+// One block of the symmetric product, from packed panels into float64.
+#pragma once
+
+#include "micro.h"
+
+namespace featdiv {
+
+// Rows in one chain of fused multiply-adds. Columns of constant magnitude round the same way at every addition: a
+// float32 chain of m such products is off by up to about m/3 2^-24, relative.
+constexpr int product_chain = 32;
+// Rows added in the working precision before a block is flushed to float64: a second chain, of 16 sums.
+constexpr int flush_rows = 512;
+// Rows whose share of a panel stays in the first-level cache while a block is worked on.
+constexpr int cached_rows = 64;
+
+struct GramBlock {
+  int64_t left, right;     // panel numbers, left <= right
+  int first_group, groups; // which groups of `micro_rows` features of the left panel
+};
+
+// gram[i][j] += sum over the n rows of z_i z_j, j >= i, for the features of one block; gram is (d, d), row-major.
+template <class Isa, class T>
+void gram_block(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock& block, double* gram) {
+  constexpr int L = lanes<Isa, T>;
+  constexpr int W = panel_width<Isa, T>;
+  constexpr int M = micro_rows<Isa, T>;
+  static_assert(L % M == 0, "groups of features must tile the vectors");
+  const T* left = panels + block.left * panel_stride;
+  const T* right = panels + block.right * panel_stride;
+  const int64_t i_valid = d - block.left * W < W ? d - block.left * W : W;
+  const int64_t j_valid = d - block.right * W < W ? d - block.right * W : W;
+  const int vectors = int((j_valid + L - 1) / L);
+  const int groups_valid = int((i_valid + M - 1) / M);
+  const int last_group =
+      block.first_group + block.groups < groups_valid ? block.first_group + block.groups : groups_valid;
+  alignas(64) T sums[W * W];
+  for (int64_t flush = 0; flush < n; flush += flush_rows) {
+    const int64_t flush_end = flush + flush_rows < n ? flush + flush_rows : n;
+    memset(sums, 0, sizeof sums);
+    for (int64_t cached = flush; cached < flush_end; cached += cached_rows) {
+      const int64_t cached_end = cached + cached_rows < flush_end ? cached + cached_rows : flush_end;
+      for (int g = block.first_group; g < last_group; ++g) {
+        // On the diagonal, vectors wholly below it are skipped.
+        const int skip = block.left == block.right ? g * M / L : 0;
+        for (int64_t k = cached; k < cached_end; k += product_chain) {
+          const int depth = int(cached_end - k < product_chain ? cached_end - k : product_chain);
+          const T* a = left + k * W + g * M;
+          const T* b = right + k * W + skip * L;
+          T* c = sums + g * M * W + skip * L;
+          if (vectors - skip == 3) micro_kernel<Isa, T, 3>(a, b, W, depth, c, W);
+          else if (vectors - skip == 2) micro_kernel<Isa, T, 2>(a, b, W, depth, c, W);
+          else micro_kernel<Isa, T, 1>(a, b, W, depth, c, W);
+        }
+      }
+    }
+    const int64_t i_end = last_group * M < i_valid ? last_group * M : i_valid;
+    for (int64_t i = block.first_group * M; i < i_end; ++i) {
+      double* out = gram + (block.left * W + i) * d + block.right * W;
+      for (int64_t j = block.left == block.right ? i : 0; j < j_valid; ++j) out[j] += double(sums[i * W + j]);
+    }
+  }
+}
+
+}  // namespace featdiv

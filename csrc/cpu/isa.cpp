@@ -1,0 +1,26 @@
+#include "isa.h"
+
+namespace featdiv {
+
+IsaName best_isa() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  // The builtin also asks XGETBV whether the operating system saves the registers.
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl"))
+    return IsaName::avx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    return IsaName::avx2;
+#endif
+  return IsaName::baseline;
+}
+
+const Kernels& kernels(IsaName isa) {
+#if defined(__x86_64__)
+  if (isa == IsaName::avx512) return avx512_kernels;
+  if (isa == IsaName::avx2) return avx2_kernels;
+#endif
+  return baseline_kernels;
+}
+
+}  // namespace featdiv

@@ -1,0 +1,51 @@
+// The instruction sets of this build: a table of kernels for each, and the choice among them at run time.
+#pragma once
+
+#include "../core/gram.h"
+#include "../core/pack.h"
+
+namespace featdiv {
+
+enum class IsaName : int { baseline, avx2, avx512, count };
+
+template <class T>
+struct ProductKernels {
+  int panel_width;
+  int micro_rows;
+  bool (*pack)(const PackBlock<T>&);
+  void (*gram)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock&, double* gram);
+  void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
+};
+
+struct Kernels {
+  ProductKernels<float> f32;
+  ProductKernels<double> f64;
+  bool (*square_norms)(const char* rows, int64_t row_stride, int64_t n, int64_t d, Element, double* out);
+
+  template <class T>
+  const ProductKernels<T>& product() const {
+    if constexpr (__is_same(T, float)) return f32;
+    else return f64;
+  }
+};
+
+template <class Isa, class T>
+constexpr ProductKernels<T> product_kernels() {
+  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>, gram_block<Isa, T>, weigh_block<Isa, T>};
+}
+
+template <class Isa>
+constexpr Kernels kernels_of() {
+  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>};
+}
+
+extern const Kernels baseline_kernels;
+extern const Kernels avx2_kernels;
+extern const Kernels avx512_kernels;
+
+// The best set that the processor and the operating system support.
+IsaName best_isa();
+
+const Kernels& kernels(IsaName);
+
+}  // namespace featdiv

@@ -1,0 +1,122 @@
+"""What setup.py decides to build, for every combination of wishes and machines."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def build() -> ModuleType:
+    """setup.py as a module: importing it must not run it."""
+    spec = importlib.util.spec_from_file_location("featdiv_setup", ROOT / "setup.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def able(build: ModuleType, **changes):
+    return build.Probe(**{"compiler": "g++", "pybind11": "/include", **changes})
+
+
+@pytest.mark.parametrize("env", [{}, {"FEATDIV_CPU": "auto"}, {"FEATDIV_CPU": "on"}, {"FEATDIV_CPU": ""}])
+def test_builds_the_cpu_module_where_a_compiler_is(build, env):
+    plan = build.plan_native_build(env, able(build))
+    assert plan.cpu
+    assert plan.cpu_required == (env.get("FEATDIV_CPU") == "on")
+    assert not plan.cuda
+    assert "will be built with g++" in plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("lack", "word"),
+    [
+        ({"compiler": None}, "install g++ or clang++"),
+        ({"compiler": None, "compiler_problem": "c++ failed on a small program: Python.h"}, "Python.h"),
+        ({"pybind11": None}, "pip install pybind11"),
+        ({"system": "Windows"}, "MSVC"),
+    ],
+)
+def test_auto_does_without_what_is_missing_and_says_so(build, lack, word):
+    plan = build.plan_native_build({}, able(build, **lack))
+    assert not plan.cpu
+    assert word in plan.notes[0]
+    assert "pure Python does" in plan.notes[0]
+    assert "\n" not in plan.notes[0]
+    with pytest.raises(SystemExit, match=r"FEATDIV_CPU=on, but") as refusal:
+        build.plan_native_build({"FEATDIV_CPU": "on"}, able(build, **lack))
+    assert word in str(refusal.value)
+
+
+def test_off_builds_nothing_even_where_it_could(build):
+    off = {"FEATDIV_CPU": "off", "FEATDIV_CUDA": "off"}
+    plan = build.plan_native_build(off, able(build, nvcc="/bin/nvcc"))
+    assert not plan.cpu
+    assert not plan.cuda
+    assert all("off" in note for note in plan.notes)
+
+
+def test_cuda_waits_for_its_sources(build):
+    machine = able(build, nvcc="/usr/local/bin/nvcc")
+    assert "no CUDA sources" in build.plan_native_build({}, machine).notes[1]
+    with pytest.raises(SystemExit, match="no CUDA sources"):
+        build.plan_native_build({"FEATDIV_CUDA": "on"}, machine)
+
+
+def test_cuda_is_decided_by_the_toolkit(build):
+    with_sources = able(build, cuda_sources=True, nvcc="/usr/local/bin/nvcc")
+    assert build.plan_native_build({}, with_sources).cuda
+    without_toolkit = able(build, cuda_sources=True)
+    assert not build.plan_native_build({}, without_toolkit).cuda
+    with pytest.raises(SystemExit, match="install the CUDA toolkit"):
+        build.plan_native_build({"FEATDIV_CUDA": "on"}, without_toolkit)
+
+
+@pytest.mark.parametrize("name", ["FEATDIV_CPU", "FEATDIV_CUDA"])
+def test_a_switch_that_means_nothing_is_refused(build, name):
+    with pytest.raises(SystemExit, match=f"{name}: expected auto, on or off; got 'yes'"):
+        build.plan_native_build({name: "yes"}, able(build))
+
+
+def test_sanitizers_are_asked_for(build):
+    assert build.plan_native_build({"FEATDIV_SANITIZE": "1"}, able(build)).sanitize
+    assert not build.plan_native_build({"FEATDIV_SANITIZE": "0"}, able(build)).sanitize
+
+
+def test_every_source_is_listed(build):
+    on_disk = {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.cpp")}
+    assert on_disk == set(build.CPU_SOURCES)
+
+
+def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build):
+    seen = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "csrc").rglob("*.[ch]*")
+        if "#include <pybind11" in path.read_text()
+    }
+    assert seen == {"csrc/bindings_cpu.cpp"}
+    every_flag = {*build.FLAGS, *(flag for flags in build.ISA_FLAGS.values() for flag in flags)}
+    assert not every_flag & {"-ffast-math", "-Ofast", "-march=native", "-ffinite-math-only"}
+
+
+def test_a_compiler_that_does_not_work_is_not_taken(build, monkeypatch, tmp_path):
+    broken = tmp_path / "broken-c++"
+    broken.write_text("#!/bin/sh\necho 'cannot find crt1.o' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    command, problem = build._working_compiler()
+    assert command is None
+    assert "cannot find crt1.o" in problem
+    monkeypatch.setenv("CXX", str(tmp_path / "absent"))
+    command, problem = build._working_compiler()
+    assert command is None
+    assert "is not on PATH" in problem
