@@ -400,3 +400,14 @@ def test_extreme_scales():
     for scale in (1e-30, 1e30):
         found = featdiv.spectrum((x * scale).astype(np.float32), method="gram")
         assert found.effective_rank == pytest.approx(reference.effective_rank, rel=1e-5)
+
+
+def test_eigenvalues_that_rounding_made_negative_count_as_unresolved():
+    # A scatter whose rounding happened to be downwards everywhere: clipping alone would call the tail exactly zero.
+    sigma = np.concatenate([np.ones(8), np.zeros(8)])
+    basis = orthogonal(16, 3)
+    scatter = (basis * (sigma**2 - 1e-7)) @ basis.T * 999
+    moments = featdiv.Moments(n=1000, mean=np.zeros(16), scatter=(scatter + scatter.T) / 2, error_bound=1e-6)
+    found = featdiv.spectrum(moments)
+    assert found.eigen.share_below_floor == pytest.approx(math.sqrt(1e-7), rel=1e-3)
+    assert any("below the noise floor" in note for note in found.provenance.notes)

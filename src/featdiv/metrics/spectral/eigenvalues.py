@@ -43,6 +43,8 @@ class Eigenvalues:
         floor: singular values below ``floor`` times the largest are numerical noise.
         total: trace of the matrix; the sum of all r eigenvalues, also where `values` holds fewer.
         unit_rows: whether every row has Euclidean norm one.
+        unresolved: sum of the magnitudes that the solver gave for singular values below the floor. Rounding makes
+            eigenvalues there negative as often as not; `values` holds zero for those.
 
     Raises:
         InputError: if the values are not a descending 1-D array of at least one entry, none negative.
@@ -56,6 +58,7 @@ class Eigenvalues:
     floor: float
     total: float
     unit_rows: bool = False
+    unresolved: float = 0.0
 
     def __post_init__(self) -> None:
         values = self.values
@@ -93,9 +96,9 @@ class Eigenvalues:
 
     @property
     def share_below_floor(self) -> float:
-        """Share of the sum of singular values that lies below the noise floor."""
+        """Share of the sum of singular values that lies, or may lie, below the noise floor."""
         roots = np.sqrt(self.values)
-        return float(roots[self.resolved :].sum() / roots.sum())
+        return max(self.unresolved, float(roots[self.resolved :].sum())) / float(roots.sum())
 
     def shares(self) -> Float64Array:
         """Returns lambda / sum(lambda), of all r eigenvalues.
@@ -176,16 +179,19 @@ class Eigenvalues:
     def _of_raw(cls, raw: Float64Array, moments: Moments, center: bool) -> Eigenvalues:
         n = moments.n
         scale = n - 1 if center else n
+        kept = raw[::-1][: min(n, raw.size) - (center and n <= raw.size)] / scale
         values = _clean(raw[::-1] / scale, n=n, centered=center)
+        floor = _floor(moments, values[0] * scale, center)
         of_mean = 0.0 if center else n * float(moments.mean @ moments.mean)
         return cls(
             values=values,
             n=n,
             d=moments.d,
             centered=center,
-            floor=_floor(moments, values[0] * scale, center),
+            floor=floor,
             total=(float(np.trace(moments.scatter)) + of_mean) / scale,
             unit_rows=has_unit_rows(moments),
+            unresolved=float(np.sqrt(np.abs(kept[kept <= floor**2 * values[0]])).sum()),
         )
 
     @classmethod
