@@ -66,6 +66,8 @@ def test_weights_are_one_over_the_index(definition, last, eigenvalues):
     assert fit.alpha == pytest.approx(alpha, rel=1e-10)
     assert fit.intercept == pytest.approx(intercept, rel=1e-10)
     assert fit.alpha != pytest.approx(alpha_req.fit(eigenvalues(values)).alpha, rel=1e-3)
+    _, covariance = np.polyfit(np.log(index), np.log(values[10:last]), 1, w=np.sqrt(w), cov=True)
+    assert fit.standard_error == pytest.approx(np.sqrt(covariance[0, 0]), rel=1e-8)
 
 
 def test_a_given_range_is_used(eigenvalues):

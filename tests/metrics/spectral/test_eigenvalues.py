@@ -147,3 +147,19 @@ def test_unit_rows_are_known_from_normalising_or_proved_by_norm_sums(moments_of)
     assert not has_unit_rows(moments_of(unit))
     assert Eigenvalues.of_rows(unit, False).unit_rows
     assert not Eigenvalues.of_rows(impostor, False).unit_rows
+
+
+@pytest.mark.parametrize("shape", [(200, 12), (9, 30), (50, 1)])
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1e3])
+def test_both_of_moments_is_of_moments_twice(shape, offset, moments_of):
+    moments = moments_of(np.random.default_rng(8).normal(size=shape) + offset)
+    for eig, center in zip(Eigenvalues.both_of_moments(moments), (True, False), strict=True):
+        expected = Eigenvalues.of_moments(moments, center)
+        np.testing.assert_allclose(eig.values, expected.values, rtol=1e-9, atol=1e-14 * moments.gram.trace())
+        assert (eig.centered, eig.total) == (center, pytest.approx(expected.total, rel=1e-12))
+
+
+def test_both_of_moments_of_a_mean_of_zero(moments_of):
+    x = np.random.default_rng(9).normal(size=(40, 5))
+    centred, uncentred = Eigenvalues.both_of_moments(moments_of(np.vstack([x, -x])))
+    np.testing.assert_allclose(centred.singular_values, uncentred.singular_values, rtol=1e-12)

@@ -18,6 +18,15 @@ def test_rows_moments_eigenvalues_and_a_spectrum_agree(name, rows, moments_of):
         assert float(function(x)) == pytest.approx(expected, rel=2e-5)
 
 
+def test_class_moments_stand_for_all_their_rows(rows):
+    classes = featdiv.ClassMoments.of(rows, labels=np.arange(300) % 3, precision="float64")
+    for name in ("effective_rank", "rankme", "redundancy"):
+        function = getattr(featdiv, name)
+        assert float(function(classes)) == pytest.approx(float(function(rows, precision="float64")), rel=1e-9)
+    with pytest.raises(InputError, match="mean_cosine: x: expected moments of rows with norm one"):
+        featdiv.mean_cosine(classes)
+
+
 def test_a_path_is_read(rows, tmp_path):
     np.save(tmp_path / "rows.npy", rows)
     score = featdiv.effective_rank(tmp_path / "rows.npy")

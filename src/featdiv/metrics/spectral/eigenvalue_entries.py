@@ -63,7 +63,9 @@ METRICS = (
                 "covariance",
                 source=sources.REPTRIX,
                 defect="Eigenvalues where the paper has singular values, and centred where it is not: "
-                "5.1 instead of 182.5 at 1,024 features with sigma_i = 1/i.",
+                "5.1 instead of 182.5 at 1,024 features with sigma_i = 1/i. (The package keeps 2,048 "
+                "eigenvalues "
+                "at most; here all count.)",
             ),
             Definition(
                 name="normalized",

@@ -1,8 +1,9 @@
 """What a spectral score may be given, and the statistic that it becomes.
 
-Every public function takes `Moments`, a `Spectrum`, `Eigenvalues`, or rows: an array, a path, an
-`Embeddings`, an iterable of chunks. `resolve_eigenvalues` and `resolve_moments` turn any of these into the
-one statistic that the pure core of the score wants, with the provenance that its `Score` will carry.
+Every public function takes `Moments` (or the total of `ClassMoments`), a `Spectrum`, `Eigenvalues`, or rows:
+an array, a path, an `Embeddings`, an iterable of chunks. `resolve_eigenvalues` and `resolve_moments` turn any
+of these into the one statistic that the pure core of the score wants, with the provenance that its `Score`
+will carry.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
 from featdiv.results import Provenance, Score
-from featdiv.stats import Moments
+from featdiv.stats import ClassMoments, Moments
 
 Statistic = TypeVar("Statistic", Eigenvalues, Moments)
 
@@ -121,6 +122,7 @@ def resolve_eigenvalues(
         InputError: if ``x`` is of the wrong kind, or was made with another ``center`` or ``normalize``.
         NotEnoughData: if there is no spectrum.
     """
+    x = _without_classes(x)
     if isinstance(x, Eigenvalues):
         _check_normalize(normalize, "l2" if x.unit_rows else None, function=function, kind="Eigenvalues")
         eig, provenance, spectrum = x, _provenance(function, n=x.n, d=x.d), None
@@ -160,6 +162,7 @@ def resolve_moments(
     unit_rows: bool = False,
 ) -> Resolved[Moments]:
     """Returns the moments that ``x`` stands for; arguments and errors as `resolve_eigenvalues`."""
+    x = _without_classes(x)
     if isinstance(x, Moments):
         _check_normalize(normalize, x.normalize, function=function, kind="Moments", argument=argument)
         moments, provenance, spectrum = x, _of_moments(x, function), None
@@ -199,7 +202,11 @@ def is_spectrum(x: Any) -> bool:
 
 def unit(x: Any) -> str | None:
     """Returns the ``normalize`` that makes unit rows of ``x``: none for statistics, whose rows are done."""
-    return None if isinstance(x, (Moments, Eigenvalues)) or is_spectrum(x) else "l2"
+    return None if isinstance(x, (ClassMoments, Eigenvalues, Moments)) or is_spectrum(x) else "l2"
+
+
+def _without_classes(x: Any) -> Any:
+    return x.total() if isinstance(x, ClassMoments) else x
 
 
 def _of_spectrum(
