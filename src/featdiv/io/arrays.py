@@ -96,11 +96,9 @@ def _little_endian(rows: Rows) -> bytes:
 
 
 def is_array(source: Any) -> bool:
-    """True for what `open_array` reads."""
-    return isinstance(source, np.ndarray) or any(
-        hasattr(source, name)
-        for name in ("__dlpack__", "__cuda_array_interface__", "__array_interface__", "__array__")
-    )
+    """True for what `open_array` reads, or refuses with a reason of its own (sparse matrices)."""
+    protocols = ("__dlpack__", "__cuda_array_interface__", "__array_interface__", "__array__", "toarray")
+    return any(hasattr(source, name) for name in protocols)
 
 
 def open_array(source: Any, where: str = WHERE) -> ArrayRows:

@@ -25,13 +25,17 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtim
 _SKIP = 4 << 20
 
 
-def _archive(file: File, where: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(file.open())
-    except DAMAGED as error:
-        raise FormatError(
-            f"{where}: it is not a readable .npz archive ({error}); it may be truncated"
-        ) from None
+@contextmanager
+def _archive(file: File, where: str) -> Iterator[zipfile.ZipFile]:
+    with file.open() as handle:
+        try:
+            archive = zipfile.ZipFile(handle)
+        except DAMAGED as error:
+            raise FormatError(
+                f"{where}: it is not a readable .npz archive ({error}); it may be truncated"
+            ) from None
+        with archive:
+            yield archive
 
 
 def _members(archive: zipfile.ZipFile, where: str) -> dict[str, tuple[zipfile.ZipInfo, Header]]:
@@ -101,37 +105,37 @@ class CompressedMember(_Columns, Staged):
     def reader(self) -> Iterator[Reader]:
         """Opens the member; see `Staged.reader`."""
         where = f"{WHERE}: {self.description}"
-        archive = _archive(self.file, where)
         handle: Any = None
         position = 0
         stored = self.header.dtype
 
-        def read(start: int, out: npt.NDArray[Any]) -> None:
-            nonlocal handle, position
-            target = self.header.offset + start * self.row_bytes
-            if handle is None or target < position:
+        with _archive(self.file, where) as archive:
+
+            def read(start: int, out: npt.NDArray[Any]) -> None:
+                nonlocal handle, position
+                target = self.header.offset + start * self.row_bytes
+                if handle is None or target < position:
+                    if handle is not None:
+                        handle.close()
+                    handle, position = archive.open(self.member), 0
+                while position < target:
+                    skipped = len(handle.read(min(_SKIP, target - position)))
+                    if not skipped:
+                        break
+                    position += skipped
+                read_exactly(handle, out, self.description)
+                position += out.nbytes
+                if position == self.header.offset + self.header.bytes:
+                    # Reading to the end makes zipfile compare the checksum.
+                    handle.read(1)
+                if not stored.isnative:
+                    out.byteswap(inplace=True)
+
+            try:
+                yield lambda start, out: _guarded(read, start, out, where)
+            finally:
                 if handle is not None:
                     handle.close()
-                handle, position = archive.open(self.member), 0
-            while position < target:
-                skipped = len(handle.read(min(_SKIP, target - position)))
-                if not skipped:
-                    break
-                position += skipped
-            read_exactly(handle, out, self.description)
-            position += out.nbytes
-            if position == self.header.offset + self.header.bytes:
-                # Reading to the end makes zipfile compare the checksum.
-                handle.read(1)
-            if not stored.isnative:
-                out.byteswap(inplace=True)
-
-        try:
-            yield lambda start, out: _guarded(read, start, out, where)
-        finally:
-            if handle is not None:
-                handle.close()
-            archive.close()
 
     def _digest(self) -> str:
         # The archive keeps a checksum of all the content: better than samples, and free.
