@@ -27,8 +27,7 @@ def require(module: str, *, extra: str, needed_by: str) -> Any:
         top = module.partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and error.name in (module, top):
             raise MissingDependency(
-                f"{needed_by} needs the package {top!r}, which is not installed; "
-                f"run: pip install 'featdiv[{extra}]'"
+                f"{needed_by} needs the package {top!r}, which is not installed; run: pip install 'featdiv[{extra}]'"
             ) from None
         raise MissingDependency(f"{needed_by} needs {module!r}, whose import failed: {error}") from error
     return loaded

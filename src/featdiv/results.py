@@ -148,9 +148,7 @@ class Result:
             return self.scores[name]
         if name in self.undefined:
             raise NotEnoughData(f"{type(self).__name__}.{name} is undefined: {self.undefined[name]}")
-        raise InputError(
-            f"{type(self).__name__}: no score named {name!r}; it has {', '.join(self.names())}"
-        )
+        raise InputError(f"{type(self).__name__}: no score named {name!r}; it has {', '.join(self.names())}")
 
     def names(self) -> Iterator[str]:
         """Yields every score name, defined ones first."""

@@ -237,7 +237,9 @@ def test_batch_errors_name_the_problem():
     x[0] = np.random.default_rng(0).standard_normal((10, 3))
     with pytest.raises(NotEnoughData, match=r"featdiv.spectra: x\[1\]: .*constant"):
         featdiv.spectra(x)
-    with pytest.raises(InputError, match=r"expected a batch of shape \(b, n, d\); got shape \(10, 3\).*featdiv.spectrum"):
+    with pytest.raises(
+        InputError, match=r"expected a batch of shape \(b, n, d\); got shape \(10, 3\).*featdiv.spectrum"
+    ):
         featdiv.spectra(x[0])
     with pytest.raises(InputError, match="expected arrays of one shape"):
         featdiv.spectra([np.ones((3, 2)), np.ones((4, 2))])
@@ -249,7 +251,7 @@ def test_the_result_contract(tmp_path):
     x = np.random.default_rng(12).standard_normal((2500, 10)) * np.arange(1, 11)
     found = featdiv.spectrum(x, precision="float64")
     assert "alpha_req" in found.undefined
-    with pytest.raises(NotEnoughData, match="Spectrum.alpha_req is undefined: a power law needs at least 10"):
+    with pytest.raises(NotEnoughData, match=r"Spectrum\.alpha_req is undefined: a power law needs at least 10"):
         _ = found.alpha_req
     content = json.loads(found.to_json())
     assert content["scores"]["alpha_req"] is None

@@ -20,7 +20,9 @@ def _no_environment(monkeypatch):
 
 
 def fake_backends(monkeypatch, **reasons):
-    modules = {name: types.SimpleNamespace(unsupported_reason=lambda _, r=reason: r) for name, reason in reasons.items()}
+    modules = {
+        name: types.SimpleNamespace(unsupported_reason=lambda _, r=reason: r) for name, reason in reasons.items()
+    }
     monkeypatch.setitem(_dispatch.OPS, "scatter", tuple(reasons))
     monkeypatch.setattr(_dispatch, "load", lambda op, name: modules[name])
 
@@ -77,7 +79,7 @@ def test_unknown_names_are_refused_where_they_are_given(monkeypatch):
     with pytest.raises(InputError, match=r"use_backend: name: expected 'auto' or one of native.*got 'cuBLAS'"):
         featdiv.use_backend("cuBLAS").__enter__()
     monkeypatch.setenv("FEATDIV_BACKEND", "fast")
-    with pytest.raises(InputError, match="FEATDIV_BACKEND: expected.*got 'fast'"):
+    with pytest.raises(InputError, match=r"FEATDIV_BACKEND: expected.*got 'fast'"):
         _dispatch.requested()
 
 
@@ -88,5 +90,5 @@ def test_cpu_backends_say_that_gpu_rows_are_not_theirs():
 
 def test_mps_is_refused_in_words():
     request = _dispatch.Request(op="scatter", device="mps")
-    with pytest.raises(BackendUnavailable, match="no float64.*\\.cpu\\(\\)"):
+    with pytest.raises(BackendUnavailable, match=r"no float64.*\.cpu\(\)"):
         _dispatch.choose(request)

@@ -29,9 +29,7 @@ def oracle(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
 
 def check(rows, backend, *, precision="float32", shift=None, exponent=None, normalize=None) -> Sums:
     sums = Sums.zeros(rows.shape[1], norm_sums=True)
-    ran = scatter(
-        rows, sums, shift=shift, exponent=exponent, precision=precision, normalize=normalize, backend=backend
-    )
+    ran = scatter(rows, sums, shift=shift, exponent=exponent, precision=precision, normalize=normalize, backend=backend)
     assert ran == backend
     z = rows.to(torch.float64).numpy() if isinstance(rows, torch.Tensor) else np.asarray(rows, dtype=np.float64)
     z = z.astype(np.longdouble)
@@ -138,9 +136,7 @@ def test_shift_exponent_and_normalise(backend, precision):
         pytest.param(lambda r: np.sign(r.standard_normal((9000, 1))) * np.full(12, 0.7), id="equal columns"),
         pytest.param(lambda r: np.maximum(r.standard_normal((3000, 12)), 0), id="relu"),
         pytest.param(lambda r: r.poisson(3.0, (3000, 12)), id="counts"),
-        pytest.param(
-            lambda r: r.standard_normal((3000, 1)) + 1e-3 * r.standard_normal((3000, 12)), id="near rank one"
-        ),
+        pytest.param(lambda r: r.standard_normal((3000, 1)) + 1e-3 * r.standard_normal((3000, 12)), id="near rank one"),
     ],
 )
 def test_float32_keeps_its_bound_where_float32_sums_drift(backend, make):

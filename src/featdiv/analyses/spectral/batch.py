@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from featdiv import __version__, io
 from featdiv.analyses.spectral import run
+from featdiv.analyses.spectral.assemble import FUNCTION as SINGLE
+from featdiv.analyses.spectral.assemble import Options
 from featdiv.analyses.spectral.result import Spectrum
 from featdiv.errors import InputError, NotEnoughData, SmallSampleWarning
 from featdiv.results import Provenance, Result
@@ -121,7 +123,7 @@ def spectra(
         ((3, 8), 3)
     """
     arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
-    options = run.Options(
+    options = Options(
         center=bool(center),
         normalize=normalize,
         method="auto",
@@ -142,10 +144,10 @@ def spectra(
             try:
                 found.append(run.of_source(io.open(problem), options))
             except (InputError, NotEnoughData) as error:
-                error.args = (f"{FUNCTION}: x[{index}]: {str(error).removeprefix(run.FUNCTION + ': x: ')}",)
+                error.args = (f"{FUNCTION}: x[{index}]: {str(error).removeprefix(SINGLE + ': x: ')}",)
                 raise
     if caught:
-        warnings.warn(str(caught[0].message).replace(run.FUNCTION, FUNCTION), SmallSampleWarning, stacklevel=2)
+        warnings.warn(str(caught[0].message).replace(SINGLE, FUNCTION), SmallSampleWarning, stacklevel=2)
     first = found[0]
     return SpectrumBatch(
         scores={f"{i}/{name}": value for i, s in enumerate(found) for name, value in s.scores.items()},

@@ -115,15 +115,13 @@ class RowReader:
 def dual(reader: RowReader, *, center: bool) -> Decomposition:
     """Eigenvalues through the n x n matrix of inner products, for fewer rows than features."""
     x = reader.all()
-    n, d = x.shape
+    n = len(x)
     if n < 2:
         raise NotEnoughData(f"a spectrum needs at least 2 rows; got {n}")
     mean = x.mean(axis=0)
     uncentered = _dual_eigenvalues(x, mean, centered=False)
     wanted = _dual_eigenvalues(x - mean, mean, centered=True) if center else uncentered
-    return Decomposition(
-        wanted=wanted, uncentered=uncentered, mean=mean, n=n, dropped=reader.dropped, passes=1
-    )
+    return Decomposition(wanted=wanted, uncentered=uncentered, mean=mean, n=n, dropped=reader.dropped, passes=1)
 
 
 def _dual_eigenvalues(x: Float64Array, mean: Float64Array, *, centered: bool) -> Eigenvalues:
@@ -137,9 +135,7 @@ def _dual_eigenvalues(x: Float64Array, mean: Float64Array, *, centered: bool) ->
     if centered:
         values[n - 1 :] = 0.0
     scale = n - 1 if centered else n
-    return Eigenvalues(
-        values=values / scale, n=n, d=d, centered=centered, floor=LOWEST_FLOOR, total=trace / scale
-    )
+    return Eigenvalues(values=values / scale, n=n, d=d, centered=centered, floor=LOWEST_FLOOR, total=trace / scale)
 
 
 def tsqr(reader: RowReader, *, center: bool) -> Decomposition:
@@ -159,7 +155,7 @@ def tsqr(reader: RowReader, *, center: bool) -> Decomposition:
         if shift is None:
             shift = z.mean(axis=0)
         block = np.concatenate([np.ones((len(z), 1)), z - shift], axis=1)
-        r = np.linalg.qr(np.concatenate([r, block]), mode="r")
+        r = np.asarray(np.linalg.qr(np.concatenate([r, block]), mode="r"))
     n = reader.n
     if n < 2 or shift is None:
         raise NotEnoughData(f"a spectrum needs at least 2 rows; got {n}")
@@ -229,9 +225,7 @@ def randomized(reader: RowReader, *, center: bool, seed: int) -> Decomposition:
     kept = min(LEADING, n - 1 if center else n, d)
     values = np.clip(np.linalg.eigvalsh((projected + projected.T) / 2)[::-1][:kept], 0.0, None)
     scale = n - 1 if center else n
-    wanted = Eigenvalues(
-        values=values / scale, n=n, d=d, centered=center, floor=LOWEST_FLOOR, total=trace / scale
-    )
+    wanted = Eigenvalues(values=values / scale, n=n, d=d, centered=center, floor=LOWEST_FLOOR, total=trace / scale)
     return Decomposition(
         wanted=wanted,
         uncentered=None if center else wanted,

@@ -11,6 +11,7 @@ import numpy as np
 
 from featdiv import io
 from featdiv.analyses.spectral import run
+from featdiv.analyses.spectral.assemble import FUNCTION, Options
 from featdiv.errors import InputError, NotEnoughData, SmallSampleWarning
 
 if TYPE_CHECKING:
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 _SHARE_IN_MEMORY = 4
 
 
-def spectra_by_class(
-    source: Embeddings, options: run.Options
-) -> tuple[dict[Any, Spectrum], dict[Any, str]]:
+def spectra_by_class(source: Embeddings, options: Options) -> tuple[dict[Any, Spectrum], dict[Any, str]]:
     """Returns (label to spectrum, label to the reason why there is none), in sorted order of the labels.
 
     A class of fewer than two rows, or of constant features, is skipped with its reason. Rows that fit in a quarter
@@ -33,7 +32,7 @@ def spectra_by_class(
     """
     if source.one_pass or source.n is None:
         raise InputError(
-            f"{run.FUNCTION}: labels: one spectrum a class needs rows that can be read more than once; a generator or "
+            f"{FUNCTION}: labels: one spectrum a class needs rows that can be read more than once; a generator or "
             "DataLoader gives them once. Convert the rows to a file first, or use ClassMoments.from_source(..., "
             "per_class=True) and pass its moments_of(label)."
         )
@@ -53,12 +52,12 @@ def spectra_by_class(
                 warnings.simplefilter("always", SmallSampleWarning)
                 found[name] = run.of_source(_rows_of(source, index, options), options)
         except NotEnoughData as error:
-            skipped[name] = str(error).removeprefix(f"{run.FUNCTION}: x: ")
+            skipped[name] = str(error).removeprefix(f"{FUNCTION}: x: ")
             continue
         small += [name] * any(issubclass(warning.category, SmallSampleWarning) for warning in caught)
     if small:
         warnings.warn(
-            f"{run.FUNCTION}: {len(small)} of {len(names)} classes have fewer than five rows for each feature: their "
+            f"{FUNCTION}: {len(small)} of {len(names)} classes have fewer than five rows for each feature: their "
             "dimensions are underestimated; compare only classes of the same size",
             SmallSampleWarning,
             stacklevel=3,
@@ -66,7 +65,7 @@ def spectra_by_class(
     return found, skipped
 
 
-def _rows_of(source: Embeddings, index: np.ndarray[Any, Any], options: run.Options) -> Embeddings:
+def _rows_of(source: Embeddings, index: np.ndarray[Any, Any], options: Options) -> Embeddings:
     groups = None if source.groups is None else source.groups[index]
     if len(index) * source.row_bytes <= options.memory // _SHARE_IN_MEMORY:
         return io.open(source.take(index), groups=groups)

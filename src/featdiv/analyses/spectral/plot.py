@@ -80,9 +80,7 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
     index, values = _positive(spectrum)
     floor = spectrum.eigenvalues[0] * spectrum.eigen.floor**2
     resolved = values > floor
-    ax.plot(
-        index[resolved], values[resolved], marker=".", markersize=3, linewidth=0.8, color=_INK, label="eigenvalues"
-    )
+    ax.plot(index[resolved], values[resolved], marker=".", markersize=3, linewidth=0.8, color=_INK, label="eigenvalues")
     if spectrum.fit:
         first, last = spectrum.fit["fit_min"], spectrum.fit["fit_max"]
         line = np.array([first, last], dtype=np.float64)

@@ -104,7 +104,7 @@ class Spectrum(Result):
 
     @property
     def effective_rank(self) -> float:
-        """exp of the entropy of sigma / sum(sigma); Roy & Vetterli 2007."""
+        """Exponential of the entropy of sigma / sum(sigma); Roy & Vetterli 2007."""
         return self.read("effective_rank")
 
     @property
@@ -119,7 +119,7 @@ class Spectrum(Result):
 
     @property
     def stable_rank(self) -> float:
-        """sum lambda / lambda_1; Rudelson & Vershynin 2007."""
+        """Total variance over the largest eigenvalue; Rudelson & Vershynin 2007."""
         return self.read("stable_rank")
 
     @property

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featdiv import __version__
 from featdiv.analyses.spectral import jackknife, methods, plan, scores
+from featdiv.analyses.spectral.assemble import (
+    FUNCTION,
+    Options,
+    assemble,
+    dropped_note,
+    floor_note,
+    no_interval_note,
+    provenance_of,
+    recorded,
+)
 from featdiv.analyses.spectral.result import Spectrum
-from featdiv.errors import InputError, NotEnoughData, SmallSampleWarning
+from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
 from featdiv.results import Interval, Provenance
@@ -23,27 +31,8 @@ if TYPE_CHECKING:
     from featdiv.io import Embeddings
     from featdiv.stats.grouped import GroupedMoments, Progress
 
-FUNCTION = "featdiv.spectrum"
-_FEW_ROWS_PER_FEATURE = 5
 _LEAST_CHUNK_ROWS = 256
 _CHUNK_SHARE = 8
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """The arguments of one call, checked."""
-
-    center: bool
-    normalize: str | None
-    method: str
-    precision: str
-    backend: str
-    device: str | None
-    interval: str | None
-    memory: int
-    nonfinite: str
-    seed: int
-    progress: Progress | None
 
 
 def spectrum(
@@ -171,7 +160,7 @@ def of_moments(moments: Moments, options: Options) -> Spectrum:
     provenance = Provenance(
         function=FUNCTION,
         version=__version__,
-        arguments=_recorded(options) | {"normalize": moments.normalize},
+        arguments=recorded(options) | {"normalize": moments.normalize},
         backends={"scatter": moments.backend} if moments.backend else {},
         method="gram",
         error_bound=moments.error_bound,
@@ -183,14 +172,14 @@ def of_moments(moments: Moments, options: Options) -> Spectrum:
         source="Moments",
         passes=0,
     )
-    return _assemble(
+    return assemble(
         eigen=eigen,
         uncentered=uncentered,
         mean=moments.mean,
         moments=moments,
         intervals={},
         provenance=provenance,
-        notes=_floor_note(eigen, "the rows are gone; make the Moments with precision='float64'"),
+        notes=floor_note(eigen, "the rows are gone; make the Moments with precision='float64'"),
     )
 
 
@@ -224,14 +213,14 @@ def of_source(source: Embeddings, options: Options) -> Spectrum:
         found = methods.dual(reader, center=options.center)
     else:
         found = methods.randomized(reader, center=options.center, seed=options.seed)
-    return _assemble(
+    return assemble(
         eigen=_mark_unit_rows(found.wanted, options),
         uncentered=_mark_unit_rows(found.uncentered, options) if found.uncentered else None,
         mean=found.mean,
         moments=None if found.moments is None else dataclasses.replace(found.moments, normalize=options.normalize),
         intervals={},
-        provenance=_provenance(source, options, chosen.method, n=found.n, passes=found.passes, precision="float64"),
-        notes=[*_dropped_note(found.dropped), *_no_interval_note(chosen, options)],
+        provenance=provenance_of(source, options, chosen.method, n=found.n, passes=found.passes, precision="float64"),
+        notes=[*dropped_note(found.dropped), *no_interval_note(chosen, options)],
     )
 
 
@@ -259,15 +248,15 @@ def _by_moments(source: Embeddings, options: Options, chosen: plan.Plan) -> Spec
             uncentered = dataclasses.replace(direct.uncentered, unit_rows=eigen.unit_rows)
     elif too_coarse and precision != "float64":
         if options.method != "auto":
-            notes += _floor_note(eigen, "method='auto' or precision='float64' resolves them")
+            notes += floor_note(eigen, "method='auto' or precision='float64' resolves them")
         elif source.one_pass:
-            notes += _floor_note(eigen, "the source can be read only once; precision='float64' resolves them")
+            notes += floor_note(eigen, "the source can be read only once; precision='float64' resolves them")
         else:
             notes.append(f"read again in float64: too much of the spectrum lay below the {precision} floor")
             precision, passes = "float64", 2
             read = _read(source, options, chosen, precision)
             eigen, uncentered = _both(read.total, options.center)
-    notes += _dropped_note(read.dropped)
+    notes += dropped_note(read.dropped)
     if read.tiles_in_float64 and precision != "float64":
         notes.append(
             f"{read.tiles_in_float64} of {read.tiles} tiles were multiplied in float64, where {precision} sums would "
@@ -276,14 +265,14 @@ def _by_moments(source: Embeddings, options: Options, chosen: plan.Plan) -> Spec
     found, why_not = _intervals(read, eigen, uncentered, chosen, options)
     if why_not:
         notes.append(f"no intervals: {why_not}")
-    return _assemble(
+    return assemble(
         eigen=eigen,
         uncentered=uncentered,
         mean=read.total.mean,
         moments=read.total,
         intervals=found,
         provenance=dataclasses.replace(
-            _provenance(source, options, chosen.method, n=read.total.n, passes=passes, precision=precision),
+            provenance_of(source, options, chosen.method, n=read.total.n, passes=passes, precision=precision),
             backends={"scatter": read.total.backend},
             error_bound=read.total.error_bound,
             measured_error=read.total.measured_error,
@@ -352,61 +341,14 @@ def _intervals(
     found: dict[str, Interval] = {}
     halves = left_out.halves
     for whole, cores, without_each, of_halves in (
-        (eigen, scores.OF_SPECTRUM, left_out.wanted, halves and halves.wanted),
-        (uncentered, about_zero, left_out.uncentered, halves and halves.uncentered),
+        (eigen, scores.OF_SPECTRUM, left_out.wanted, halves.wanted if halves else None),
+        (uncentered, about_zero, left_out.uncentered, halves.uncentered if halves else None),
     ):
         valid = {name: core for name, core in cores.items() if scores.has_interval(name, whole)}
         found |= jackknife.intervals(values, valid, without_each, of_halves, n=total.n, d=total.d)
     if uncentered.unit_rows:
         found |= jackknife.intervals(values, scores.OF_UNIT_MOMENTS, left_out.moments, None, n=total.n, d=total.d)
     return found, ""
-
-
-def _assemble(
-    *,
-    eigen: Eigenvalues,
-    uncentered: Eigenvalues | None,
-    mean: Any,
-    moments: Moments | None,
-    intervals: Mapping[str, Interval],
-    provenance: Provenance,
-    notes: list[str],
-) -> Spectrum:
-    computed = scores.compute(
-        eigen, uncentered, moments, why_not_uncentered="it is about zero, and this method computed the centred spectrum only"
-    )
-    values = computed.ordered()
-    fit, noise = scores.details(eigen, values)
-    if eigen.n < _FEW_ROWS_PER_FEATURE * eigen.d:
-        note = (
-            f"{eigen.n} rows for {eigen.d} features: dimensions are underestimated and grow with n; compare only "
-            "with spectra of the same number of rows"
-        )
-        warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
-        notes = [*notes, note]
-    mean = np.array(mean)
-    mean.setflags(write=False)
-    return Spectrum(
-        scores=values,
-        undefined=computed.undefined,
-        intervals={name: intervals[name] for name in values if name in intervals},
-        provenance=dataclasses.replace(provenance, notes=tuple(notes)),
-        eigen=eigen,
-        mean=mean,
-        moments=moments,
-        fit=fit,
-        noise=noise,
-    )
-
-
-def _frames_to_caller() -> int:
-    """Returns the stack level of the first frame outside featdiv, so that the warning points at the user's line."""
-    import sys
-
-    level, frame = 2, sys._getframe(2)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("featdiv."):
-        level, frame = level + 1, frame.f_back  # type: ignore[assignment]
-    return level
 
 
 def _mark_unit_rows(eigen: Eigenvalues, options: Options) -> Eigenvalues:
@@ -416,47 +358,3 @@ def _mark_unit_rows(eigen: Eigenvalues, options: Options) -> Eigenvalues:
 def _require_rows(n: int) -> None:
     if n < 2:
         raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {n}")
-
-
-def _recorded(options: Options) -> dict[str, Any]:
-    return {
-        "center": options.center,
-        "normalize": options.normalize,
-        "method": options.method,
-        "interval": options.interval,
-        "nonfinite": options.nonfinite,
-    }
-
-
-def _provenance(
-    source: Embeddings, options: Options, method: str, *, n: int, passes: int, precision: str
-) -> Provenance:
-    return Provenance(
-        function=FUNCTION,
-        version=__version__,
-        arguments=_recorded(options),
-        method=method,
-        precision=precision,
-        dtype=source.dtype,
-        n=n,
-        d=source.d,
-        seed=options.seed,
-        source=source.description,
-        fingerprint=source.fingerprint,
-        passes=passes,
-    )
-
-
-def _floor_note(eigen: Eigenvalues, remedy: str) -> list[str]:
-    share = eigen.share_below_floor
-    if share <= FLOOR_SHARE:
-        return []
-    return [f"{share:.1e} of the sum of singular values lies below the noise floor: {remedy}"]
-
-
-def _dropped_note(dropped: int) -> list[str]:
-    return [f"{dropped} rows with NaN or infinity were left out"] if dropped else []
-
-
-def _no_interval_note(chosen: plan.Plan, options: Options) -> list[str]:
-    return [f"no intervals: {chosen.no_interval}"] if chosen.no_interval and options.interval is not None else []

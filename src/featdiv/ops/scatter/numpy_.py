@@ -37,8 +37,13 @@ _SUSPECT_TILES_CHECKED_EVERY = 16
 _TRIANGLE_BLOCK = 256
 _SAFE_SQUARES = (1e-30, 1e30)
 
-_DTYPES = ("float64", "float32", "float16", "bfloat16", "bool") + tuple(
-    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+_DTYPES = (
+    "float64",
+    "float32",
+    "float16",
+    "bfloat16",
+    "bool",
+    *tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
 )
 
 
@@ -200,9 +205,7 @@ def _as_chains(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.lib.stride_tricks.as_strided(block, shape, (row * _CHAIN, row, column), writeable=False)
 
 
-def _add_float32(
-    z: npt.NDArray[np.float32], sums: Sums, product: npt.NDArray[np.float32], limit: float
-) -> bool:
+def _add_float32(z: npt.NDArray[np.float32], sums: Sums, product: npt.NDArray[np.float32], limit: float) -> bool:
     """Adds a tile and returns True, or leaves the accumulators alone and returns False if it is not good enough."""
     total, square = _column_sums(z, squares=True)
     if not (np.isfinite(total).all() and np.isfinite(square).all()):

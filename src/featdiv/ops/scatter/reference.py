@@ -89,8 +89,10 @@ def scatter(
 ) -> None:
     """Adds the sums of all rows at once, in float64 whatever ``precision`` allows."""
     z = transformed(rows, shift=shift, exponent=exponent, normalize=normalize)
-    total, gram = z.sum(axis=0), np.triu(z.T @ z)
-    weighted = fourth = None
+    total: Any = z.sum(axis=0)
+    gram: Any = np.triu(z.T @ z)
+    weighted: Any = None
+    fourth: Any = None
     if sums.weighted is not None:
         squares = np.einsum("ij,ij->i", z, z)
         weighted, fourth = z.T @ squares, np.array([squares @ squares])

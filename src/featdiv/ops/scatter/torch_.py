@@ -57,12 +57,14 @@ def scatter(
     with _exact_float32():
         part = None
         if precision != "float64":
-            part = _call(x, sums, moved, powers, normalize, torch.float32, PRECISIONS[precision])
+            part = _call(x, sums, moved, powers, normalize, torch.float32)
+            if not part.within(PRECISIONS[precision]):
+                part = None
         if part is None:
-            part = _call(x, sums, moved, powers, normalize, torch.float64, 1.0)
+            part = _call(x, sums, moved, powers, normalize, torch.float64)
             if precision != "float64":
                 sums.tiles_in_float64 += part.tiles
-        if part is None or not bool(torch.isfinite(part.total).all()):
+        if not bool(torch.isfinite(part.total).all()):
             reference.check_finite(reference.to_float64(rows))
     _add(sums, part)
     sums.tiles += part.tiles
@@ -80,7 +82,12 @@ class _Part:
         self.gram = zeros(d, d)
         self.weighted = zeros(d) if norm_sums else None
         self.fourth = zeros(1) if norm_sums else None
+        self.drift = zeros(1)
         self.tiles = 0
+
+    def within(self, limit: float) -> bool:
+        """Whether the largest drift of a tile's diagonal, relative and finite, is no more than ``limit``."""
+        return float(self.drift) <= limit
 
 
 def _call(
@@ -90,20 +97,19 @@ def _call(
     powers: torch.Tensor | None,
     normalize: str | None,
     dtype: torch.dtype,
-    limit: float,
-) -> _Part | None:
-    """Returns the sums of ``x``, or None if the working type was not good enough."""
+) -> _Part:
+    """Returns the sums of ``x``, multiplied in the working type."""
     m, d = x.shape
     part = _Part(d, x.device, norm_sums=sums.weighted is not None)
     tile_rows = int(np.clip(_TILE_BYTES // (4 * d), *_TILE_ROWS))
-    good = torch.ones((), dtype=torch.bool, device=x.device)
     for start in range(0, m, tile_rows):
         z = _transform(x, x[start : start + tile_rows], shift, powers, normalize, dtype)
         # A cascade of sums: einsum adds row after row, which drifts where all squares are equal.
         square = z.double().square().sum(0)
         product = z.T @ z
-        drift = (product.diagonal().double() - square).abs()
-        good &= (drift <= limit * square).all() & torch.isfinite(square).all()
+        drift = (product.diagonal().double() - square).abs() / square.clamp_min(torch.finfo(torch.float64).tiny)
+        # A NaN must not lose the comparison.
+        part.drift = torch.maximum(part.drift, torch.nan_to_num(drift.amax(), nan=torch.inf))
         part.gram += product
         part.gram.diagonal().add_(square - product.diagonal())
         part.total += z.sum(0, dtype=torch.float64)
@@ -113,9 +119,7 @@ def _call(
             part.weighted += squares @ wide
             part.fourth += squares @ squares
         part.tiles += 1
-    if dtype == torch.float64 or bool(good):
-        return part
-    return None
+    return part
 
 
 def _transform(
