@@ -72,8 +72,7 @@ def test_bounds_hold_on_many_shapes(metric, evaluate):
     rng = np.random.default_rng(0)
     cases = {
         "isotropic": rng.normal(size=(400, 50)),
-        "near rank one": np.outer(rng.normal(size=400), rng.normal(size=50))
-        + 1e-3 * rng.normal(size=(400, 50)),
+        "near rank one": np.outer(rng.normal(size=400), rng.normal(size=50)) + 1e-3 * rng.normal(size=(400, 50)),
         "fewer rows than features": rng.normal(size=(60, 100)),
         "heavy tails": rng.standard_t(2, size=(400, 50)),
         "large mean": 100.0 + rng.normal(size=(400, 50)),
@@ -93,9 +92,7 @@ def test_bounds_hold_on_many_shapes(metric, evaluate):
 
 
 @pytest.mark.parametrize(("metric", "change"), PAIRS, ids=by_name)
-def test_each_transformation_leaves_the_value_or_changes_it_as_declared(
-    metric, change, evaluate, rows, others
-):
+def test_each_transformation_leaves_the_value_or_changes_it_as_declared(metric, change, evaluate, rows, others):
     before = evaluate(metric, rows, others)
     after = evaluate(metric, change_rows(rows, change), change_rows(others, change))
     moved = max(abs(after[name] - before[name]) / max(abs(before[name]), 1e-3) for name in before)
@@ -231,17 +228,13 @@ def test_every_definition_runs_and_is_recorded(metric, name, rows, moments_of):
 
 @pytest.mark.parametrize("metric", [m for m in METRICS if len(m.definitions) > 1], ids=by_name)
 def test_definitions_are_different_numbers(metric, rows, moments_of):
-    values = [
-        float(metric.load()(moments_of(rows), definition=name)) for name in catalogue.definitions(metric.name)
-    ]
+    values = [float(metric.load()(moments_of(rows), definition=name)) for name in catalogue.definitions(metric.name)]
     assert len(set(values)) == len(values)
 
 
 @pytest.mark.parametrize("metric", [m for m in METRICS if len(m.definitions) > 1], ids=by_name)
 def test_an_unknown_definition_is_refused_with_the_known_ones(metric, rows):
-    with pytest.raises(
-        InputError, match=rf"definition: expected one of .*{metric.definitions[0].name}.*; got 'mine'"
-    ):
+    with pytest.raises(InputError, match=rf"definition: expected one of .*{metric.definitions[0].name}.*; got 'mine'"):
         metric.load()(rows, definition="mine")
 
 
@@ -265,9 +258,7 @@ def test_definitions_of_rankme():
 
 
 def test_citations_name_each_source_once_and_end_with_featdiv():
-    lines = catalogue.citations(
-        ["variance_gini", "stable_rank", "no such score", "components_90", "stable_rank"]
-    )
+    lines = catalogue.citations(["variance_gini", "stable_rank", "no such score", "components_90", "stable_rank"])
     assert [line.split(" ")[0] for line in lines.splitlines()] == [
         "dimension_usage:",
         "stable_rank:",

@@ -59,9 +59,7 @@ def test_weights_are_one_over_the_index(definition, last, eigenvalues):
     # The normal equations of the authors' code: w = 1/i, unknowns (alpha, intercept).
     design = np.column_stack([-np.log(index), np.ones(index.size)])
     w = 1.0 / index
-    alpha, intercept = np.linalg.solve(
-        design.T @ (w[:, None] * design), design.T @ (w * np.log(values[10:last]))
-    )
+    alpha, intercept = np.linalg.solve(design.T @ (w[:, None] * design), design.T @ (w * np.log(values[10:last])))
     fit = alpha_req.fit(eigenvalues(values), definition)
     assert fit.alpha == pytest.approx(alpha, rel=1e-10)
     assert fit.intercept == pytest.approx(intercept, rel=1e-10)
@@ -88,9 +86,7 @@ def test_eigenvalues_below_the_floor_are_left_out(eigenvalues):
 def test_too_few_points_are_undefined(eigenvalues):
     values = np.arange(1.0, 101.0) ** -2.0
     values[19:] = 0.0
-    with pytest.raises(
-        NotEnoughData, match=r"at least 10 eigenvalues .*; 9 of 11 to 50 are \(19 of 100 in all"
-    ):
+    with pytest.raises(NotEnoughData, match=r"at least 10 eigenvalues .*; 9 of 11 to 50 are \(19 of 100 in all"):
         alpha_req.core(eigenvalues(values))
     with pytest.raises(NotEnoughData, match="0 of 11 to 10 are"):
         alpha_req.core(eigenvalues(np.ones(20)))

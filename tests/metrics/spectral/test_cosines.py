@@ -46,9 +46,7 @@ def test_a_tight_frame_meets_the_bound_of_welch(moments_of):
 @pytest.mark.parametrize("name", ["mean_cosine", "mean_squared_cosine"])
 def test_what_has_no_unit_rows_is_refused(name, rows, moments_of, eigenvalues):
     function = getattr(featdiv, name)
-    with pytest.raises(
-        InputError, match=rf"{name}: x: expected moments of rows with norm one; got moments of rows as"
-    ):
+    with pytest.raises(InputError, match=rf"{name}: x: expected moments of rows with norm one; got moments of rows as"):
         function(moments_of(rows))
     with pytest.raises(InputError, match="got Eigenvalues, which do not hold the means and directions"):
         function(eigenvalues([0.5, 0.5], centered=False, unit_rows=True))

@@ -12,9 +12,7 @@ from featdiv.metrics.spectral import components_for, condition_number, explained
 VALUES = [8.0, 4.0, 2.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    ("q", "k"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.875, 3), (0.9, 4), (1.0, 5)]
-)
+@pytest.mark.parametrize(("q", "k"), [(0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.875, 3), (0.9, 4), (1.0, 5)])
 def test_components_by_hand(q, k, eigenvalues):
     assert components_for.core(eigenvalues(VALUES), q) == k
 
@@ -33,9 +31,7 @@ def test_shares_out_of_range_are_refused(q, rows):
 def test_components_of_leading_eigenvalues(eigenvalues):
     leading = eigenvalues([8.0, 4.0], d=5, total=16.0)
     assert components_for.core(leading, 0.75) == 2
-    with pytest.raises(
-        NotEnoughData, match=r"2 leading eigenvalues .* hold 0.75 of the variance, less than q = 0.8"
-    ):
+    with pytest.raises(NotEnoughData, match=r"2 leading eigenvalues .* hold 0.75 of the variance, less than q = 0.8"):
         components_for.core(leading, 0.8)
 
 

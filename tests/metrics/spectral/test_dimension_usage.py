@@ -48,9 +48,7 @@ def test_dead_dimensions_far_from_zero_are_dead_after_merging(moments_of):
 def test_constant_features_leave_the_count_and_undefine_the_rest():
     usage = featdiv.dimension_usage(np.ones((8, 3)))
     assert usage.dead_dimensions == 3
-    with pytest.raises(
-        NotEnoughData, match=r"DimensionUsage.variance_gini is undefined: the features are constant"
-    ):
+    with pytest.raises(NotEnoughData, match=r"DimensionUsage.variance_gini is undefined: the features are constant"):
         _ = usage.variance_gini
     assert json.loads(usage.to_json())["scores"] == {
         "dead_dimensions": 3.0,
@@ -65,6 +63,4 @@ def test_one_row_has_no_variance(rows):
 
 
 def test_it_prints_its_numbers(rows):
-    assert repr(featdiv.dimension_usage(rows)).startswith(
-        "DimensionUsage(dead_dimensions=0, variance_gini=0."
-    )
+    assert repr(featdiv.dimension_usage(rows)).startswith("DimensionUsage(dead_dimensions=0, variance_gini=0.")

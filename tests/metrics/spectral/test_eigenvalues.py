@@ -59,9 +59,7 @@ def test_the_floor_follows_the_error_bound(moments_of):
 
 
 def test_resolved_and_share_below_the_floor_by_hand(eigenvalues):
-    eig = eigenvalues(
-        [100.0, 4.0, 1e-3, 1e-6], floor=1e-2
-    )  # singular values in ratio 10 : 2 : 0.0316 : 0.001
+    eig = eigenvalues([100.0, 4.0, 1e-3, 1e-6], floor=1e-2)  # singular values in ratio 10 : 2 : 0.0316 : 0.001
     assert eig.resolved == 2  # the floor lies at 0.1
     assert eig.share_below_floor == pytest.approx((math.sqrt(1e-3) + 1e-3) / (12.0 + math.sqrt(1e-3) + 1e-3))
 
@@ -163,3 +161,10 @@ def test_both_of_moments_of_a_mean_of_zero(moments_of):
     x = np.random.default_rng(9).normal(size=(40, 5))
     centred, uncentred = Eigenvalues.both_of_moments(moments_of(np.vstack([x, -x])))
     np.testing.assert_allclose(centred.singular_values, uncentred.singular_values, rtol=1e-12)
+
+
+def test_the_direction_that_centring_removes_stays_empty_under_rounding(moments_of):
+    exact = moments_of(np.random.default_rng(10).normal(size=(10, 30)))
+    rounded = Moments(n=10, mean=exact.mean, scatter=exact.scatter + 1e-6 * np.eye(30), error_bound=1e-6)
+    assert Eigenvalues.of_moments(rounded).values[9] == 0.0
+    assert Eigenvalues.of_moments(rounded, False).values[9] > 0.0

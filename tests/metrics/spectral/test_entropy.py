@@ -54,6 +54,4 @@ def test_every_order_of_even_shares_is_the_logarithm_of_their_number(q):
 
 
 def test_large_orders_do_not_underflow():
-    assert renyi_entropy(np.array([1e-3, *[999e-3 / 999] * 999]), 500.0) == pytest.approx(
-        math.log(1000), rel=1e-9
-    )
+    assert renyi_entropy(np.array([1e-3, *[999e-3 / 999] * 999]), 500.0) == pytest.approx(math.log(1000), rel=1e-9)

@@ -27,16 +27,12 @@ def test_commuting_covariances_have_a_closed_form(moments_of):
     signs = np.array([[1, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1.0]])  # orthogonal, centred columns
     a, b, shift = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 0.5]), np.array([1.0, 0.0, -2.0])
     expected = np.sum(shift**2) + np.sum((a - b) ** 2) * 4.0 / 3.0
-    assert frechet_distance.core(moments_of(signs * a), moments_of(signs * b + shift)) == pytest.approx(
-        expected
-    )
+    assert frechet_distance.core(moments_of(signs * a), moments_of(signs * b + shift)) == pytest.approx(expected)
 
 
 def test_the_same_moments_are_at_distance_zero(rows, moments_of):
     moments = moments_of(rows)
-    assert frechet_distance.core(moments, moments) == pytest.approx(
-        0.0, abs=1e-12 * np.trace(moments.covariance)
-    )
+    assert frechet_distance.core(moments, moments) == pytest.approx(0.0, abs=1e-12 * np.trace(moments.covariance))
 
 
 def test_a_translation_costs_its_squared_length(rows):
@@ -62,13 +58,9 @@ def test_it_is_symmetric_and_never_negative(rows, moments_of):
 
 
 def test_two_sets_that_do_not_match_are_refused(rows, moments_of):
-    with pytest.raises(
-        InputError, match="frechet_distance: other: expected d=45 features, as x has; got d=44"
-    ):
+    with pytest.raises(InputError, match="frechet_distance: other: expected d=45 features, as x has; got d=44"):
         featdiv.frechet_distance(rows, rows[:, 1:])
-    with pytest.raises(
-        InputError, match="other: expected moments made with normalize='l2', as those of x; got"
-    ):
+    with pytest.raises(InputError, match="other: expected moments made with normalize='l2', as those of x; got"):
         featdiv.frechet_distance(moments_of(rows, "l2"), moments_of(rows))
     with pytest.raises(NotEnoughData, match="frechet_distance: a covariance needs at least 2 rows; got 1"):
         featdiv.frechet_distance(rows, rows[:1])

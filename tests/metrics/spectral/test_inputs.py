@@ -72,9 +72,7 @@ def test_normalising_rows_and_not_statistics(rows, moments_of):
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     expected = float(featdiv.effective_rank(moments_of(unit)))
     assert float(featdiv.effective_rank(rows, normalize="l2")) == pytest.approx(expected, rel=1e-5)
-    assert float(featdiv.effective_rank(moments_of(rows, "l2"), normalize="l2")) == pytest.approx(
-        expected, rel=1e-9
-    )
+    assert float(featdiv.effective_rank(moments_of(rows, "l2"), normalize="l2")) == pytest.approx(expected, rel=1e-9)
     with pytest.raises(
         InputError, match=r"normalize: expected None with Moments of rows as they are; got 'l2'. Rows can"
     ):
@@ -95,9 +93,7 @@ def test_a_spectrum_with_moments_serves_either_kind(rows, moments_of):
 def test_a_spectrum_without_moments_serves_its_own_kind_only(rows):
     spectrum = dataclasses.replace(featdiv.spectrum(rows, method="gram"), moments=None)
     assert float(featdiv.effective_rank(spectrum)) > 1.0
-    with pytest.raises(
-        InputError, match=r"rankme: x: expected a Spectrum made with center=False; got one made with"
-    ):
+    with pytest.raises(InputError, match=r"rankme: x: expected a Spectrum made with center=False; got one made with"):
         featdiv.rankme(spectrum)
     with pytest.raises(InputError, match=r"redundancy: x: this Spectrum keeps no moments. Pass the rows"):
         featdiv.redundancy(spectrum)
@@ -114,9 +110,7 @@ def test_unit_rows_of_a_spectrum(rows):
 
 def test_the_interval_of_a_spectrum_goes_with_its_number_only(rows):
     spectrum = featdiv.spectrum(rows, method="gram", interval=None)
-    interval = Interval(
-        low=1.0, high=50.0, standard_error=1.0, method="jackknife", estimand="population", groups=8
-    )
+    interval = Interval(low=1.0, high=50.0, standard_error=1.0, method="jackknife", estimand="population", groups=8)
     spectrum = dataclasses.replace(spectrum, intervals={"effective_rank": interval})
     assert featdiv.effective_rank(spectrum).interval is interval
     assert featdiv.effective_rank(spectrum, center=False).interval is None
@@ -124,16 +118,12 @@ def test_the_interval_of_a_spectrum_goes_with_its_number_only(rows):
 
 
 def test_the_wrong_centre_is_refused(eigenvalues):
-    with pytest.raises(
-        InputError, match="effective_rank: eigenvalues: expected uncentred ones; got centred ones"
-    ):
+    with pytest.raises(InputError, match="effective_rank: eigenvalues: expected uncentred ones; got centred ones"):
         featdiv.effective_rank(eigenvalues([2.0, 1.0]), center=False)
 
 
 def test_too_few_rows_name_the_function(moments_of):
-    with pytest.raises(
-        NotEnoughData, match="effective_rank: a spectrum needs at least 2 rows when centred; got 1"
-    ):
+    with pytest.raises(NotEnoughData, match="effective_rank: a spectrum needs at least 2 rows when centred; got 1"):
         featdiv.effective_rank(np.ones((1, 3)))
 
 

@@ -22,9 +22,7 @@ def test_half_of_the_law_lies_below_the_median(beta):
     lower = (1.0 - math.sqrt(beta)) ** 2
     middle = marchenko_pastur.median(beta)
     # x = lower + u^2 takes the square-root singularity (at beta = 1: the pole) out of the integrand.
-    below = quad(lambda u: 2.0 * u * density(lower + u * u, beta), 0.0, math.sqrt(middle - lower), limit=500)[
-        0
-    ]
+    below = quad(lambda u: 2.0 * u * density(lower + u * u, beta), 0.0, math.sqrt(middle - lower), limit=500)[0]
     assert below == pytest.approx(0.5, abs=1e-9)
 
 
@@ -81,7 +79,5 @@ def test_count_edge_and_variance_by_hand(eigenvalues):
 
 def test_low_rank_rows_have_no_noise_level():
     x = np.random.default_rng(15).normal(size=(500, 3)) @ np.eye(3, 10)
-    with pytest.raises(
-        NotEnoughData, match=r"median eigenvalue lies below the noise floor \(3 of 10 lie above it\)"
-    ):
+    with pytest.raises(NotEnoughData, match=r"median eigenvalue lies below the noise floor \(3 of 10 lie above it\)"):
         featdiv.marchenko_pastur(x)

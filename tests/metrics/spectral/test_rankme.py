@@ -48,9 +48,7 @@ def test_definitions_from_rows(rows):
     }
     expected["normalized"] = math.log(expected["garrido2023"]) / math.log(45)
     for name, value in expected.items():
-        assert float(featdiv.rankme(rows, definition=name, precision="float64")) == pytest.approx(
-            value, rel=1e-9
-        )
+        assert float(featdiv.rankme(rows, definition=name, precision="float64")) == pytest.approx(value, rel=1e-9)
 
 
 def test_a_large_mean_lowers_it_and_leaves_reptrix_alone(rows):
@@ -61,16 +59,12 @@ def test_a_large_mean_lowers_it_and_leaves_reptrix_alone(rows):
 
 
 def test_the_wrong_kind_of_eigenvalues_is_refused(eigenvalues):
-    with pytest.raises(
-        InputError, match=r"rankme \(garrido2023\): .*expected uncentred ones; got centred ones"
-    ):
+    with pytest.raises(InputError, match=r"rankme \(garrido2023\): .*expected uncentred ones; got centred ones"):
         rankme.core(eigenvalues([2.0, 1.0]))
     with pytest.raises(InputError, match=r"rankme \(reptrix\): .*Make them with center=True"):
         rankme.core(eigenvalues([2.0, 1.0], centered=False), "reptrix")
 
 
 def test_normalized_needs_two_directions():
-    with pytest.raises(
-        NotEnoughData, match=r"rankme: 'normalized' divides by ln\(min\(n, d\)\), which is 0 for 3 x 1"
-    ):
+    with pytest.raises(NotEnoughData, match=r"rankme: 'normalized' divides by ln\(min\(n, d\)\), which is 0 for 3 x 1"):
         featdiv.rankme(np.array([[1.0], [2.0], [3.0]]), definition="normalized")

@@ -25,9 +25,7 @@ def test_it_is_the_mean_of_the_correlations(shape):
 def test_copies_are_redundant_and_independent_features_are_not():
     rng = np.random.default_rng(24)
     one = rng.normal(size=(20_000, 1))
-    assert float(featdiv.redundancy(np.hstack([one, -2.0 * one, 3.0 * one + 5.0]))) == pytest.approx(
-        1.0, abs=1e-5
-    )
+    assert float(featdiv.redundancy(np.hstack([one, -2.0 * one, 3.0 * one + 5.0]))) == pytest.approx(1.0, abs=1e-5)
     independent = rng.normal(size=(20_000, 30))
     assert float(featdiv.redundancy(independent)) == pytest.approx(np.sqrt(2.0 / (np.pi * 20_000)), rel=0.1)
 
@@ -43,7 +41,5 @@ def test_dead_dimensions_are_left_out_and_counted():
 def test_a_single_live_dimension_has_no_pair():
     x = np.zeros((50, 4))
     x[:, 2] = np.arange(50.0)
-    with pytest.raises(
-        NotEnoughData, match="redundancy: a pair needs 2 dimensions with variance; 3 of 4 are constant"
-    ):
+    with pytest.raises(NotEnoughData, match="redundancy: a pair needs 2 dimensions with variance; 3 of 4 are constant"):
         featdiv.redundancy(x)

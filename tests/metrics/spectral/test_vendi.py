@@ -56,6 +56,13 @@ def test_low_orders_do_not_count_rounding():
     assert score.details == {"below_floor": 57}
 
 
+def test_low_orders_stop_at_the_noise_floor(eigenvalues):
+    noisy = eigenvalues([0.5, 0.5, 1e-18, 1e-18], centered=False, unit_rows=True)
+    assert vendi.core(noisy, 0.1) == pytest.approx(2.0, rel=1e-12)
+    resolved = eigenvalues([0.5, 0.5, 1e-18, 1e-18], centered=False, unit_rows=True, floor=1e-12)
+    assert vendi.core(resolved, 0.1) == pytest.approx((2.0 * 0.5**0.1 + 2.0 * 1e-18**0.1) ** (1.0 / 0.9), rel=1e-12)
+
+
 @pytest.mark.parametrize("q", [0.0, -1.0, float("nan")])
 def test_orders_must_be_positive(q, rows):
     with pytest.raises(InputError, match=r"vendi: q: expected an order in \(0, inf\]; got"):
