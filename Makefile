@@ -60,11 +60,13 @@ $(BIN)/python:
 
 # The build tools are installed first and used in place, so that they too are the pinned ones.
 $(VENV)/.ready: $(BIN)/python $(BUILD_INPUTS)
-	$(PIP) install --quiet -c constraints.txt setuptools pybind11
-	$(if $(TORCH_INDEX),$(PIP) install --quiet -c constraints.txt --no-deps --index-url "$(TORCH_INDEX)" torch)
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
+	@echo "installing featdiv into $(VENV) (some minutes the first time)"
+	@$(PIP) install --quiet -c constraints.txt setuptools pybind11
+	@$(if $(TORCH_INDEX),$(PIP) install --quiet -c constraints.txt --no-deps --index-url "$(TORCH_INDEX)" torch,:)
+	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[$(DEV_EXTRAS)]'
+	@echo "installing the tools for tests, lint and documentation into $(VENV)"
+	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[$(DEV_EXTRAS)]'
 	@touch $@
