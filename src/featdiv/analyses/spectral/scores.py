@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from featdiv.errors import NotEnoughData
+from featdiv.metrics import catalogue
 from featdiv.metrics.spectral import (
     alpha_req,
     components_for,
@@ -52,11 +53,6 @@ OF_UNIT_MOMENTS: dict[str, Callable[[Moments], float]] = {
     "mean_squared_cosine": mean_squared_cosine.core,
 }
 
-WITHOUT_INTERVAL = frozenset(
-    {"marchenko_pastur", "condition_number", *(f"components_{round(100 * q)}" for q in SHARES)}
-)
-"""Counts and the smallest eigenvalue, for which the jackknife is known to fail."""
-
 ORDER = (
     "effective_rank",
     "rankme",
@@ -74,8 +70,9 @@ ORDER = (
 
 
 def has_interval(name: str, eigen: Eigenvalues) -> bool:
-    """Whether the jackknife is valid for this score of this spectrum."""
-    return name not in WITHOUT_INTERVAL and (name != "stable_rank" or stable_rank.jackknife_problem(eigen) is None)
+    """Whether the jackknife is valid for this score of this spectrum; the catalogue knows."""
+    entry = catalogue.get("components_for" if name.startswith("components_") else name)
+    return entry.no_jackknife(eigen) is None
 
 
 @dataclasses.dataclass(kw_only=True)
