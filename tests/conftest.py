@@ -1,0 +1,52 @@
+"""Fixtures of the whole suite: seeds, the data beside the repository, and scratch memory that cannot hide."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+TESTS = Path(__file__).parent
+SHARED_DATA = TESTS.parent.parent / "shared" / "data"
+NAN_FILLED = ("ops", "stats")
+"""Folders whose tests run with NaN in all memory that is handed out unset."""
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Starts every test from the same global random state, should something draw from it."""
+    random.seed(0)
+    np.random.seed(0)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real data beside the repository, which not every machine has."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the real data in ../shared/data, which this machine does not have")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def nan_filled_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fills what `np.empty` returns with NaN (or the largest integer), which cannot pass for zeros."""
+    empty, empty_like = np.empty, np.empty_like
+
+    def poisoned(array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind in "fc":
+            array.fill(np.nan)
+        elif array.dtype.kind in "iu":
+            array.fill(np.iinfo(array.dtype).max)
+        return array
+
+    monkeypatch.setattr(np, "empty", lambda *args, **kwargs: poisoned(empty(*args, **kwargs)))
+    monkeypatch.setattr(np, "empty_like", lambda *args, **kwargs: poisoned(empty_like(*args, **kwargs)))
+
+
+@pytest.fixture(autouse=True)
+def _nan_filled_where_it_matters(request: pytest.FixtureRequest) -> None:
+    path = Path(request.path)
+    if path.is_relative_to(TESTS) and path.relative_to(TESTS).parts[0] in NAN_FILLED:
+        request.getfixturevalue("nan_filled_scratch")

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+
+from featdiv.errors import FormatError
+from featdiv.stats import ClassMoments, Moments, storage
+from featdiv.testing import cases
+
+
+@pytest.fixture
+def moments() -> Moments:
+    return Moments.of(cases.make("gaussian", 60, 5).rows, norm_sums=True)
+
+
+@pytest.fixture
+def class_moments() -> ClassMoments:
+    return ClassMoments.of(*cases.labelled(60, 5, 3), per_class=True)
+
+
+def rewritten(path, **changes) -> None:
+    """Writes the archive again with some entries changed, or left out where the value is None."""
+    with np.load(path) as archive:
+        entries = {**archive, **changes}
+    np.savez(path, **{name: value for name, value in entries.items() if value is not None})
+
+
+def test_triangles_by_hand():
+    matrix = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]])
+    assert storage.packed(matrix).tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert storage.unpacked(np.arange(1.0, 7.0), 3).tolist() == matrix.tolist()
+    assert storage.unpacked(np.stack([np.arange(1.0, 7.0)] * 2), 3).tolist() == [matrix.tolist()] * 2
+
+
+def test_the_file_is_a_plain_archive_of_triangles(moments, tmp_path):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    with np.load(path, allow_pickle=False) as archive:
+        assert str(archive["format"]) == "featdiv.Moments"
+        assert int(archive["schema"]) == 1
+        assert archive["scatter"].tolist() == moments.scatter[np.triu_indices(5)].tolist()
+    assert path.stat().st_size < 5000
+
+
+def test_any_name_and_a_string_will_do(moments, tmp_path):
+    path = str(tmp_path / "moments of shard 3")
+    moments.save(path)
+    assert os.listdir(tmp_path) == ["moments of shard 3"]
+    assert Moments.load(path).n == 60
+
+
+def test_an_old_file_is_replaced_with_the_usual_permissions(moments, tmp_path):
+    path, other = tmp_path / "m.npz", tmp_path / "plain"
+    path.write_bytes(b"old")
+    other.write_bytes(b"")
+    moments.save(path)
+    assert Moments.load(path).n == 60
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_a_link_stays_a_link(moments, tmp_path):
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    moments.save(link)
+    assert link.is_symlink()
+    assert Moments.load(target).n == 60
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(moments, tmp_path, monkeypatch, error):
+    path = tmp_path / "m.npz"
+    path.write_bytes(b"old")
+
+    def interrupted(descriptor):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(type(error)):
+        moments.save(path)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["m.npz"]
+
+
+def test_each_kind_says_what_the_other_is(moments, class_moments, tmp_path):
+    moments.save(tmp_path / "m.npz")
+    class_moments.save(tmp_path / "c.npz")
+    with pytest.raises(
+        FormatError, match=r"ClassMoments\.load: path: expected a file of ClassMoments; .* holds Moments"
+    ):
+        ClassMoments.load(tmp_path / "m.npz")
+    with pytest.raises(FormatError, match=r"holds ClassMoments\. Read it with ClassMoments\.load"):
+        Moments.load(tmp_path / "c.npz")
+
+
+def test_a_newer_schema_is_refused(moments, tmp_path):
+    moments.save(tmp_path / "m.npz")
+    rewritten(tmp_path / "m.npz", schema=np.int64(2), version=np.array("9.1"))
+    with pytest.raises(
+        FormatError, match=r"has schema 2, written by featdiv 9\.1; this featdiv reads schema 1.*Update"
+    ):
+        Moments.load(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mean": None}, r"has no entry 'mean'"),
+        ({"mean": np.zeros(5, dtype=np.float32)}, r"mean: expected float64 of shape \(any\); got float32"),
+        (
+            {"mean": np.zeros((5, 1))},
+            r"mean: expected float64 of shape \(any\); got float64 of shape \(5, 1\)",
+        ),
+        (
+            {"mean": np.zeros(4)},
+            r"scatter: expected float64 of shape \(10\); got float64 of shape \(15,\)|weighted",
+        ),
+        ({"scatter": np.full(15, np.nan)}, r"scatter: expected finite numbers; got NaN"),
+        ({"scatter": np.full(15, -1.0)}, r"scatter: expected sums of squares on the diagonal; got -1\.0"),
+        ({"n": np.int64(-3)}, r"n: expected a number that is not negative; got -3"),
+        ({"n": np.float64(3)}, r"n: expected int64 of shape \(\); got float64"),
+        ({"fourth": np.float64(-1)}, r"fourth: expected at least 0\.0; got -1\.0"),
+        ({"normalize": np.array("l1")}, r"normalize: expected '' or 'l2'; got 'l1'"),
+        ({"dtype": np.float64(2)}, r"dtype: expected text"),
+        ({"format": np.array("something")}, r"is a \.npz archive of something else"),
+        ({"format": None}, r"is a \.npz archive of something else"),
+    ],
+)
+def test_damaged_moments_are_refused(moments, tmp_path, change, message):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    rewritten(path, **change)
+    with pytest.raises(FormatError, match=message):
+        Moments.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": np.array([0, 2, 1])}, r"classes: expected sorted labels without repeats"),
+        ({"classes": np.array([0.0, 1.0, 2.0])}, r"classes: expected 3 integers or strings; got float64"),
+        ({"counts": np.array([5, 0, 3])}, r"counts: expected at least one row in every class; got 0"),
+        ({"counts": np.array([5, 3])}, r"counts: expected int64 of shape \(3\); got int64 of shape \(2,\)"),
+        ({"scatters": np.zeros((3, 14))}, r"scatters: expected float64 of shape \(3, 15\)"),
+    ],
+)
+def test_damaged_class_moments_are_refused(class_moments, tmp_path, change, message):
+    path = tmp_path / "c.npz"
+    class_moments.save(path)
+    rewritten(path, **change)
+    with pytest.raises(FormatError, match=message):
+        ClassMoments.load(path)
+
+
+@pytest.mark.parametrize("kept", [10, 300, -30])
+def test_truncated_files_are_refused(moments, tmp_path, kept):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(FormatError, match="damaged or incomplete"):
+        Moments.load(path)
+
+
+def test_flipped_bits_are_noticed(moments, tmp_path):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    content = bytearray(path.read_bytes())
+    place = content.index(moments.mean.tobytes())
+    content[place + 3] ^= 0x40
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="damaged or incomplete"):
+        Moments.load(path)
+
+
+def test_a_pickle_inside_is_not_loaded(moments, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    rewritten(path, mean=np.array([Bomb()], dtype=object))
+    with pytest.raises(FormatError, match="damaged or incomplete"):
+        Moments.load(path)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_other_files_are_refused(tmp_path):
+    other = tmp_path / "x.npy"
+    np.save(other, np.eye(2))
+    with pytest.raises(FormatError, match=r"Moments\.load: path: expected a moments file.*x\.npy is not a \.npz"):
+        Moments.load(other)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.txt", "hello")
+    with pytest.raises(FormatError, match="something else"):
+        Moments.load(tmp_path / "x.zip")
+    with pytest.raises(FileNotFoundError):
+        Moments.load(tmp_path / "missing.npz")
