@@ -176,9 +176,7 @@ class _Reader:
         advice = "Raise memory=, or take fewer features or classes."
         if self._per_class:
             what = f"the scatters of {c} classes of {self._d} features"
-            advice = (
-                "Raise memory=, or use per_class=False for one scatter of all classes, or read fewer classes."
-            )
+            advice = "Raise memory=, or use per_class=False for one scatter of all classes, or read fewer classes."
         budget.require(self._needed(c), self._limit, function=_FUNCTION, what=what, advice=advice)
 
 

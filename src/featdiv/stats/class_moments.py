@@ -235,9 +235,7 @@ class ClassMoments:
         delta = np.where(share[:, None] < 1.0, other.means - means[other_at], 0.0)
         weight = counts[other_at] * share
         # The class that is new has share 1: its mean is taken as it is, not rebuilt from a difference.
-        means[other_at] = np.where(
-            share[:, None] < 1.0, means[other_at] + delta * share[:, None], other.means
-        )
+        means[other_at] = np.where(share[:, None] < 1.0, means[other_at] + delta * share[:, None], other.means)
         counts[other_at] += other.counts
         common = weight > 0.0
         step = delta[common] * np.sqrt(weight[common])[:, None]
@@ -245,9 +243,7 @@ class ClassMoments:
         if self.scatters is not None and other.scatters is not None:
             scatters = np.zeros((len(classes), self.d, self.d))
             scatters[at] = self.scatters
-            for place, addition, row in zip(
-                other_at, other.scatters, delta * np.sqrt(weight)[:, None], strict=True
-            ):
+            for place, addition, row in zip(other_at, other.scatters, delta * np.sqrt(weight)[:, None], strict=True):
                 scatters[place] += addition
                 scatters[place] += np.outer(row, row)
         measured = [error for error in (self.measured_error, other.measured_error) if error is not None]
@@ -315,9 +311,7 @@ class ClassMoments:
                 "Make them with per_class=True."
             )
         k = int(place[0])
-        return Moments(
-            n=int(self.counts[k]), mean=self.means[k], scatter=self.scatters[k], **self._provenance()
-        )
+        return Moments(n=int(self.counts[k]), mean=self.means[k], scatter=self.scatters[k], **self._provenance())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the class moments to a ``.npz`` file that `load` reads; see `featdiv.stats.storage`.

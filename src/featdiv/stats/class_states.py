@@ -224,9 +224,7 @@ class PerClass:
         counts = np.bincount(inverse, minlength=len(numbers))
         everyone = np.ones(len(numbers), dtype=bool)
         pilots = pilots_of(rows, inverse, everyone, normalize=self._normalize)
-        centring = Centring.for_rows(
-            rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision
-        )
+        centring = Centring.for_rows(rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision)
         sums: Sums | None = None
         ends = np.cumsum(counts)
         step = tile_rows(self._d)

@@ -153,9 +153,7 @@ class Centring:
             scaled: Float64Array = np.ldexp(np.ldexp(matrix, -self.exponent), -self.exponent[:, None])
         return scaled
 
-    def _on_host(
-        self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array
-    ) -> Rows:
+    def _on_host(self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array) -> Rows:
         m, d = (int(size) for size in rows.shape)
         if self._buffer is None or self._buffer.shape[0] < m:
             self._buffer = np.empty((m, d), dtype=self.dtype)
@@ -178,9 +176,7 @@ class Centring:
                 out[block] = z
         return out
 
-    def _on_device(
-        self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array
-    ) -> Rows:
+    def _on_device(self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array) -> Rows:
         import torch
 
         assert isinstance(rows, torch.Tensor)

@@ -68,9 +68,7 @@ class _Exchange:
         self._rank = self._dist.get_rank(group)
         self._size = self._dist.get_world_size(group)
         if self._rank < 0:
-            raise InputError(
-                f"{function}: group: expected a group with this process in it; it is not a member"
-            )
+            raise InputError(f"{function}: group: expected a group with this process in it; it is not a member")
         self._device = "cuda" if self._dist.get_backend(group) == "nccl" else "cpu"
 
     def merged(self, moments: Moments | ClassMoments) -> Moments | ClassMoments:

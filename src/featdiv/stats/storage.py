@@ -184,8 +184,7 @@ def _read(path: str | os.PathLike[str], kind: str) -> Iterator[_Entries]:
             raise
         except _DAMAGE as error:
             raise FormatError(
-                f"{function}: path: {os.fspath(path)} is damaged or incomplete ({error}); copy or make it "
-                "again"
+                f"{function}: path: {os.fspath(path)} is damaged or incomplete ({error}); copy or make it again"
             ) from None
 
 

@@ -54,9 +54,7 @@ class Errors:
         norm = float(np.sqrt((np.asarray(exact, dtype=np.longdouble) ** 2).sum()))
         with np.errstate(divide="ignore", invalid="ignore"):
             entries = np.where(difference == 0.0, 0.0, difference / scale)
-            whole = (
-                float(np.sqrt((difference**2).sum())) / norm if norm else float(difference.max(initial=0.0))
-            )
+            whole = float(np.sqrt((difference**2).sum())) / norm if norm else float(difference.max(initial=0.0))
         return cls(frobenius=_nan_is_wrong(whole), entrywise=_nan_is_wrong(float(entries.max(initial=0.0))))
 
 

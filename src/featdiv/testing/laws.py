@@ -73,9 +73,7 @@ def check_inputs_untouched(make: Make, *data: Array) -> None:
     held = snapshot(statistic)
     for array in mine:
         array[...] = np.zeros_like(array) if array.dtype.kind != "U" else ""
-    _require(
-        snapshot(statistic) == held, "inputs untouched", "the statistic keeps a view of the caller's buffer"
-    )
+    _require(snapshot(statistic) == held, "inputs untouched", "the statistic keeps a view of the caller's buffer")
 
 
 def check_identity(make: Make, *data: Array, empty: Any) -> None:
@@ -197,10 +195,7 @@ def check_large_mean(make: Make, *data: Array, empty: Any, seed: int = 0) -> Non
 
 def snapshot(statistic: Any) -> list[bytes]:
     """Returns the bytes of every array and number that a statistic holds."""
-    return [
-        value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
-        for value in _values(statistic)
-    ]
+    return [value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode() for value in _values(statistic)]
 
 
 def _values(statistic: Any) -> Iterator[Any]:
