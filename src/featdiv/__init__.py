@@ -5,6 +5,56 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from featdiv.analyses import Spectrum as Spectrum
+    from featdiv.analyses import SpectrumBatch as SpectrumBatch
+    from featdiv.analyses import spectra as spectra
+    from featdiv.analyses import spectrum as spectrum
+    from featdiv.errors import BackendUnavailable as BackendUnavailable
+    from featdiv.errors import BudgetExceeded as BudgetExceeded
+    from featdiv.errors import FeatdivError as FeatdivError
+    from featdiv.errors import FormatError as FormatError
+    from featdiv.errors import InputError as InputError
+    from featdiv.errors import MissingDependency as MissingDependency
+    from featdiv.errors import NonFiniteError as NonFiniteError
+    from featdiv.errors import NotEnoughData as NotEnoughData
+    from featdiv.errors import RowError as RowError
+    from featdiv.errors import SmallSampleWarning as SmallSampleWarning
+    from featdiv.errors import SourceNotFound as SourceNotFound
+    from featdiv.errors import ZeroNormError as ZeroNormError
+    from featdiv.io import Embeddings as Embeddings
+    from featdiv.io import convert as convert
+    from featdiv.io import open as open
+    from featdiv.metrics.spectral.alpha_req import alpha_req as alpha_req
+    from featdiv.metrics.spectral.coding_rate import coding_rate as coding_rate
+    from featdiv.metrics.spectral.components_for import components_for as components_for
+    from featdiv.metrics.spectral.condition_number import condition_number as condition_number
+    from featdiv.metrics.spectral.dimension_usage import DimensionUsage as DimensionUsage
+    from featdiv.metrics.spectral.dimension_usage import dimension_usage as dimension_usage
+    from featdiv.metrics.spectral.effective_rank import effective_rank as effective_rank
+    from featdiv.metrics.spectral.eigenvalues import Eigenvalues as Eigenvalues
+    from featdiv.metrics.spectral.explained_variance import explained_variance as explained_variance
+    from featdiv.metrics.spectral.frechet_distance import frechet_distance as frechet_distance
+    from featdiv.metrics.spectral.isoscore import isoscore as isoscore
+    from featdiv.metrics.spectral.marchenko_pastur import marchenko_pastur as marchenko_pastur
+    from featdiv.metrics.spectral.mean_cosine import mean_cosine as mean_cosine
+    from featdiv.metrics.spectral.mean_squared_cosine import mean_squared_cosine as mean_squared_cosine
+    from featdiv.metrics.spectral.participation_ratio import participation_ratio as participation_ratio
+    from featdiv.metrics.spectral.rankme import rankme as rankme
+    from featdiv.metrics.spectral.redundancy import redundancy as redundancy
+    from featdiv.metrics.spectral.spectral_entropy import spectral_entropy as spectral_entropy
+    from featdiv.metrics.spectral.stable_rank import nesum as nesum
+    from featdiv.metrics.spectral.stable_rank import stable_rank as stable_rank
+    from featdiv.metrics.spectral.vendi import vendi as vendi
+    from featdiv.ops._dispatch import use_backend as use_backend
+    from featdiv.results import Interval as Interval
+    from featdiv.results import Provenance as Provenance
+    from featdiv.results import Result as Result
+    from featdiv.results import Score as Score
+    from featdiv.stats import ClassMoments as ClassMoments
+    from featdiv.stats import Moments as Moments
+    from featdiv.stats import NormSums as NormSums
+
 __version__ = "0.1.0"
 
 _PUBLIC = {
@@ -62,7 +112,7 @@ _PUBLIC = {
 _ROOMS = ("metrics",)
 """Subpackages that are public as such, loaded on first use."""
 
-__all__ = ["__version__", *_ROOMS, *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["__version__", *_ROOMS, *sorted(_PUBLIC)]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,7 @@ BAD_DATA = 1
 INTERRUPTED = 130
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.echo(f"featdiv: warning: {message}", err=True)
 
 

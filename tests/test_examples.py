@@ -1,0 +1,41 @@
+"""Every script in examples/ runs as it is, and what it prints is what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def output_of(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_script_is_tested_here():
+    tested = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("*.py"))
+
+
+def test_spectrum_of_digits(tmp_path):
+    lines = output_of("spectrum_of_digits.py", str(tmp_path / "out.png")).splitlines()
+    assert lines[0].startswith("all digits: effective rank 39.7, ")
+    assert len(lines) == 11
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_merge_shards():
+    first, merged, whole = output_of("merge_shards.py").splitlines()
+    assert first == "8 shards, 20,000 rows"
+    assert float(merged.split()[-1]) == pytest.approx(float(whole.split()[-1]), rel=1e-5)
+
+
+def test_watch_training():
+    ranks = [float(found) for found in re.findall(r"effective rank ([0-9.]+)", output_of("watch_training.py"))]
+    assert len(ranks) == 5
+    assert all(1.0 <= rank <= 32.0 for rank in ranks)
