@@ -1,0 +1,167 @@
+"""The pieces of a benchmark, and the suites that there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+SUITES = {"spectrum": "suites.spectrum"}
+"""Operation to the module whose ``SUITE`` benchmarks it."""
+
+Answer = Mapping[str, Any]
+"""What a contender or a reference found out: name to array or number."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """The input of one run: an (n, d) file, of which the first ``n`` rows count.
+
+    Attributes:
+        path: ``.npy`` file of the rows.
+        n: rows to use; fewer than the file has where a contender cannot do them all.
+        d: features.
+        dtype: element type of the file.
+        labels: ``.npy`` file of one label a row, or None.
+    """
+
+    path: str
+    n: int
+    d: int
+    dtype: str
+    labels: str | None = None
+
+
+class UnavailableError(Exception):
+    """A workload cannot be made on this machine; the text says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way to do the job.
+
+    Attributes:
+        name: as it is shown.
+        run: does the job; this is what is timed.
+        answer: turns what ``run`` returned into an `Answer` (untimed), with ``notes`` on how it was done.
+        accuracy: the class of accuracy that it claims, a key of `Suite.accuracy`.
+        requires: modules without which it is left out.
+        streams: whether it works in bounded memory and always does all rows. Others are tried on two small parts
+            first, and get as many rows as time and memory allow.
+        peer: whether it is somebody else's, so that ``--peers`` may leave it out.
+    """
+
+    name: str
+    run: Callable[[Data], Any]
+    answer: Callable[[Data, Any], Answer]
+    accuracy: str
+    requires: tuple[str, ...] = ()
+    streams: bool = False
+    peer: bool = True
+
+    def missing(self) -> str | None:
+        """Returns the first required module that is not installed, or None."""
+        return next((name for name in self.requires if importlib.util.find_spec(name) is None), None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """A limit that a workload should keep.
+
+    Attributes:
+        contender: whose figure is judged.
+        figure: ``"ratio"`` (median of the paired ratios to ``to``) or ``"peak_private_bytes"``.
+        limit: the largest value that meets it.
+        to: for a ratio, the contender in the denominator.
+    """
+
+    contender: str
+    figure: str
+    limit: float
+    to: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One input, and who competes on it.
+
+    Attributes:
+        name: as in ``--workload``.
+        summary: one line.
+        make: makes the data in a directory; with ``quick``, a small version of it. Raises `UnavailableError`.
+        contenders: who competes.
+        reference: computes the true answer in float64.
+        operations: useful floating-point operations of the job.
+        targets: limits to check.
+    """
+
+    name: str
+    summary: str
+    make: Callable[[Path, bool], Data]
+    contenders: tuple[Contender, ...]
+    reference: Callable[[Data], Answer]
+    operations: Callable[[Data], float]
+    targets: tuple[Target, ...] = ()
+
+    def contender(self, name: str) -> Contender:
+        """Returns the contender of that name."""
+        return next(contender for contender in self.contenders if contender.name == name)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table:
+    """A comparison of results without times.
+
+    Attributes:
+        name: as in ``--workload``.
+        summary: one line.
+        run: computes the rows, with ``quick`` from smaller inputs; every row maps the same columns to values.
+    """
+
+    name: str
+    summary: str
+    run: Callable[[bool], list[dict[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """The benchmark of one operation.
+
+    Attributes:
+        op: name of the operation.
+        workloads: timed.
+        tables: untimed.
+        errors: (answer, reference) to named errors, all of which the gate judges.
+        accuracy: class of accuracy to the largest error of each name; a name left out is not judged.
+        rate: measures the machine: floating-point operations a second that the best library reaches on the core of
+            the job, for data like these.
+        prime: makes a small input in a directory. Every process does it once before anything is measured, so that
+            imports are behind it.
+        baselines: contenders to which the others' times are divided, round by round.
+    """
+
+    op: str
+    workloads: tuple[Workload, ...]
+    tables: tuple[Table, ...]
+    errors: Callable[[Answer, Answer], dict[str, float]]
+    accuracy: Mapping[str, Mapping[str, float]]
+    rate: Callable[[Data], float]
+    prime: Callable[[Path], Data]
+    baselines: tuple[str, ...]
+
+    def workload(self, name: str) -> Workload:
+        """Returns the workload of that name."""
+        return next(workload for workload in self.workloads if workload.name == name)
+
+    def table(self, name: str) -> Table:
+        """Returns the table of that name."""
+        return next(table for table in self.tables if table.name == name)
+
+
+def load(module: str) -> Suite:
+    """Imports the suite of a module."""
+    suite: Suite = importlib.import_module(module).SUITE
+    return suite

@@ -1,0 +1,124 @@
+"""Markdown of what was measured."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from harness.registry import Target, Workload
+
+
+def machine(facts: dict[str, Any]) -> str:
+    """Returns the paragraph on the machine."""
+    memory = f", {facts['memory_bytes'] / 2**30:.0f} GiB" if facts["memory_bytes"] else ""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    lines = [
+        f"- {facts['cpu']}, {facts['cores']} cores ({' '.join(facts['isa']) or 'no vector flags known'}){memory}, "
+        f"{facts['system']}",
+        f"- Python {facts['python']}, {versions}; BLAS {facts['blas']}; commit {facts['commit']}",
+    ]
+    if facts["environment"]:
+        lines.append("- " + ", ".join(f"{name}={value}" for name, value in facts["environment"].items()))
+    if facts["load"] is not None and facts["load"] > 0.5:
+        lines.append(f"- **the machine was not idle: load {facts['load']} before the run; do not quote these times**")
+    return "\n".join(lines)
+
+
+def workload(result: dict[str, Any], definition: Workload, baselines: Sequence[str]) -> str:
+    """Returns the section on a workload."""
+    title = f"### {result['name']}: {result['summary']}"
+    if "skipped" in result:
+        return f"{title}\n\nSkipped: {result['skipped']}."
+    rate = statistics.median(result["rates"])
+    lead = f"{result['n']:,} x {result['d']} {result['dtype']}; measured BLAS rate {rate / 1e9:.0f} GFLOP/s."
+    if result["quick"]:
+        lead += " **Quick run on small inputs: the times mean nothing.**"
+    rows = [_row(entry, baselines) for entry in result["contenders"]]
+    parts = [title, lead, table(rows)]
+    parts += [_notes(result["contenders"])] if _notes(result["contenders"]) else []
+    parts += ["\n".join(judged)] if (judged := [_judge(target, result) for target in definition.targets]) else []
+    return "\n\n".join(parts)
+
+
+def _row(entry: dict[str, Any], baselines: Sequence[str]) -> dict[str, str]:
+    share = [100 * value for value in entry["share_of_rate"]]
+    row = {
+        "contender": entry["name"],
+        "accuracy": entry["accuracy"],
+        "rows": f"{entry['n']:,}",
+        "seconds, median [quartiles]": spread(entry["seconds"]) if entry["seconds"] else entry["status"],
+    }
+    for base in baselines:
+        row[f"time / {base}"] = _ratio(entry, base)
+    peak = entry["peak_private_bytes"]
+    row["peak private memory"] = f"{peak / 1e6:,.0f} MB" if peak is not None else "–"
+    row["% of BLAS rate"] = f"{statistics.median(share):.0f}" if share else "–"
+    return row | {f"error of {name}": number(error) for name, error in entry["errors"].items()}
+
+
+def _ratio(entry: dict[str, Any], base: str) -> str:
+    ratios = entry["ratios"].get(base)
+    if not ratios:
+        return "1" if entry["name"] == base and entry["seconds"] else "–"
+    # Fewer rows than the baseline did: with all of them, it would have taken longer still.
+    return spread(ratios) if entry["complete"] else f"≥ {statistics.median(ratios):.3g}"
+
+
+def _notes(entries: Iterable[dict[str, Any]]) -> str:
+    lines = []
+    for entry in entries:
+        said = ([entry["reason"]] if entry["reason"] else []) + entry["notes"]
+        if said:
+            lines.append(f"- {entry['name']}: {entry['status'] + ': ' if entry['reason'] else ''}{'; '.join(said)}")
+    return "\n".join(lines)
+
+
+def _judge(target: Target, result: dict[str, Any]) -> str:
+    entry = next((entry for entry in result["contenders"] if entry["name"] == target.contender), None)
+    values = [] if entry is None else entry["ratios"].get(target.to, [])
+    if target.figure == "ratio":
+        value = statistics.median(values) if values else None
+        wanted, shown = f"≤ {target.limit} x {target.to}", f"{value:.2f}" if value is not None else ""
+    else:
+        value = None if entry is None else entry[target.figure]
+        wanted, shown = f"peak private memory ≤ {target.limit / 1e6:.0f} MB", f"{(value or 0) / 1e6:.0f} MB"
+    if value is None:
+        return f"Target, {target.contender} {wanted}: not measured."
+    return f"Target, {target.contender} {wanted}: {'met' if value <= target.limit else '**missed**'}, {shown}."
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns a Markdown table of rows, whose columns are the union of their keys in order of appearance."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[shown(row.get(name)) for name in columns] for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(columns, *cells, strict=True)]
+    lines = [columns, ["-" * width for width in widths], *cells]
+    return "\n".join(
+        "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines
+    )
+
+
+def shown(value: Any) -> str:
+    """Returns a cell."""
+    if value is None:
+        return "–"
+    return number(value) if isinstance(value, float) else str(value)
+
+
+def number(value: float) -> str:
+    """Returns a number in few digits."""
+    if math.isnan(value):
+        return "nan"
+    if value == 0:
+        return "0"
+    return f"{value:.1e}" if abs(value) < 1e-2 else f"{value:.4g}"
+
+
+def spread(values: Sequence[float]) -> str:
+    """Returns median and quartiles; of one value, the value."""
+    if len(values) == 1:
+        return f"{values[0]:.3g} (once)"
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"

@@ -1,0 +1,165 @@
+"""The harness lets no wrong contender through, runs what it promises, and reports what it saw."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+import planted
+import pytest
+
+import compare
+from harness import gate, machine, report, session
+from harness.worker import Worker, WorkerError
+
+FAST = session.Options(repeats=2, gap=0.0, cap=1.0)
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, dict]:
+    """What the harness says of each contender of the planted workload."""
+    result = session.run_workload(planted.SUITE, "planted", "judged", FAST)
+    return {entry["name"]: entry for entry in result["contenders"]} | {"": result}
+
+
+def test_the_gate_times_a_right_contender(judged):
+    assert judged["right"]["status"] == "timed"
+    assert len(judged["right"]["seconds"]) == FAST.repeats
+    assert judged["right"]["errors"]["sums"] < 1e-9
+    assert judged["right"]["notes"] == ["by numpy"]
+
+
+def test_the_gate_catches_a_wrong_contender_and_shows_its_error_instead_of_a_time(judged):
+    entry = judged["wrong"]
+    assert entry["status"] == "failed"
+    assert entry["reason"] == "not as accurate as claimed (float64): sums: error 1.0e-03, 1e-09 claimed"
+    assert entry["errors"]["sums"] == pytest.approx(1e-3)
+    assert entry["seconds"] == []
+    assert entry["ratios"] == {}
+    section = report.workload(judged[""], planted.JUDGED, planted.SUITE.baselines)
+    row = next(line for line in section.splitlines() if line.startswith("| wrong  "))
+    assert "| failed " in row
+    assert "| 1.0e-03 " in row
+
+
+def test_the_same_error_passes_where_no_more_is_claimed(judged):
+    assert judged["wrong but modest"]["status"] == "timed"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("not a number", "sums: error nan, 1e-09 claimed"),
+        ("silent", "sums: not answered"),
+        ("raises", "RuntimeError: out of luck"),
+        ("dies", "died with exit code 3"),
+    ],
+)
+def test_a_contender_without_a_usable_answer_fails_with_the_reason(judged, name, reason):
+    assert judged[name]["status"] == "failed"
+    assert reason in judged[name]["reason"]
+
+
+def test_a_peer_that_is_not_installed_is_skipped_with_the_reason(judged):
+    assert judged["not installed"]["status"] == "skipped"
+    assert judged["not installed"]["reason"] == "no_such_module_anywhere is not installed"
+
+
+def test_ratios_are_taken_round_by_round(judged):
+    own, base = judged["wrong but modest"], judged["right"]
+    expected = [a / b for a, b in zip(own["seconds"], base["seconds"], strict=True)]
+    assert own["ratios"]["right"] == expected
+
+
+def test_the_share_of_the_machine_is_operations_over_time_over_rate(judged):
+    seconds = judged["right"]["seconds"][0]
+    operations = planted.ROWS * planted.FEATURES
+    assert judged["right"]["share_of_rate"][0] == pytest.approx(operations / seconds / 1e9)
+
+
+def test_targets_are_judged(judged):
+    section = report.workload(judged[""], planted.JUDGED, planted.SUITE.baselines)
+    assert "Target, wrong but modest ≤ 1000000000.0 x right: met" in section
+    assert "Target, wrong ≤ 1000000000.0 x right: not measured." in section
+
+
+def test_a_slow_contender_gets_fewer_rows_and_its_ratio_is_a_bound():
+    options = session.Options(repeats=1, gap=0.0, cap=0.5, peers=frozenset({"slow"}))
+    result = session.run_workload(planted.SUITE, "planted", "limited", options)
+    entries = {entry["name"]: entry for entry in result["contenders"]}
+    slow = entries["slow"]
+    assert slow["status"] == "timed"
+    assert slow["n"] < planted.ROWS
+    assert not slow["complete"]
+    assert slow["notes"][0].endswith("of the 40,000 rows only: it would take more than 0.5 s")
+    section = report.workload(result, planted.SUITE.workload("limited"), planted.SUITE.baselines)
+    assert "| ≥ " in next(line for line in section.splitlines() if line.startswith("| slow"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells how much memory is private")
+def test_private_memory_is_watched_from_outside():
+    options = session.Options(repeats=1, gap=0.0, peers=frozenset({"heavy"}))
+    result = session.run_workload(planted.SUITE, "planted", "limited", options)
+    entries = {entry["name"]: entry for entry in result["contenders"]}
+    assert set(entries) == {"right", "heavy"}
+    # The rows themselves are 2.6 MB.
+    assert planted.BALLAST <= entries["heavy"]["peak_private_bytes"] <= planted.BALLAST + (16 << 20)
+    assert entries["right"]["peak_private_bytes"] <= 16 << 20
+
+
+def test_a_workload_that_cannot_be_made_is_skipped_with_the_reason():
+    result = session.run_workload(planted.SUITE, "planted", "absent", FAST)
+    assert result["skipped"] == "its file is not there"
+    assert "Skipped: its file is not there." in report.workload(result, planted.JUDGED, ())
+
+
+def test_a_table_is_computed_and_shown():
+    result = session.run_table(planted.SUITE, "planted", "table", session.Options(quick=True))
+    assert report.table(result["rows"]).splitlines()[2] == "| only one | 0.5   |"
+
+
+def test_a_job_that_takes_too_long_is_stopped():
+    with Worker("planted") as worker:
+        worker.ask("rate", None)
+        with pytest.raises(WorkerError, match="stopped after 0 s"):
+            worker.ask("contend", "limited", "slow", planted.Data(path="", n=10**6, d=1, dtype=""), False, limit=0.2)
+
+
+def test_no_process_is_left_behind(judged):
+    assert multiprocessing.active_children() == []
+
+
+def test_a_class_of_accuracy_without_limits_is_refused():
+    with pytest.raises(ValueError, match="at least one limit"):
+        gate.violations({"sums": 0.0}, {})
+
+
+def test_the_machine_is_described():
+    facts = machine.describe()
+    assert facts["cores"] >= 1
+    assert facts["versions"]["numpy"]
+    assert f"{facts['cores']} cores" in report.machine(facts)
+
+
+def test_a_busy_machine_is_pointed_out():
+    facts = machine.describe() | {"load": 1.5}
+    assert "the machine was not idle" in report.machine(facts)
+    assert "the machine was not idle" not in report.machine(facts | {"load": 0.1})
+
+
+def _measured(seconds: list[float], ratios: list[float], *, n: int = 100, cpu: str = "one") -> dict:
+    entry = {"name": "x", "status": "timed", "n": n, "seconds": seconds, "ratios": {"base": ratios}}
+    result = {"op": "sums", "name": "w", "quick": False, "n": n, "baselines": ["base"], "contenders": [entry]}
+    return {"machine": {"cpu": cpu, "commit": "c"}, "results": [result]}
+
+
+def test_compare_gives_ratios_of_medians_and_of_paired_ratios():
+    shown = compare.compared(_measured([1.0, 2.0, 9.0], [4.0]), _measured([3.0, 4.0, 5.0], [2.0], cpu="two"))
+    cells = [cell.strip() for cell in shown.splitlines()[-1].split("|")[1:-1]]
+    assert cells == ["sums", "w", "x", "2", "4", "2", "0.5 (base)"]
+    assert "- cpu: one before, two after" in shown
+
+
+def test_compare_does_not_compare_different_numbers_of_rows():
+    shown = compare.compared(_measured([1.0], [1.0]), _measured([1.0], [1.0], n=50))
+    assert "not the same rows: 100 and 50" in shown
