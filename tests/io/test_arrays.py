@@ -187,7 +187,9 @@ def test_mapping(x, all_rows):
     np.testing.assert_array_equal(all_rows(source), x)
     np.testing.assert_array_equal(source.labels, np.arange(101))
     assert source.ids[100] == "r100"
-    with pytest.raises(featdiv.InputError, match="it holds 2 2-D arrays; say which to read with key=.*'b' 101x7 float32"):
+    with pytest.raises(
+        featdiv.InputError, match=r"it holds 2 2-D arrays; say which to read with key=.*'b' 101x7 float32"
+    ):
         featdiv.open({"a": x, "b": x})
     np.testing.assert_array_equal(all_rows(featdiv.open({"a": x, "b": x + 1}, key="b")), x + 1)
 
@@ -201,7 +203,9 @@ def test_frame(x, all_rows):
     source = featdiv.open(frame, key=names, labels="label")
     assert (source.d, source.dtype) == (7, "float32")
     assert source.labels[:3].tolist() == ["cat", "dog", "cow"]
-    with pytest.raises(featdiv.InputError, match="expected numeric columns, .*'label'.* list the numeric ones with key="):
+    with pytest.raises(
+        featdiv.InputError, match=r"expected numeric columns, .*'label'.* list the numeric ones with key="
+    ):
         featdiv.open(frame)
     with pytest.raises(featdiv.InputError, match="key: the frame has no column 'nope'"):
         featdiv.open(frame, key=["nope"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_sample_blocks_are_in_range_and_reach_both_ends(n, row_bytes):
     assert blocks[-1][1] == n
     assert len(blocks) <= SAMPLE_BLOCKS
     assert all(0 <= start < stop <= n for start, stop in blocks)
-    assert all(left[1] <= right[0] for left, right in zip(blocks, blocks[1:], strict=False))
+    assert all(left[1] <= right[0] for left, right in itertools.pairwise(blocks))
     assert all((stop - start) * row_bytes <= max(row_bytes, SAMPLE_BLOCK_BYTES) for start, stop in blocks)
 
 

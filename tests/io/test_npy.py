@@ -22,7 +22,8 @@ def _described(descr="<f4", fortran=False, shape=(2, 3)) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "dtype", ["<f4", "<f8", "<f2", ">f4", ">f8", ">f2", "i1", "u1", "<i2", "<u2", "<i4", ">i4", "<u4", "<i8", "<u8", "?"]
+    "dtype",
+    ["<f4", "<f8", "<f2", ">f4", ">f8", ">f2", "i1", "u1", "<i2", "<u2", "<i4", ">i4", "<u4", "<i8", "<u8", "?"],
 )
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_types_and_orders(tmp_path, dtype, order, all_rows):
@@ -75,7 +76,10 @@ def test_one_row_and_one_column(tmp_path, all_rows):
         (_npy(_described())[:30], "the file ends within the .npy header"),
         (_npy(_described(), bytes(23)), r"the header promises 2 x 3 float32 \(24 bytes\), but only 23 bytes follow it"),
         (_npy(_described(), bytes(25)), "1 bytes follow the 24 that the header promises"),
-        (_npy(_described(shape=(2**40, 2**40)), bytes(24)), "the header promises 1099511627776 x 1099511627776 float32"),
+        (
+            _npy(_described(shape=(2**40, 2**40)), bytes(24)),
+            "the header promises 1099511627776 x 1099511627776 float32",
+        ),
         (_npy(_described(shape=(-2, -3)), bytes(24)), r"the header gives the impossible shape \(-2, -3\)"),
         (_npy(_described(shape=(2.0, 3)), bytes(24)), "the header gives the impossible shape"),
         (_npy(_described(shape=(True, 3)), bytes(24)), "the header gives the impossible shape"),

@@ -37,11 +37,13 @@ def test_keys_and_columns(tmp_path, x, save, all_rows):
     np.testing.assert_array_equal(all_rows(source), x + 1)
     np.testing.assert_array_equal(source.labels, np.arange(101))
     np.testing.assert_array_equal(source.ids, names)
-    with pytest.raises(featdiv.InputError, match="it holds 2 2-D arrays.*'train' 101x7 float32, 'test' 101x7 float32"):
+    with pytest.raises(featdiv.InputError, match=r"it holds 2 2-D arrays.*'train' 101x7 float32, 'test' 101x7 float32"):
         featdiv.open(tmp_path / "x.npz")
     with pytest.raises(featdiv.InputError, match=r"key: no entry 'tain' \(did you mean 'train'\?\)"):
         featdiv.open(tmp_path / "x.npz", key="tain")
-    with pytest.raises(featdiv.InputError, match=r"labels: no such file, and .* has no column 'lbl'; it has 'label', 'name'"):
+    with pytest.raises(
+        featdiv.InputError, match=r"labels: no such file, and .* has no column 'lbl'; it has 'label', 'name'"
+    ):
         featdiv.open(tmp_path / "x.npz", key="test", labels="lbl")
 
 
@@ -88,7 +90,7 @@ def test_a_damaged_byte_in_a_compressed_member_is_found(tmp_path, x):
     content = bytearray((tmp_path / "x.npz").read_bytes())
     content[len(content) // 2] ^= 0xFF
     (tmp_path / "x.npz").write_bytes(bytes(content))
-    with pytest.raises(featdiv.FormatError, match="the member cannot be (read|decompressed) .*; the file is damaged"):
+    with pytest.raises(featdiv.FormatError, match=r"the member cannot be (read|decompressed) .*; the file is damaged"):
         list(featdiv.open(tmp_path / "x.npz").chunks())
 
 
@@ -123,7 +125,9 @@ def test_a_member_of_another_length(tmp_path, x, compression, cut, message):
 def test_a_pickle_is_refused_and_not_executed(tmp_path, x, save, canary):
     objects = np.array([[canary, canary]], dtype=object)
     save(tmp_path / "x.npz", bad=objects)
-    with pytest.raises(featdiv.FormatError, match=r"\['bad'\]: it holds Python objects \(a pickle\), which featdiv never"):
+    with pytest.raises(
+        featdiv.FormatError, match=r"\['bad'\]: it holds Python objects \(a pickle\), which featdiv never"
+    ):
         featdiv.open(tmp_path / "x.npz")
     save(tmp_path / "y.npz", bad=objects, good=x)
     assert featdiv.open(tmp_path / "y.npz").n == 101

@@ -90,7 +90,7 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path, canary):
 
 def test_an_old_pickle_file_is_refused_and_not_executed(tmp_path, canary):
     torch.save(canary, tmp_path / "x.pt", _use_new_zipfile_serialization=False)
-    with pytest.raises(featdiv.FormatError, match="it is not a zip archive as torch.save writes"):
+    with pytest.raises(featdiv.FormatError, match=r"it is not a zip archive as torch.save writes"):
         featdiv.open(tmp_path / "x.pt")
     assert not os.path.exists(canary.path)
 

@@ -54,12 +54,16 @@ def test_the_last_chunk_is_clamped(tmp_path, all_rows):
 def test_keys_and_columns(tmp_path, x, all_rows):
     arrays = {"a": x, "b": x + 1, "label": np.arange(101), "scalar": np.array(1, np.float32)}
     save_numpy(arrays, tmp_path / "x.safetensors", metadata={"model": "m"})
-    with pytest.raises(featdiv.InputError, match=r"it holds 2 2-D arrays; say which to read with key=.*'a' 101x7 float32"):
+    with pytest.raises(
+        featdiv.InputError, match=r"it holds 2 2-D arrays; say which to read with key=.*'a' 101x7 float32"
+    ):
         featdiv.open(tmp_path / "x.safetensors")
     source = featdiv.open(tmp_path / "x.safetensors", key="b", labels="label")
     np.testing.assert_array_equal(all_rows(source), x + 1)
     np.testing.assert_array_equal(source.labels, np.arange(101))
-    with pytest.raises(featdiv.InputError, match=r"key: no entry 'lable' \(did you mean 'label'\?\); it holds .*'b' 101x7"):
+    with pytest.raises(
+        featdiv.InputError, match=r"key: no entry 'lable' \(did you mean 'label'\?\); it holds .*'b' 101x7"
+    ):
         featdiv.open(tmp_path / "x.safetensors", key="lable")
     with pytest.raises(featdiv.InputError, match=r"\['label'\]: expected 2-D rows \(n, d\), got 1-D"):
         featdiv.open(tmp_path / "x.safetensors", key="label")
@@ -72,7 +76,10 @@ def test_keys_and_columns(tmp_path, x, all_rows):
         (b"\1\2\3", "the file ends within its first 8 bytes"),
         (struct.pack("<Q", 2**63) + b"{}", "the header claims 9223372036854775808 bytes, but 2 follow"),
         (struct.pack("<Q", 50) + b"{}", "the header claims 50 bytes, but 2 follow"),
-        (_file({"x": _one()}, bytes(23)), "the header promises 24 bytes of data, but only 23 follow it; the file is trunc"),
+        (
+            _file({"x": _one()}, bytes(23)),
+            "the header promises 24 bytes of data, but only 23 follow it; the file is trunc",
+        ),
         (_file({"x": _one()}, bytes(25)), "1 bytes follow the last tensor"),
         (_file({"x": _one(shape=(2, 4))}, bytes(24)), "does not fill its data_offsets"),
         (_file({"x": _one(shape=(2**40, 2**40))}, bytes(24)), "does not fill its data_offsets"),
@@ -102,7 +109,7 @@ def test_damaged_files(tmp_path, content, message):
 
 def test_types_that_are_not_read(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(_file({"x": _one("F8_E4M3", (2, 3), 0, 6)}, bytes(6)))
-    with pytest.raises(featdiv.InputError, match="expected one of the types .* got F8_E4M3"):
+    with pytest.raises(featdiv.InputError, match=r"expected one of the types .* got F8_E4M3"):
         featdiv.open(tmp_path / "x.safetensors", key="x")
 
 
@@ -130,8 +137,9 @@ def test_no_damage_crashes_the_reader(tmp_path_factory, edits, cut, tail):
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5) | st.just("F32"),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["dtype", "shape", "data_offsets", "x"]), inner, max_size=3
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets", "x"]), inner, max_size=3)
     ),
     max_leaves=12,
 )

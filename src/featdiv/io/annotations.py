@@ -68,18 +68,14 @@ def as_values(values: Any, what: str) -> npt.NDArray[Any]:
     try:
         array = np.asarray(values)
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{where}: expected one value for each row; got what is not an array: {error}"
-        ) from None
+        raise InputError(f"{where}: expected one value for each row; got what is not an array: {error}") from None
     if array.ndim != 1:
         raise InputError(f"{where}: expected a 1-D array, one value for each row; got shape {array.shape}")
     if array.dtype.kind == "O":
         kinds = {type(value) for value in array.tolist()}
         if not (kinds <= {str} or kinds <= {int} or kinds <= {bytes}):
             names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise InputError(
-                f"{where}: expected all strings or all integers, none missing; got values of type {names}"
-            )
+            raise InputError(f"{where}: expected all strings or all integers, none missing; got values of type {names}")
         array = np.array(array.tolist())
     if array.dtype.kind == "T":
         array = array.astype(str)
@@ -125,9 +121,7 @@ def _from_npy(file: files.File, where: str, what: str) -> npt.NDArray[Any]:
     with file.open() as handle:
         header = read_header(handle, f"{where}: {file.name}")
         shape = "x".join(map(str, header.shape))
-        check_size(
-            header.bytes, file.size() - header.offset, f"{shape} {header.dtype.name}", f"{where}: {file.name}"
-        )
+        check_size(header.bytes, file.size() - header.offset, f"{shape} {header.dtype.name}", f"{where}: {file.name}")
     raw = files.read_head(file, header.bytes, header.offset)
     array = np.frombuffer(raw, dtype=header.dtype)
     return as_values(array.reshape(header.shape, order="F" if header.fortran else "C"), what)
@@ -157,9 +151,7 @@ def _numbers_or_text(values: list[str]) -> npt.NDArray[Any]:
 def _from_csv(file: files.File, column: str | None, what: str) -> npt.NDArray[Any]:
     where = f"featdiv.open: {what}: {file.name}"
     try:
-        rows = [
-            row for row in csv.reader(io.StringIO(_text(file, f"featdiv.open: {what}"), newline="")) if row
-        ]
+        rows = [row for row in csv.reader(io.StringIO(_text(file, f"featdiv.open: {what}"), newline="")) if row]
     except csv.Error as error:
         raise FormatError(f"{where}: not a CSV file: {error}") from None
     if not rows:

@@ -110,9 +110,7 @@ def open_array(source: Any, where: str = WHERE) -> ArrayRows:
     rows = as_array(source, where)
     if isinstance(rows, np.ndarray):
         if isinstance(rows, np.ma.MaskedArray):
-            raise InputError(
-                f"{where}: expected plain rows, got a masked array; drop or fill the masked rows first"
-            )
+            raise InputError(f"{where}: expected plain rows, got a masked array; drop or fill the masked rows first")
         dtype = numpy_name(rows.dtype, where)
         check_shape(rows.shape, where)
         if rows.dtype.kind == "b":
@@ -133,9 +131,7 @@ def open_array(source: Any, where: str = WHERE) -> ArrayRows:
 
 def open_mapping(source: Mapping[Any, Any], key: Any, where: str = WHERE) -> ArrayRows:
     """Opens a mapping of names to arrays; its other entries can be labels, ids and groups."""
-    arrays = {
-        str(name): value for name, value in source.items() if hasattr(value, "shape") and is_array(value)
-    }
+    arrays = {str(name): value for name, value in source.items() if hasattr(value, "shape") and is_array(value)}
     entries = [
         Entry(name, tuple(map(int, value.shape)), str(value.dtype).removeprefix("torch."))
         for name, value in arrays.items()
@@ -166,9 +162,7 @@ def open_frame(source: Any, key: str | Sequence[str] | None) -> ArrayRows:
         )
     opened = open_array(rows)
     opened.description = f"frame {opened.n} x {opened.d} {opened.dtype}"
-    opened.columns = {
-        name: source[columns[name]].to_numpy() for name in names if name not in chosen or key is None
-    }
+    opened.columns = {name: source[columns[name]].to_numpy() for name in names if name not in chosen or key is None}
     return opened
 
 
@@ -222,7 +216,5 @@ def _from_dlpack(source: Any, where: str) -> Rows:
     try:
         tensor = importlib.import_module("torch").from_dlpack(source)
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{where}: {type(source).__name__} could not be taken over by DLPack: {error}"
-        ) from error
+        raise InputError(f"{where}: {type(source).__name__} could not be taken over by DLPack: {error}") from error
     return _from_torch(tensor, where)

@@ -45,9 +45,7 @@ class ArrowRows(Embeddings):
         kind: str,
     ) -> None:
         per_file = [sum(groups) for groups in counts]
-        super().__init__(
-            n=sum(per_file), d=layout.d, dtype=layout.dtype, description=description, format=kind
-        )
+        super().__init__(n=sum(per_file), d=layout.d, dtype=layout.dtype, description=description, format=kind)
         self.openers = tuple(openers)
         self.layout = layout
         self.owner = np.repeat(np.arange(len(counts)), [len(groups) for groups in counts])
@@ -78,9 +76,7 @@ class ArrowRows(Embeddings):
                 yield self.layout.decode(batch, start, handle.name)
             start += batch.num_rows
         if expected:
-            raise FormatError(
-                f"{WHERE}: {handle.name}: it gives other rows than its metadata says; it is damaged"
-            )
+            raise FormatError(f"{WHERE}: {handle.name}: it gives other rows than its metadata says; it is damaged")
 
     def _blocks(self, rows: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         buffer = np.empty((rows, self.d), dtype=storage(self.dtype))
@@ -228,9 +224,7 @@ def _first_length(opener: Opener, columns: Sequence[str]) -> int:
                 batch = next(iter(handle.batches(group, columns, 1)))
                 value = batch.column(0)[0]
                 if not value.is_valid:
-                    raise FormatError(
-                        f"{WHERE}: {handle.name}: column {columns[0]!r}: row 0 is missing (null)"
-                    )
+                    raise FormatError(f"{WHERE}: {handle.name}: column {columns[0]!r}: row 0 is missing (null)")
                 return len(value.values)
     return 0
 

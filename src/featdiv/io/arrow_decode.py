@@ -108,9 +108,7 @@ def layout_of(schema: Any, key: Any, where: str) -> Layout:
         if len(candidates) != 1:
             what = f"{len(candidates)} list columns of numbers" if candidates else "no list column of numbers"
             advice = "key='name' for a list column, key=['a', 'b', ...] for numeric columns"
-            raise InputError(
-                f"{where}: it holds {what}; say which to read with {advice}. It has {listing(schema)}"
-            )
+            raise InputError(f"{where}: it holds {what}; say which to read with {advice}. It has {listing(schema)}")
         key = candidates[0]
     single = isinstance(key, str)
     if not single and not (isinstance(key, Sequence) and key and all(isinstance(name, str) for name in key)):
@@ -128,18 +126,14 @@ def layout_of(schema: Any, key: Any, where: str) -> Layout:
         if element is not None:
             return Layout(columns, False, _fixed_length(found), element)
         if single:
-            raise InputError(
-                f"{where}: key: expected a list column of numbers, {key!r} is {found}{_hint(found, key)}"
-            )
+            raise InputError(f"{where}: key: expected a list column of numbers, {key!r} is {found}{_hint(found, key)}")
     types = {name: _element(schema.field(name).type) for name in columns}
     for name, dtype in types.items():
         if dtype is None:
             raise InputError(f"{where}: key: expected numeric columns, {name!r} is {schema.field(name).type}")
     if len(set(types.values())) > 1:
         first, second = list(dict.fromkeys(types.values()))[:2]
-        raise InputError(
-            f"{where}: key: expected columns of one type, got {first} and {second}; cast them first"
-        )
+        raise InputError(f"{where}: key: expected columns of one type, got {first} and {second}; cast them first")
     return Layout(columns, True, len(columns), str(types[columns[0]]))
 
 
@@ -186,15 +180,11 @@ def column_values(column: Any, where: str) -> npt.NDArray[Any]:
     """
     pa = pyarrow()
     if column.null_count:
-        raise FormatError(
-            f"{where}: {column.null_count} values are missing (null); fill them, for example with -1"
-        )
+        raise FormatError(f"{where}: {column.null_count} values are missing (null); fill them, for example with -1")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return (
-        np.array(values.tolist()) if values.dtype.kind == "O" and pa.types.is_string(column.type) else values
-    )
+    return np.array(values.tolist()) if values.dtype.kind == "O" and pa.types.is_string(column.type) else values
 
 
 def listing(schema: Any) -> str:

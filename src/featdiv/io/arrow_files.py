@@ -120,6 +120,11 @@ class IpcHandle(Handle):
         if magic[:4] == b"FEA1":
             raise FormatError(f"{WHERE}: {self.name}: Feather version 1 is not supported; write version 2")
         self._random = magic == b"ARROW1"
+        if not self._random and read_head(file, 8, max(0, file.size() - 8))[-4:] != bytes(4):
+            # Arrow itself takes a stream that was cut between two batches for a shorter one.
+            raise FormatError(
+                f"{WHERE}: {self.name}: it has no end-of-stream marker; it is truncated, or not an Arrow file"
+            )
         with arrow_errors(f"{WHERE}: {self.name}"):
             self._source = pa.memory_map(local) if local is not None else pa.PythonFile(file.open(), mode="r")
             try:
@@ -141,7 +146,9 @@ class IpcHandle(Handle):
         if group < self._next:
             self._restart()
         while True:
-            batch = self._reader.read_next_batch()
+            batch = next(self._reader, None)
+            if batch is None:
+                raise FormatError(f"{WHERE}: {self.name}: it has fewer batches than when it was opened")
             self._next += 1
             if self._next > group:
                 return batch
@@ -150,10 +157,10 @@ class IpcHandle(Handle):
         """Rows of each record batch."""
         with arrow_errors(f"{WHERE}: {self.name}"):
             if self._random:
-                return [
-                    self._reader.get_batch(index).num_rows for index in range(self._reader.num_record_batches)
-                ]
-            return [batch.num_rows for batch in self._reader]
+                return [self._reader.get_batch(index).num_rows for index in range(self._reader.num_record_batches)]
+            counts = [batch.num_rows for batch in self._reader]
+            self._next = len(counts)
+            return counts
 
     def batches(self, group: int, columns: Sequence[str], rows: int) -> Iterator[Any]:
         """Slices one record batch."""

@@ -75,23 +75,20 @@ def _to_float(rows: npt.NDArray[Any], dtype: np.dtype[Any]) -> tuple[npt.NDArray
         out = rows.astype(dtype, order="C")
     if rows.dtype.kind == "f":
         return out, np.isinf(out) & np.isfinite(rows)
-    # A float of 2^63 or more cannot be cast back to see whether it is the same number.
-    top = float(np.iinfo(rows.dtype).max)
-    beyond = ~(out.astype(np.float64) < top) if top >= 2.0**53 else np.isinf(out)
-    back = np.where(beyond, 0, out).astype(rows.dtype)
+    # What rounds up to the end of the integer type cannot be cast back to see whether it is the same number.
+    info = np.iinfo(rows.dtype)
+    end = 2.0 ** (info.bits - (info.kind == "i"))
+    beyond = np.isinf(out) | ~(out.astype(np.float64) < end)
+    back = np.where(beyond, np.zeros((), dtype), out).astype(rows.dtype)
     return out, beyond | (back != rows)
 
 
-def _to_integer(
-    rows: npt.NDArray[Any], dtype: np.dtype[Any]
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+def _to_integer(rows: npt.NDArray[Any], dtype: np.dtype[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if rows.dtype.kind == "f":
         wide = rows.astype(np.float64)
         with np.errstate(invalid="ignore"):
-            lost = ~(
-                np.isfinite(wide) & (wide == np.trunc(wide)) & (wide >= low) & (wide < float(high) + 1.0)
-            )
+            lost = ~(np.isfinite(wide) & (wide == np.trunc(wide)) & (wide >= low) & (wide < float(high) + 1.0))
             if high < 2**53:
                 lost |= wide > high
     else:

@@ -122,11 +122,7 @@ def _target(source: str, wanted: str | None, kind: str) -> str:
     if wanted is None:
         wanted = held[0] if len(held) == 1 else source
     if wanted not in held:
-        advice = (
-            "choose .safetensors for bfloat16, or dtype='float32'"
-            if wanted == "bfloat16"
-            else "choose another"
-        )
+        advice = "choose .safetensors for bfloat16, or dtype='float32'" if wanted == "bfloat16" else "choose another"
         raise InputError(f"featdiv.convert: dtype: .{kind} holds {', '.join(held)}, not {wanted}; {advice}")
     return wanted
 
@@ -137,9 +133,7 @@ def _check_destination(path: str, source: Embeddings, shard_rows: int | None) ->
         raise SourceNotFound(f"featdiv.convert: dst: the directory {folder} does not exist; make it first")
     if shard_rows is not None:
         if os.path.lexists(path) and (not os.path.isdir(path) or os.listdir(path)):
-            raise InputError(
-                f"featdiv.convert: dst: {path} exists and is not an empty directory; choose another"
-            )
+            raise InputError(f"featdiv.convert: dst: {path} exists and is not an empty directory; choose another")
     elif os.path.isdir(path):
         raise InputError(f"featdiv.convert: dst: {path} is a directory; give a file name, or shard_rows=")
     elif (
@@ -201,9 +195,7 @@ def _shard_directory(path: str, kind: str, d: int, dtype: str, shard_rows: int) 
         raise
 
 
-def _pump(
-    source: Embeddings, target: str, emit: Emit, progress: Progress | None
-) -> dict[str, npt.NDArray[Any]]:
+def _pump(source: Embeddings, target: str, emit: Emit, progress: Progress | None) -> dict[str, npt.NDArray[Any]]:
     """Sends all rows to ``emit``; returns the annotations, gathered where only the chunks have them."""
     lost = done = 0
     first = -1

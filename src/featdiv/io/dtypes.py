@@ -76,9 +76,7 @@ def torch_name(dtype: torch.dtype, where: str) -> str:
         return name
     if dtype.is_complex:
         raise InputError(f"{where}: expected numbers, got {_REFUSED_KINDS['c']}")
-    raise InputError(
-        f"{where}: expected one of the types {', '.join(ITEMSIZE)}; got torch.{name}. Cast it first"
-    )
+    raise InputError(f"{where}: expected one of the types {', '.join(ITEMSIZE)}; got torch.{name}. Cast it first")
 
 
 def named(dtype: Any, where: str) -> str:

@@ -193,9 +193,7 @@ class Embeddings(abc.ABC):
         if index.size == 0:
             index = index.astype(np.int64)
         if index.ndim != 1 or index.dtype.kind not in "iu":
-            raise InputError(
-                f"{where}: expected a 1-D array of integers; got {index.ndim}-D {index.dtype.name}"
-            )
+            raise InputError(f"{where}: expected a 1-D array of integers; got {index.ndim}-D {index.dtype.name}")
         if index.size and not (int(index.min()) >= 0 and int(index.max()) < self.n):
             worst = int(index.min()) if int(index.min()) < 0 else int(index.max())
             raise InputError(f"{where}: expected indices from 0 to {self.n - 1}; got {worst}")

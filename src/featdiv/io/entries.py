@@ -31,9 +31,7 @@ def choose(entries: Sequence[Entry], key: Any, where: str) -> Entry:
         InputError: if there is no such entry, or the choice is not clear; the message lists the entries.
     """
     if key is None:
-        candidates = [
-            entry for entry in entries if len(entry.shape) == 2 and entry.dtype in (*ITEMSIZE, "bool")
-        ]
+        candidates = [entry for entry in entries if len(entry.shape) == 2 and entry.dtype in (*ITEMSIZE, "bool")]
         if len(candidates) == 1:
             return candidates[0]
         if not entries:
@@ -43,9 +41,7 @@ def choose(entries: Sequence[Entry], key: Any, where: str) -> Entry:
         what = "no 2-D numeric array" if not candidates else f"{len(candidates)} 2-D arrays"
         raise InputError(f"{where}: it holds {what}; say which to read with key=, one of: {listing(entries)}")
     if not isinstance(key, str):
-        raise InputError(
-            f"{where}: key: expected the name of one entry, got {key!r}; it holds {listing(entries)}"
-        )
+        raise InputError(f"{where}: key: expected the name of one entry, got {key!r}; it holds {listing(entries)}")
     for entry in entries:
         if entry.name == key:
             return entry
@@ -55,11 +51,7 @@ def choose(entries: Sequence[Entry], key: Any, where: str) -> Entry:
 def listing(entries: Sequence[Entry]) -> str:
     """Returns names, shapes and types, cut short where there are many."""
     shown = ", ".join(map(str, entries[:SHOWN]))
-    return (
-        shown + (f", and {len(entries) - SHOWN} more" if len(entries) > SHOWN else "")
-        if entries
-        else "nothing"
-    )
+    return shown + (f", and {len(entries) - SHOWN} more" if len(entries) > SHOWN else "") if entries else "nothing"
 
 
 def suggestion(key: str, entries: Sequence[Entry]) -> str:

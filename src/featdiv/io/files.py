@@ -135,9 +135,7 @@ def expand_glob(pattern: str) -> list[str]:
     Raises:
         SourceNotFound: if none does.
     """
-    found = sorted(
-        (path for path in globbing.glob(pattern, recursive=True) if os.path.isfile(path)), key=natural
-    )
+    found = sorted((path for path in globbing.glob(pattern, recursive=True) if os.path.isfile(path)), key=natural)
     if not found:
         raise SourceNotFound(f"{WHERE}: no file matches {pattern!r}{_nearby(pattern)}")
     return found

@@ -91,9 +91,7 @@ class Hdf5Rows(Staged):
 
             def read(start: int, out: npt.NDArray[Any]) -> None:
                 # HDF5 stores bool as an enumeration; NumPy's bool has the same bits as uint8.
-                _read_slice(
-                    dataset, start, out.view(bool) if self.entry.dtype == "bool" else out, self.description
-                )
+                _read_slice(dataset, start, out.view(bool) if self.entry.dtype == "bool" else out, self.description)
 
             yield read
 
@@ -107,13 +105,9 @@ class Hdf5Rows(Staged):
         with _opened(self.file) as root:
             dataset = root[name]
             try:
-                return np.asarray(
-                    dataset.asstr()[...] if h5py.check_string_dtype(dataset.dtype) else dataset[...]
-                )
+                return np.asarray(dataset.asstr()[...] if h5py.check_string_dtype(dataset.dtype) else dataset[...])
             except (OSError, RuntimeError, ValueError, TypeError) as error:
-                raise FormatError(
-                    f"{WHERE}: {self.file.name}[{name!r}]: it cannot be read: {error}"
-                ) from error
+                raise FormatError(f"{WHERE}: {self.file.name}[{name!r}]: it cannot be read: {error}") from error
 
 
 def _h5py() -> Any:
@@ -130,8 +124,7 @@ def _opened(file: File) -> Iterator[Any]:
             root = h5py.File(local if handle is None else handle, "r")
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise FormatError(
-                f"{WHERE}: {file.name}: it cannot be opened as HDF5 ({error}); it is truncated, or "
-                "not an HDF5 file"
+                f"{WHERE}: {file.name}: it cannot be opened as HDF5 ({error}); it is truncated, or not an HDF5 file"
             ) from None
         with root:
             yield root
@@ -164,9 +157,7 @@ def open_hdf5(file: File, key: Any = None) -> Hdf5Rows:
         check_shape(entry.shape, f"{where}[{entry.name!r}]")
         dataset = root[entry.name]
         if h5py.check_string_dtype(dataset.dtype):
-            raise InputError(
-                f"{where}[{entry.name!r}]: expected numbers, got strings; name them as labels= or ids="
-            )
+            raise InputError(f"{where}[{entry.name!r}]: expected numbers, got strings; name them as labels= or ids=")
         numpy_name(dataset.dtype, f"{where}[{entry.name!r}]")
         others = [other for other in entries if other.name != entry.name]
         return Hdf5Rows(file, entry, others, dataset.chunks)

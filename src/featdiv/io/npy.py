@@ -53,9 +53,7 @@ def read_header(handle: BinaryIO, where: str, *, objects: bool = False) -> Heade
         raise FormatError(f"{where}: it does not begin with the .npy magic; it is not a NumPy array file")
     version = (lead[6], lead[7])
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise FormatError(
-            f"{where}: .npy version {version[0]}.{version[1]} is unknown; expected 1.0, 2.0 or 3.0"
-        )
+        raise FormatError(f"{where}: .npy version {version[0]}.{version[1]} is unknown; expected 1.0, 2.0 or 3.0")
     width = 2 if version == (1, 0) else 4
     length = int.from_bytes(_read(handle, width, where), "little")
     if length > LONGEST_HEADER:
@@ -67,14 +65,10 @@ def read_header(handle: BinaryIO, where: str, *, objects: bool = False) -> Heade
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         raise FormatError(f"{where}: the header is not a Python dictionary; the file is damaged") from None
     if not isinstance(fields, dict) or set(fields) != {"descr", "fortran_order", "shape"}:
-        raise FormatError(
-            f"{where}: the header must give exactly descr, fortran_order and shape; the file is damaged"
-        )
+        raise FormatError(f"{where}: the header must give exactly descr, fortran_order and shape; the file is damaged")
     shape = fields["shape"]
     if not isinstance(shape, tuple) or not all(type(length) is int and length >= 0 for length in shape):
-        raise FormatError(
-            f"{where}: the header gives the impossible shape {_short(shape)}; the file is damaged"
-        )
+        raise FormatError(f"{where}: the header gives the impossible shape {_short(shape)}; the file is damaged")
     if not isinstance(fields["fortran_order"], bool):
         raise FormatError(f"{where}: fortran_order must be True or False; the file is damaged")
     dtype = _dtype(fields["descr"], where)
@@ -99,9 +93,7 @@ def _dtype(descr: Any, where: str) -> np.dtype[Any]:
         OverflowError,
         RecursionError,
     ):
-        raise FormatError(
-            f"{where}: the header gives the unknown type {_short(descr)}; the file is damaged"
-        ) from None
+        raise FormatError(f"{where}: the header gives the unknown type {_short(descr)}; the file is damaged") from None
     return dtype
 
 
@@ -110,9 +102,7 @@ def _read(handle: BinaryIO, count: int, where: str) -> bytes:
     while len(parts) < count:
         part = handle.read(count - len(parts))
         if not part:
-            raise FormatError(
-                f"{where}: the file ends within the .npy header; it is truncated, or not a .npy file"
-            )
+            raise FormatError(f"{where}: the file ends within the .npy header; it is truncated, or not a .npy file")
         parts += part
     return parts
 
@@ -150,9 +140,7 @@ def open_npy(file: File, key: Any = None) -> Flat:
     refuse_key(key, where, "a .npy file")
     with file.open() as handle:
         header = read_header(handle, where)
-    return flat_from_header(
-        file, header, present=file.size() - header.offset, where=where, format="npy", kind=Flat
-    )
+    return flat_from_header(file, header, present=file.size() - header.offset, where=where, format="npy", kind=Flat)
 
 
 def flat_from_header(

@@ -31,9 +31,7 @@ def _archive(file: File, where: str) -> Iterator[zipfile.ZipFile]:
         try:
             archive = zipfile.ZipFile(handle)
         except DAMAGED as error:
-            raise FormatError(
-                f"{where}: it is not a readable .npz archive ({error}); it may be truncated"
-            ) from None
+            raise FormatError(f"{where}: it is not a readable .npz archive ({error}); it may be truncated") from None
         with archive:
             yield archive
 
@@ -52,9 +50,7 @@ def _members(archive: zipfile.ZipFile, where: str) -> dict[str, tuple[zipfile.Zi
         except FormatError:
             raise
         except DAMAGED as error:
-            raise FormatError(
-                f"{where}[{name!r}]: the member cannot be read ({error}); the file is damaged"
-            ) from None
+            raise FormatError(f"{where}[{name!r}]: the member cannot be read ({error}); the file is damaged") from None
         members[name] = (info, header)
     return members
 
@@ -93,9 +89,7 @@ class CompressedMember(_Columns, Staged):
 
     def __init__(self, file: File, info: zipfile.ZipInfo, header: Header, entry: str, dtype: str) -> None:
         n, d = header.shape
-        super().__init__(
-            n=n, d=d, dtype=dtype, description=f"{file.name}[{entry}]", format="npz", path=file.name
-        )
+        super().__init__(n=n, d=d, dtype=dtype, description=f"{file.name}[{entry}]", format="npz", path=file.name)
         self.file = file
         self.member = info.filename
         self.header = header
@@ -150,9 +144,7 @@ def _guarded(read: Reader, start: int, out: npt.NDArray[Any], where: str) -> Non
     except FormatError:
         raise
     except DAMAGED as error:
-        raise FormatError(
-            f"{where}: the member cannot be decompressed ({error}); the file is damaged"
-        ) from None
+        raise FormatError(f"{where}: the member cannot be decompressed ({error}); the file is damaged") from None
 
 
 def open_npz(file: File, key: Any = None) -> StoredMember | CompressedMember:
@@ -216,6 +208,4 @@ def _data_offset(file: File, info: zipfile.ZipInfo, where: str) -> int:
     raw = local.tobytes()
     if raw[:4] != b"PK\x03\x04":
         raise FormatError(f"{where}: the archive points to no member there; the file is damaged")
-    return (
-        info.header_offset + 30 + int.from_bytes(raw[26:28], "little") + int.from_bytes(raw[28:30], "little")
-    )
+    return info.header_offset + 30 + int.from_bytes(raw[26:28], "little") + int.from_bytes(raw[28:30], "little")

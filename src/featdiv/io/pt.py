@@ -27,16 +27,13 @@ def open_pt(file: File, key: Any = None) -> ArrayRows:
     loaded = _load(file, where)
     if hasattr(loaded, "shape"):
         if key is not None:
-            raise InputError(
-                f"{where}: key: the file holds one tensor without a name; leave key= out, got {key!r}"
-            )
+            raise InputError(f"{where}: key: the file holds one tensor without a name; leave key= out, got {key!r}")
         rows, others = loaded, {}
     elif isinstance(loaded, Mapping):
         values = _flatten(loaded)
         tensors = {name: value for name, value in values.items() if hasattr(value, "shape")}
         entries = [
-            Entry(name, tuple(value.shape), str(value.dtype).removeprefix("torch."))
-            for name, value in tensors.items()
+            Entry(name, tuple(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in tensors.items()
         ]
         name = choose(entries, key, where).name
         rows = tensors[name]
@@ -77,13 +74,9 @@ def _load(file: File, where: str) -> Any:
         raise FormatError(f"{where}: the archive is damaged ({error})") from None
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         # Mapping a compressed member would hand out its compressed bytes as numbers.
-        raise FormatError(
-            f"{where}: its members are compressed, so they cannot be mapped; save it with torch.save"
-        )
+        raise FormatError(f"{where}: its members are compressed, so they cannot be mapped; save it with torch.save")
     if any(member.filename.endswith("/constants.pkl") for member in members):
-        raise FormatError(
-            f"{where}: it is a TorchScript program, which is never run; save a tensor with torch.save"
-        )
+        raise FormatError(f"{where}: it is a TorchScript program, which is never run; save a tensor with torch.save")
     try:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
@@ -94,9 +87,7 @@ def _load(file: File, where: str) -> Any:
                 "never loads, because "
                 "that can run code; save tensors, or a mapping of names to tensors and lists of strings"
             ) from None
-        raise FormatError(
-            f"{where}: torch cannot read it ({reason[:200]}); it is truncated or damaged"
-        ) from None
+        raise FormatError(f"{where}: torch cannot read it ({reason[:200]}); it is truncated or damaged") from None
 
 
 def _flatten(values: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> dict[str, Any]:

@@ -52,9 +52,7 @@ def open_vecs(file: File, key: Any = None) -> Flat:
         raise InputError(f"{where}: expected at least one row, got an empty file")
     prefix = read_head(file, 4)
     if len(prefix) < 4:
-        raise FormatError(
-            f"{where}: expected rows that begin with a length of 4 bytes; the file has {size} bytes"
-        )
+        raise FormatError(f"{where}: expected rows that begin with a length of 4 bytes; the file has {size} bytes")
     d = int(np.frombuffer(prefix, "<i4")[0])
     dtype = VECS[file.suffix]
     stored = np.dtype(dtype).newbyteorder("<")

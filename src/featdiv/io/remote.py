@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import posixpath
 import shutil
 import tempfile
@@ -33,7 +34,11 @@ class RemoteFile(File):
     def open(self) -> BinaryIO:
         """Opens it; each read fetches a range."""
         try:
-            return cast(BinaryIO, self.system.open(self.path, "rb"))
+            handle = self.system.open(self.path, "rb")
+            if isinstance(handle, io.BytesIO):
+                # The memory file system hands the same object to everyone, with one position for all readers.
+                return io.BytesIO(handle.getvalue())
+            return cast(BinaryIO, handle)
         except Exception as error:
             raise _unreachable(self.name, error) from error
 
@@ -64,9 +69,7 @@ class RemoteFile(File):
 def _unreachable(url: str, error: Exception) -> FeatdivError:
     if isinstance(error, FileNotFoundError):
         return SourceNotFound(f"{WHERE}: nothing at {url}")
-    return InputError(
-        f"{WHERE}: {url}: cannot be read ({type(error).__name__}: {error}); check address and access"
-    )
+    return InputError(f"{WHERE}: {url}: cannot be read ({type(error).__name__}: {error}); check address and access")
 
 
 def _system(url: str) -> tuple[Any, str]:
@@ -74,9 +77,7 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         system, path = core.url_to_fs(url)
     except ImportError as error:
-        raise MissingDependency(
-            f"{WHERE}: {url}: the file system of this URL needs a package: {error}"
-        ) from None
+        raise MissingDependency(f"{WHERE}: {url}: the file system of this URL needs a package: {error}") from None
     except Exception as error:
         raise _unreachable(url, error) from error
     return system, path
@@ -110,9 +111,7 @@ def expand(url: str) -> tuple[list[File], bool]:
             names, single = [name for name in system.glob(path) if system.isfile(name)], False
         elif system.isdir(path):
             names, single = [name for name in system.ls(path, detail=False) if system.isfile(name)], False
-            visible = sorted(
-                (name for name in names if posixpath.basename(name)[:1] not in (".", "_")), key=natural
-            )
+            visible = sorted((name for name in names if posixpath.basename(name)[:1] not in (".", "_")), key=natural)
             return shard_files([RemoteFile(system, name) for name in visible], url), False
         else:
             names, single = ([path] if system.exists(path) else []), True

@@ -51,9 +51,7 @@ def read_tensors(file: File, where: str) -> dict[str, Tensor]:
     size = file.size()
     lead = read_head(file, 8)
     if len(lead) < 8:
-        raise FormatError(
-            f"{where}: the file ends within its first 8 bytes; it is truncated, or not .safetensors"
-        )
+        raise FormatError(f"{where}: the file ends within its first 8 bytes; it is truncated, or not .safetensors")
     length = int.from_bytes(lead, "little")
     if length > size - 8 or length < 2:
         raise FormatError(
@@ -126,9 +124,7 @@ def _tensor(name: str, spec: Any, base: int, where: str) -> Tensor:
                 "data_offsets; the file is damaged"
             )
     elif end < begin:
-        raise FormatError(
-            f"{where}: the data_offsets of the tensor {name[:80]!r} run backwards; the file is damaged"
-        )
+        raise FormatError(f"{where}: the data_offsets of the tensor {name[:80]!r} run backwards; the file is damaged")
     return Tensor(dtype, tuple(spec["shape"]), base + begin, base + end)
 
 
@@ -154,9 +150,7 @@ class SafetensorsRows(Flat):
         """A one-dimensional tensor."""
         tensor = self.tensors[name]
         if tensor.dtype not in (*ITEMSIZE, "bool") or tensor.dtype == "bfloat16":
-            raise InputError(
-                f"{WHERE}: {self.file.name}: the tensor {name!r} of type {tensor.dtype} cannot be labels"
-            )
+            raise InputError(f"{WHERE}: {self.file.name}: the tensor {name!r} of type {tensor.dtype} cannot be labels")
         raw = read_head(self.file, tensor.end - tensor.begin, tensor.begin)
         stored = np.dtype(tensor.dtype)
         return np.frombuffer(raw, stored.newbyteorder("<")).astype(stored)
@@ -171,9 +165,7 @@ def open_safetensors(file: File, key: Any = None) -> SafetensorsRows:
     """
     where = f"{WHERE}: {file.name}"
     tensors = read_tensors(file, where)
-    name = choose(
-        [Entry(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()], key, where
-    ).name
+    name = choose([Entry(name, tensor.shape, tensor.dtype) for name, tensor in tensors.items()], key, where).name
     tensor = tensors[name]
     n, d = check_shape(tensor.shape, f"{where}[{name!r}]")
     dtype = "uint8" if tensor.dtype == "bool" else tensor.dtype

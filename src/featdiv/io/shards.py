@@ -81,8 +81,9 @@ class Shards(Staged):
         if self.staged:
             yield from super()._blocks(rows)
         else:
-            # Arrays: large ones are handed out as views, batches of a few rows are gathered.
-            yield from Stream([part.rows for part in self.parts if part.n])._blocks(rows)  # type: ignore[attr-defined]
+            # Large arrays are handed out as views, batches of a few rows are gathered.
+            blocks = (block for part in self.parts if part.n for _, block in part._blocks(rows))
+            yield from Stream(blocks)._blocks(rows)
 
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         order = np.argsort(index, kind="stable")
@@ -112,9 +113,7 @@ class Shards(Staged):
 
     def column_names(self) -> list[str]:
         """Names that every shard has."""
-        shared = set(self.parts[0].column_names()).intersection(
-            *(part.column_names() for part in self.parts[1:])
-        )
+        shared = set(self.parts[0].column_names()).intersection(*(part.column_names() for part in self.parts[1:]))
         return [name for name in self.parts[0].column_names() if name in shared]
 
     def read_column(self, name: str) -> npt.NDArray[Any]:

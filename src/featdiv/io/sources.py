@@ -112,9 +112,7 @@ def open(
     else:
         found = _open_any(source, key, given)
     if found.n == 0:
-        raise InputError(
-            f"{WHERE}: {found.description}: expected at least one row, got none (shape (0, {found.d}))"
-        )
+        raise InputError(f"{WHERE}: {found.description}: expected at least one row, got none (shape (0, {found.d}))")
     if found.d == 0:
         raise InputError(f"{WHERE}: {found.description}: expected at least one feature, got d = 0")
     found = attach(found, **given)
@@ -158,8 +156,7 @@ def _open_iterable(source: Iterable[Any], key: Any, given: dict[str, Any]) -> Em
                 given[what] = None
         if isinstance(given["ids"], str):
             raise InputError(
-                f"featdiv.open: ids: a one-pass source cannot keep the column {given['ids']!r}; "
-                "pass ids= as an array"
+                f"featdiv.open: ids: a one-pass source cannot keep the column {given['ids']!r}; pass ids= as an array"
             )
     return stream
 
@@ -260,10 +257,14 @@ def open_files(found: Sequence[File], key: Any, description: str, path: str | No
         return open_arrow(found, key, description)
     if len(found) == 1:
         return open_file(found[0], key)
-    manifests = [file.name for file in found if file.suffix in MANIFESTS]
-    if manifests:
-        raise InputError(f"{WHERE}: {manifests[0]}: a manifest cannot be a shard; open it by itself")
+    _refuse_manifests(found)
     return Shards([open_file(file, key) for file in found], description=description, path=path)
+
+
+def _refuse_manifests(found: Sequence[File]) -> None:
+    for file in found:
+        if file.suffix in MANIFESTS:
+            raise InputError(f"{WHERE}: {file.name}: a manifest cannot be a shard; open it by itself")
 
 
 def _open_directory(path: str, key: Any) -> Embeddings:
@@ -306,19 +307,16 @@ def _open_manifest(file: File, key: Any) -> Embeddings:
         text = files.read_head(file, LARGEST_MANIFEST).decode("utf-8-sig")
         paths = json.loads(text) if file.suffix == ".json" else [line.strip() for line in text.splitlines()]
     except (UnicodeDecodeError, ValueError, RecursionError):
-        raise FormatError(
-            f"{where}: expected a manifest: UTF-8 text with one path a line, or a JSON list"
-        ) from None
+        raise FormatError(f"{where}: expected a manifest: UTF-8 text with one path a line, or a JSON list") from None
     if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise FormatError(f"{where}: expected a JSON list of paths")
     paths = [path for path in paths if path and not path.startswith("#")]
     if not paths:
         raise FormatError(f"{where}: the manifest names no files")
     if "\0" in text or _is_number(paths[0].split()[0].rstrip(",;")):
-        raise FormatError(
-            f"{where}: expected one path a line; it looks like numbers. Use .npy or .parquet for rows"
-        )
+        raise FormatError(f"{where}: expected one path a line; it looks like numbers. Use .npy or .parquet for rows")
     found = [_file(path if "://" in path else file.sibling(path)) for path in paths]
+    _refuse_manifests(found)
     return open_files(found, key, file.name, path=file.name)
 
 

@@ -71,9 +71,7 @@ class _Pieces:
             labels = self._column(found, "labels", where)
             groups = self._column(found, "groups", where)
         elif self.key is not None:
-            raise InputError(
-                f"{where}: key: only chunks that are mappings have keys; leave key= out, got {self.key!r}"
-            )
+            raise InputError(f"{where}: key: only chunks that are mappings have keys; leave key= out, got {self.key!r}")
         elif isinstance(item, (tuple, list)):
             if len(item) != 2 or not _shaped(item[0]):
                 raise InputError(
@@ -82,13 +80,9 @@ class _Pieces:
                 )
             item, labels = item
         if not is_array(item):
-            raise InputError(
-                f"{where}: expected a 2-D array, a pair (rows, labels), or a mapping; got {_kind(item)}"
-            )
+            raise InputError(f"{where}: expected a 2-D array, a pair (rows, labels), or a mapping; got {_kind(item)}")
         rows = open_array(item, where)
-        return _Piece(
-            rows, _values(labels, rows.n, "labels", where), _values(groups, rows.n, "groups", where)
-        )
+        return _Piece(rows, _values(labels, rows.n, "labels", where), _values(groups, rows.n, "groups", where))
 
     def _column(self, item: Mapping[str, Any], what: str, where: str) -> Any:
         name = self.columns.get(what)
@@ -127,9 +121,7 @@ class Stream(Embeddings):
 
     one_pass = True
 
-    def __init__(
-        self, source: Iterable[Any], key: Any = None, columns: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, source: Iterable[Any], key: Any = None, columns: Mapping[str, str] | None = None) -> None:
         pieces = _Pieces(source, key, columns or {})
         first = pieces.first.rows
         super().__init__(
@@ -173,9 +165,7 @@ class Stream(Embeddings):
             if values is not None and values.size != start:
                 raise _wrong_length(what, start, values.size)
 
-    def _slice(
-        self, values: npt.NDArray[Any] | None, start: int, stop: int, what: str
-    ) -> npt.NDArray[Any] | None:
+    def _slice(self, values: npt.NDArray[Any] | None, start: int, stop: int, what: str) -> npt.NDArray[Any] | None:
         if values is None:
             return None
         if stop > values.size:

@@ -98,9 +98,7 @@ class BinWriter(Writer):
     def header(self, n: int) -> bytes:
         """Two little-endian uint32."""
         if n >= 1 << 32:
-            raise InputError(
-                f"{WHERE}: this format counts at most {(1 << 32) - 1} rows; write shards (shard_rows=)"
-            )
+            raise InputError(f"{WHERE}: this format counts at most {(1 << 32) - 1} rows; write shards (shard_rows=)")
         return np.array([n, self.d], dtype="<u4").tobytes()
 
 

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import featdiv
+
+
+@pytest.fixture
+def rows() -> np.ndarray:
+    return np.zeros((4, 2))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([3, -1, 0, 3], [3, -1, 0, 3]),
+        (np.array([1, 2, 3, 4], np.int16), [1, 2, 3, 4]),
+        (torch.tensor([1, 2, 3, 4]), [1, 2, 3, 4]),
+        (["a", "bb", "c", "a"], ["a", "bb", "c", "a"]),
+        (np.array(["a", "bb", "c", "a"], object), ["a", "bb", "c", "a"]),
+        ((True, False, True, True), [True, False, True, True]),
+        ([0.5, 1.5, 2.5, 3.5], [0.5, 1.5, 2.5, 3.5]),
+    ],
+)
+def test_arrays_stay_as_given(rows, given, expected):
+    source = featdiv.open(rows, labels=given, ids=given, groups=given)
+    for found in (source.labels, source.ids, source.groups):
+        assert found.tolist() == expected
+        assert found.dtype.kind in "biufU"
+
+
+def test_integer_labels_keep_their_type(rows):
+    assert featdiv.open(rows, labels=np.zeros(4, np.int16)).labels.dtype == np.int16
+
+
+def test_files(rows, tmp_path):
+    np.save(tmp_path / "y.npy", np.array([3, 1, 2, 0], np.int16))
+    np.save(tmp_path / "names.npy", np.array(["x", "y", "z", "w"]))
+    (tmp_path / "y.txt").write_text("3\n1\n-1\n0\n")
+    (tmp_path / "names.txt").write_text("red fox\nüber\n7\nlast")
+    (tmp_path / "one.csv").write_text("species\ncat\ndog\ncat\ncow\n")
+    (tmp_path / "bare.csv").write_text("3\n1\n2\n0\n")
+    (tmp_path / "two.csv").write_text('id,label\n"a,1",5\nb,6\nc,7\nd,8\n')
+    for name, expected in {
+        "y.npy": [3, 1, 2, 0],
+        "names.npy": ["x", "y", "z", "w"],
+        "y.txt": [3, 1, -1, 0],
+        "names.txt": ["red fox", "über", "7", "last"],
+        "one.csv": ["cat", "dog", "cat", "cow"],
+        "bare.csv": [3, 1, 2, 0],
+        "two.csv": [5, 6, 7, 8],
+        "two.csv::id": ["a,1", "b", "c", "d"],
+    }.items():
+        assert featdiv.open(rows, labels=str(tmp_path / name)).labels.tolist() == expected, name
+    assert featdiv.open(rows, labels=tmp_path / "y.npy").labels.dtype == np.int16
+    assert featdiv.open(rows, ids=tmp_path / "two.csv").ids.tolist() == ["a,1", "b", "c", "d"]
+
+
+def test_parquet_columns(rows, tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"label": [3, 1, 2, 0], "split": pa.array(["a", "b", "a", "b"]).dictionary_encode()})
+    parquet.write_table(table, tmp_path / "y.parquet")
+    source = featdiv.open(rows, labels=tmp_path / "y.parquet", groups=f"{tmp_path}/y.parquet::split")
+    assert source.labels.tolist() == [3, 1, 2, 0]
+    assert source.groups.tolist() == ["a", "b", "a", "b"]
+    parquet.write_table(pa.table({"label": [3, None, 2, 0]}), tmp_path / "y.parquet")
+    with pytest.raises(featdiv.FormatError, match=r"column 'label': 1 values are missing \(null\)"):
+        featdiv.open(rows, labels=tmp_path / "y.parquet")
+
+
+@pytest.mark.parametrize("what", ["labels", "ids", "groups"])
+def test_wrong_length(what):
+    with pytest.raises(
+        featdiv.InputError, match=rf"featdiv\.open: {what}: expected 1000 entries, one for each row; got 990\. "
+    ):
+        featdiv.open(np.zeros((1000, 2)), **{what: np.zeros(990, int)})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((4, 1)), r"expected a 1-D array, one value for each row; got shape \(4, 1\)"),
+        (3, r"expected a 1-D array, one value for each row; got shape \(\)"),
+        ([1, None, 2, 3], "expected all strings or all integers, none missing; got values of type NoneType, int"),
+        ([[1], [2, 3], [4], [5]], "expected one value for each row; got what is not an array|got values of type list"),
+        (np.zeros(4, complex), "expected integers, floats or strings; got complex128"),
+        (np.zeros(4, "M8[s]"), "expected integers, floats or strings; got datetime64"),
+    ],
+)
+def test_values_that_are_no_labels(rows, given, message):
+    with pytest.raises(featdiv.InputError, match=r"featdiv\.open: labels: " + message):
+        featdiv.open(rows, labels=given)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("y.bin", b"", r"expected a file of type \.npy, \.txt, \.csv, \.parquet; got \.bin"),
+        ("y.npy", b"junk", r"y\.npy: the file ends within the \.npy header"),
+        ("y.txt", b"\xff\xfe", "expected UTF-8 text"),
+        ("y.csv", b"", "the file is empty"),
+        ("y.csv", b"label,b\n1,2\n3\n", "line 3 has 1 fields, but the header has 2"),
+        ("y.csv", b"a,b\n1,2\n", r"it has the columns 'a', 'b'; say which, as in y\.csv::a"),
+        ("y.txt", b"1\n2\n", "expected 4 entries, one for each row; got 2"),
+    ],
+)
+def test_bad_files(rows, tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(featdiv.InputError, match=r"featdiv\.open: labels: .*" + message):
+        featdiv.open(rows, labels=tmp_path / name)
+
+
+def test_missing_files_and_columns(rows, tmp_path):
+    (tmp_path / "labels.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(
+        featdiv.SourceNotFound, match=r"labels: no such file: .*lables\.csv; did you mean labels\.csv\?"
+    ):
+        featdiv.open(rows, labels=tmp_path / "lables.csv")
+    with pytest.raises(featdiv.InputError, match=r"labels\.csv: no column 'c'; it has 'a', 'b'"):
+        featdiv.open(rows, labels=f"{tmp_path}/labels.csv::c")
+    with pytest.raises(
+        featdiv.SourceNotFound, match="labels: no such file, and array 4 x 2 float64 has no column 'species'"
+    ):
+        featdiv.open(rows, labels="species")
+
+
+def test_a_pickle_in_a_file_of_labels_is_refused(rows, tmp_path, canary):
+    import os
+
+    np.save(tmp_path / "y.npy", np.array([canary] * 4, dtype=object), allow_pickle=True)
+    with pytest.raises(featdiv.FormatError, match=r"labels: .*it holds Python objects \(a pickle\)"):
+        featdiv.open(rows, labels=tmp_path / "y.npy")
+    assert not os.path.exists(canary.path)
