@@ -33,7 +33,9 @@ CPU_SOURCES = (
     "csrc/cpu/isa_baseline.cpp",
     "csrc/cpu/isa.cpp",
     "csrc/cpu/pool.cpp",
+    "csrc/cpu/rows.cpp",
     "csrc/cpu/scatter.cpp",
+    "csrc/cpu/class_scatter.cpp",
     "csrc/bindings_cpu.cpp",
 )
 # No -ffast-math: finiteness checks and float64 sums rely on IEEE arithmetic. No -march=native: a wheel runs

@@ -1,7 +1,7 @@
 // Integers in, codes out, GIL released: the only file that sees pybind11. Every argument has been checked in Python.
 #include <pybind11/pybind11.h>
 
-#include "cpu/scatter.h"
+#include "cpu/class_scatter.h"
 
 namespace py = pybind11;
 
@@ -12,24 +12,24 @@ T* at(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+featdiv::Rows rows_at(uintptr_t rows, uintptr_t index, int64_t n, int64_t d, int64_t row_stride, int element) {
+  return {at<const char>(rows), at<const int64_t>(index), n, d, row_stride, featdiv::Element(element)};
+}
+
 py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t shift,
                   uintptr_t exponent, bool normalize, bool doubles, uintptr_t total, uintptr_t gram,
                   uintptr_t weighted, uintptr_t fourth, int threads, int isa) {
-  featdiv::ScatterJob job{at<const char>(rows),
-                          n,
-                          d,
-                          row_stride,
-                          featdiv::Element(element),
-                          at<const double>(shift),
-                          at<const int32_t>(exponent),
-                          normalize,
-                          doubles,
-                          at<double>(total),
-                          at<double>(gram),
-                          at<double>(weighted),
-                          at<double>(fourth),
-                          threads,
-                          featdiv::IsaName(isa)};
+  const featdiv::ScatterJob job{rows_at(rows, 0, n, d, row_stride, element),
+                                at<const double>(shift),
+                                at<const int32_t>(exponent),
+                                normalize,
+                                doubles,
+                                at<double>(total),
+                                at<double>(gram),
+                                at<double>(weighted),
+                                at<double>(fourth),
+                                threads,
+                                featdiv::IsaName(isa)};
   featdiv::Status status;
   {
     py::gil_scoped_release released;
@@ -38,11 +38,27 @@ py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
   return py::make_tuple(int(status.outcome), status.tiles, status.tiles_in_doubles);
 }
 
+int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t index,
+                  uintptr_t starts, int64_t classes, bool normalize, bool doubles, uintptr_t means,
+                  uintptr_t scatters, int threads, int isa) {
+  const featdiv::ClassScatterJob job{rows_at(rows, index, n, d, row_stride, element),
+                                     at<const int64_t>(starts),
+                                     classes,
+                                     normalize,
+                                     doubles,
+                                     at<double>(means),
+                                     at<double>(scatters),
+                                     threads,
+                                     featdiv::IsaName(isa)};
+  py::gil_scoped_release released;
+  return int(featdiv::class_scatter(job));
+}
+
 py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element) {
   featdiv::BadRows found;
   {
     py::gil_scoped_release released;
-    found = featdiv::find_bad_rows(at<const char>(rows), n, d, row_stride, featdiv::Element(element));
+    found = featdiv::find_bad_rows(rows_at(rows, 0, n, d, row_stride, element));
   }
   return py::make_tuple(found.entries, found.first_entry_row, found.zeros, found.first_zero_row);
 }
@@ -51,12 +67,16 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 1;
+  m.attr("INTERFACE") = 2;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
         py::arg("element"), py::arg("shift"), py::arg("exponent"), py::arg("normalize"), py::arg("doubles"),
         py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
+  m.def("class_scatter", &class_scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
+        py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
+        py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("threads"),
+        py::arg("isa"));
   m.def("find_bad_rows", &find_bad_rows, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"));
 }

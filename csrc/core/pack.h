@@ -14,7 +14,8 @@ constexpr int sum_chain = 8;
 // of a panel is W consecutive values. Features past d are zero.
 template <class T>
 struct PackBlock {
-  const char* rows;         // first row
+  const char* rows;         // first row, or row 0 of those that `index` chooses from
+  const int64_t* index;     // [n] rows to take; null for consecutive ones
   int64_t row_stride;       // bytes from row to row
   int64_t n;                // rows in the block
   int64_t d;                // features
@@ -41,14 +42,15 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
   const bool partial = valid < NV * L;
   alignas(64) char staged[NV * L * sizeof(Src)] = {};
   T* out = b.panels + first / W * b.panel_stride;
-  const char* row = b.rows + first * int64_t(sizeof(Src));
+  const char* rows = b.rows + first * int64_t(sizeof(Src));
   V peak[NV] = {};
   V zero_if_finite[NV] = {};
   VD wide_zero_if_finite = {};
   for (int64_t start = 0; start < b.n; start += sum_chain) {
     const int64_t stop = start + sum_chain < b.n ? start + sum_chain : b.n;
     V sum[NV] = {};
-    for (int64_t r = start; r < stop; ++r, row += b.row_stride, out += W) {
+    for (int64_t r = start; r < stop; ++r, out += W) {
+      const char* row = rows + (b.index ? b.index[r] : r) * b.row_stride;
       const char* source = row;
       if (partial) {
         memcpy(staged, row, size_t(valid) * sizeof(Src));
@@ -133,16 +135,17 @@ bool pack_block(const PackBlock<T>& b) {
   return finite;
 }
 
-// Sum of squares of each of n rows, in float64; returns false if one overflowed, underflowed or was not finite.
+// Sum of squares of each of n rows (consecutive, or those of `index`), in float64; returns false if one overflowed, underflowed or was not finite.
 template <class Isa>
-bool square_norms(const char* rows, int64_t row_stride, int64_t n, int64_t d, Element element, double* out) {
+bool square_norms(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element element,
+                  double* out) {
   constexpr int D = lanes<Isa, double>;
   using VD = Vec<double, D>;
   bool normal = true;
   with_element(element, [&](auto source) __attribute__((always_inline)) {
     using Src = decltype(source);
     for (int64_t r = 0; r < n; ++r) {
-      const char* p = rows + r * row_stride;
+      const char* p = rows + (index ? index[r] : r) * row_stride;
       VD sum[2] = {};
       int64_t j = 0;
       for (; j + 2 * D <= d; j += 2 * D) {

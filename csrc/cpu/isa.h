@@ -20,7 +20,8 @@ struct ProductKernels {
 struct Kernels {
   ProductKernels<float> f32;
   ProductKernels<double> f64;
-  bool (*square_norms)(const char* rows, int64_t row_stride, int64_t n, int64_t d, Element, double* out);
+  bool (*square_norms)(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element,
+                       double* out);
 
   template <class T>
   const ProductKernels<T>& product() const {

@@ -14,8 +14,9 @@ namespace {
 class Pool {
  public:
   void run(int threads, int64_t tasks, void (*function)(void*, int64_t), void* context) {
-    std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
-    if (!owner.owns_lock() || threads <= 1 || tasks <= 1) {
+    // A job of one thread never asks for the pool: it may be nested in a task of the job that holds it.
+    std::unique_lock<std::mutex> owner(owner_, std::defer_lock);
+    if (threads <= 1 || tasks <= 1 || !owner.try_lock()) {
       for (int64_t task = 0; task < tasks; ++task) function(context, task);
       return;
     }

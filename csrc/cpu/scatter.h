@@ -1,7 +1,7 @@
 // The scatter op on the host: see featdiv/ops/scatter/__init__.py for what it adds to its accumulators.
 #pragma once
 
-#include "isa.h"
+#include "rows.h"
 
 namespace featdiv {
 
@@ -13,18 +13,8 @@ struct Status {
   int64_t tiles_in_doubles = 0;  // those of them for which float32 would not do
 };
 
-struct BadRows {
-  int64_t entries = 0;  // entries that are NaN or infinite
-  int64_t first_entry_row = -1;
-  int64_t zeros = 0;  // rows of norm zero
-  int64_t first_zero_row = -1;
-};
-
 struct ScatterJob {
-  const char* rows;
-  int64_t n, d;
-  int64_t row_stride;  // bytes
-  Element element;
+  Rows rows;
   const double* shift;      // [d]; null for none
   const int32_t* exponent;  // [d]; null for none
   bool normalize;
@@ -39,8 +29,5 @@ struct ScatterJob {
 
 // Adds to the accumulators, which are in an undefined state after any outcome but `done`.
 Status scatter(const ScatterJob&);
-
-// Describes what made a job end with `not_finite` or `zero_norm`.
-BadRows find_bad_rows(const char* rows, int64_t n, int64_t d, int64_t row_stride, Element);
 
 }  // namespace featdiv

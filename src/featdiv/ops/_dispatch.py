@@ -35,6 +35,7 @@ NAMES = ("native", "numpy", "torch", "cuda", "triton", "reference")
 
 OPS: dict[str, tuple[str, ...]] = {
     "scatter": ("native", "numpy", "torch", "reference"),
+    "class_scatter": ("native", "numpy", "torch", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

@@ -8,19 +8,19 @@ import os
 import shutil
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import BackendUnavailable, InputError
+from featdiv.errors import BackendUnavailable, InputError, NonFiniteError, ZeroNormError
 
 if TYPE_CHECKING:
     import torch
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 1
+INTERFACE = 2
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
@@ -32,6 +32,12 @@ ELEMENTS = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
 """Element types; the position is the module's number for it."""
+
+DONE, NOT_FINITE, ZERO_NORM, NO_MEMORY = range(4)
+"""How a call into the module ended."""
+
+COPIED_BYTES = 1 << 24
+"""Bytes of rows copied at a time where the module cannot read them in place."""
 
 
 @functools.cache
@@ -168,3 +174,38 @@ def readable(rows: Rows) -> Rows:
     if isinstance(rows, np.ndarray):
         return np.ascontiguousarray(rows, dtype=rows.dtype.newbyteorder("="))
     return rows.resolve_neg().contiguous()
+
+
+def raise_for_rows(rows: Rows, *, normalize: bool) -> NoReturn:
+    """Raises the error that describes the rows which made the native module stop."""
+    bad_entries, bad_row, zero_rows, zero_row = 0, -1, 0, -1
+    step = max(1, COPIED_BYTES // (8 * int(rows.shape[1])))
+    for start in range(0, int(rows.shape[0]), step):
+        tile = readable(rows[start : start + step])
+        host = HostRows(tile)
+        count, first, zeros, first_zero = module().find_bad_rows(
+            rows=host.address,
+            n=int(tile.shape[0]),
+            d=int(tile.shape[1]),
+            row_stride=host.row_stride,
+            element=host.element,
+        )
+        if count and not bad_entries:
+            bad_row = start + first
+        if zeros and not zero_rows:
+            zero_row = start + first_zero
+        bad_entries += count
+        zero_rows += zeros
+    if bad_entries:
+        raise NonFiniteError(
+            f"expected finite rows; got {bad_entries} NaN or infinite entries, the first in row {bad_row}",
+            count=bad_entries,
+            first_row=bad_row,
+        )
+    if zero_rows and normalize:
+        raise ZeroNormError(
+            f"expected rows of non-zero norm; got {zero_rows} zero rows, the first is row {zero_row}",
+            count=zero_rows,
+            first_row=zero_row,
+        )
+    raise InputError("rows: expected rows that stay as they are while they are read; they have changed")

@@ -2,17 +2,17 @@
 
 Products of float32 are summed in chains of 32 rows, chains in blocks of 512, blocks in float64, so that
 features of constant magnitude, whose sums drift in long float32 chains, keep the bound too. A tile of rows with
-columns so large or small that their products would leave the range of float32 is multiplied in float64.
+columns so large or small that products would leave the range of float32 is multiplied in float64.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import BudgetExceeded, InputError, NonFiniteError, ZeroNormError
+from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from featdiv.ops.scatter import Sums
 
     Rows = npt.NDArray[Any] | torch.Tensor
-
-_DONE, _NOT_FINITE, _ZERO_NORM, _NO_MEMORY = range(4)
-_COPIED_BYTES = 1 << 24
 
 
 def unsupported_reason(request: Request) -> str | None:
@@ -46,16 +43,14 @@ def scatter(
     _check_sums(sums, d)
     shift = _columns("shift", shift, np.float64, d)
     exponent = _columns("exponent", exponent, np.int32, d)
-    step = m if _native.is_readable(rows) else max(1024, _COPIED_BYTES // (8 * d))
+    step = m if _native.is_readable(rows) else max(1024, _native.COPIED_BYTES // (8 * d))
     for start in range(0, m, step):
         tile = _native.readable(rows[start : start + step])
         outcome, tiles, wide = _add(tile, sums, shift, exponent, precision == "float64", normalize == "l2")
-        if outcome == _NO_MEMORY:
-            raise BudgetExceeded(
-                f"scatter: no memory for packing rows of {d} features; nothing smaller would do"
-            )
-        if outcome != _DONE:
-            _raise_for_rows(rows, outcome, normalize == "l2")
+        if outcome == _native.NO_MEMORY:
+            raise BudgetExceeded(f"scatter: no memory for packing rows of {d} features; nothing smaller would do")
+        if outcome != _native.DONE:
+            _native.raise_for_rows(rows, normalize=normalize == "l2")
         sums.n += len(tile)
         sums.tiles += tiles
         sums.tiles_in_float64 += wide
@@ -79,9 +74,7 @@ def _columns(name: str, values: npt.NDArray[Any] | None, dtype: type, d: int) ->
     if values is None:
         return None
     if values.shape != (d,):
-        raise InputError(
-            f"scatter: {name}: expected shape ({d},), one value for each feature; got {values.shape}"
-        )
+        raise InputError(f"scatter: {name}: expected shape ({d},), one value for each feature; got {values.shape}")
     return np.ascontiguousarray(values, dtype=dtype)
 
 
@@ -112,40 +105,3 @@ def _add(
         isa=_native.isa(),
     )
     return outcome, tiles, wide
-
-
-def _raise_for_rows(rows: Rows, outcome: int, normalize: bool) -> NoReturn:
-    """Raises the error that describes the bad entries of all ``rows``."""
-    bad_entries, bad_row, zero_rows, zero_row = 0, -1, 0, -1
-    step = max(1, _COPIED_BYTES // (8 * int(rows.shape[1])))
-    for start in range(0, int(rows.shape[0]), step):
-        tile = _native.readable(rows[start : start + step])
-        host = _native.HostRows(tile)
-        count, first, zeros, first_zero = _native.module().find_bad_rows(
-            rows=host.address,
-            n=int(tile.shape[0]),
-            d=int(tile.shape[1]),
-            row_stride=host.row_stride,
-            element=host.element,
-        )
-        if count and not bad_entries:
-            bad_row = start + first
-        if zeros and not zero_rows:
-            zero_row = start + first_zero
-        bad_entries += count
-        zero_rows += zeros
-    if bad_entries:
-        raise NonFiniteError(
-            f"expected finite rows; got {bad_entries} NaN or infinite entries, the first in row {bad_row}",
-            count=bad_entries,
-            first_row=bad_row,
-        )
-    if outcome == _ZERO_NORM and normalize:
-        raise ZeroNormError(
-            f"expected rows of non-zero norm; got {zero_rows} zero rows, the first is row {zero_row}",
-            count=zero_rows,
-            first_row=zero_row,
-        )
-    raise InputError(
-        "scatter: rows: expected rows that stay as they are while they are read; they have changed"
-    )

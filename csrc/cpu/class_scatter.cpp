@@ -1,0 +1,129 @@
+#include "class_scatter.h"
+
+#include <atomic>
+
+#include "tile_scatter.h"
+
+namespace featdiv {
+namespace {
+
+// A class with more rows than this is shared by all threads; smaller ones are dealt out whole.
+constexpr int64_t shared_rows = 16384;
+// Stretches of classes for each thread, so that all end at about the same time.
+constexpr int64_t stretches = 16;
+
+// Makes mean and scatter about it out of sums about the shift, and fills the lower triangle.
+void centre(int64_t n, int64_t d, const double* shift, const double* total, double* mean, double* scatter) {
+  for (int64_t j = 0; j < d; ++j) mean[j] = shift[j] + total[j] / double(n);
+  for (int64_t i = 0; i < d; ++i) {
+    const double share = total[i] / double(n);
+    for (int64_t j = i; j < d; ++j) scatter[i * d + j] -= share * total[j];
+  }
+  // Rounding may leave a hair below zero where a class has collapsed.
+  for (int64_t i = 0; i < d; ++i) scatter[i * d + i] = std::max(scatter[i * d + i], 0.0);
+  constexpr int64_t block = 32;
+  for (int64_t i0 = 0; i0 < d; i0 += block)
+    for (int64_t j0 = i0; j0 < d; j0 += block)
+      for (int64_t i = i0; i < std::min(i0 + block, d); ++i)
+        for (int64_t j = std::max(j0, i + 1); j < std::min(j0 + block, d); ++j) scatter[j * d + i] = scatter[i * d + j];
+}
+
+template <class T>
+class ClassRunner {
+ public:
+  ClassRunner(const ClassScatterJob& job, int64_t most_rows, int threads)
+      : job_(job),
+        kernels_(kernels(job.isa)),
+        like_(scatter_job(0, threads)),
+        tiles_(like_, most_rows, kernels_),
+        shift_(aligned_array<double>(job.rows.d)),
+        total_(aligned_array<double>(job.rows.d)) {}
+
+  Outcome run(int64_t c) {
+    const int64_t d = job_.rows.d;
+    ScatterJob one = scatter_job(c, like_.threads);
+    std::fill_n(one.gram, d * d, 0.0);
+    if (one.rows.n == 0) {
+      std::fill_n(job_.means + c * d, d, 0.0);
+      return Outcome::done;
+    }
+    if (const Outcome outcome = tiles_.pilot(one, shift_.get()); outcome != Outcome::done) return outcome;
+    // A shift that float32 holds is as good as the mean, and lets narrow rows be packed in float32. A mean beyond
+    // its range is left to float64, in which such rows are multiplied anyway.
+    for (int64_t j = 0; j < d; ++j) {
+      double& shift = shift_[size_t(j)];
+      shift = std::fabs(shift) < 1e38 ? double(float(shift)) : 0.0;
+    }
+    std::fill_n(total_.get(), d, 0.0);
+    one.shift = shift_.get();
+    one.total = total_.get();
+    untamed_.clear();
+    Outcome outcome = tiles_.run(one, sizeof(T) == sizeof(float) ? &untamed_ : nullptr).outcome;
+    if (outcome == Outcome::done) outcome = run_untamed(one, untamed_, kernels_);
+    if (outcome != Outcome::done) return outcome;
+    centre(one.rows.n, d, shift_.get(), total_.get(), job_.means + c * d, one.gram);
+    return Outcome::done;
+  }
+
+ private:
+  ScatterJob scatter_job(int64_t c, int threads) const {
+    ScatterJob one{};
+    one.rows = job_.rows.slice(job_.starts[c], job_.starts[c + 1] - job_.starts[c]);
+    one.normalize = job_.normalize;
+    one.doubles = job_.doubles;
+    one.gram = job_.scatters + c * job_.rows.d * job_.rows.d;
+    one.threads = threads;
+    one.isa = job_.isa;
+    return one;
+  }
+
+  const ClassScatterJob& job_;
+  const Kernels& kernels_;
+  const ScatterJob like_;
+  TileScatter<T> tiles_;
+  Array<double> shift_, total_;
+  std::vector<std::pair<int64_t, int64_t>> untamed_;
+};
+
+template <class T>
+Outcome run(const ClassScatterJob& job) {
+  std::vector<int64_t> shared, whole;
+  int64_t most_shared = 0, most_whole = 0;
+  for (int64_t c = 0; c < job.classes; ++c) {
+    const int64_t n = job.starts[c + 1] - job.starts[c];
+    (n > shared_rows ? shared : whole).push_back(c);
+    (n > shared_rows ? most_shared : most_whole) = std::max(n > shared_rows ? most_shared : most_whole, n);
+  }
+  if (!shared.empty()) {
+    ClassRunner<T> runner(job, most_shared, job.threads);
+    for (const int64_t c : shared)
+      if (const Outcome outcome = runner.run(c); outcome != Outcome::done) return outcome;
+  }
+  std::atomic<Outcome> worst{Outcome::done};
+  const int64_t count = int64_t(whole.size());
+  const int64_t tasks = std::min(count, stretches * job.threads);
+  parallel_for(job.threads, tasks, [&](int64_t task) {
+    try {
+      ClassRunner<T> runner(job, most_whole, 1);
+      for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
+        const Outcome outcome = runner.run(whole[size_t(i)]);
+        if (outcome != Outcome::done) worst.store(outcome);
+      }
+    } catch (const std::bad_alloc&) {
+      worst.store(Outcome::no_memory);
+    }
+  });
+  return worst.load();
+}
+
+}  // namespace
+
+Outcome class_scatter(const ClassScatterJob& job) {
+  try {
+    return job.doubles ? run<double>(job) : run<float>(job);
+  } catch (const std::bad_alloc&) {
+    return Outcome::no_memory;
+  }
+}
+
+}  // namespace featdiv

@@ -1,0 +1,62 @@
+"""class_scatter on the CPU through `featdiv._cpu`: classes dealt out to threads, rows gathered while packed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import BudgetExceeded
+from featdiv.ops import _native
+from featdiv.ops._dispatch import Request
+
+if TYPE_CHECKING:
+    import torch
+
+    Rows = npt.NDArray[Any] | torch.Tensor
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def unsupported_reason(request: Request) -> str | None:
+    """Returns why the native module cannot run the request."""
+    return _native.unsupported_rows(request.device, request.dtype)
+
+
+def class_scatter(
+    rows: Rows,
+    order: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    *,
+    precision: str = "float32",
+    normalize: str | None = None,
+) -> tuple[Float64Array, Float64Array]:
+    """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
+    n, d = (int(size) for size in rows.shape)
+    means, scatters = np.empty((len(counts), d)), np.empty((len(counts), d, d))
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    order = np.ascontiguousarray(order, dtype=np.int64)
+    read = _native.readable(rows)
+    host = _native.HostRows(read)
+    outcome = _native.module().class_scatter(
+        rows=host.address,
+        n=n,
+        d=d,
+        row_stride=host.row_stride,
+        element=host.element,
+        index=_native.address(order),
+        starts=_native.address(starts),
+        classes=len(counts),
+        normalize=normalize == "l2",
+        doubles=precision == "float64",
+        means=_native.address(means),
+        scatters=_native.address(scatters),
+        threads=_native.threads(),
+        isa=_native.isa(),
+    )
+    if outcome == _native.NO_MEMORY:
+        raise BudgetExceeded(f"class_scatter: no memory for packing rows of {d} features")
+    if outcome != _native.DONE:
+        _native.raise_for_rows(rows, normalize=normalize == "l2")
+    return means, scatters
