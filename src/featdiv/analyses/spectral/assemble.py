@@ -71,6 +71,13 @@ def assemble(
         )
         warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
         notes = [*notes, note]
+    outside = [name for name, interval in intervals.items() if name in values and values[name] not in interval]
+    if outside:
+        notes = [
+            *notes,
+            f"outside their own intervals: {', '.join(outside)}. The score of a finite sample is biased; the interval "
+            "is corrected for that and covers the population",
+        ]
     mean = np.array(mean)
     mean.setflags(write=False)
     return Spectrum(
