@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -204,3 +207,28 @@ def test_memory_stays_at_a_chunk(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * 4096 * 64 * 4
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x"])
+def test_a_killed_process_leaves_what_was_there(tmp_path, whole, name):
+    if os.name == "nt":
+        pytest.skip("needs SIGKILL")
+    if name == "x.npy":
+        np.save(tmp_path / name, whole[:5])
+    code = (
+        "import os, signal, numpy as np, featdiv\n"
+        "def rows():\n"
+        "    yield np.zeros((1000, 8))\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"featdiv.convert(rows(), {str(tmp_path / name)!r}, chunk_rows=100, "
+        f"shard_rows={None if name == 'x.npy' else 100})\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    visible = [entry for entry in os.listdir(tmp_path) if not entry.startswith(".")]
+    if name == "x.npy":
+        assert visible == ["x.npy"]
+        np.testing.assert_array_equal(np.load(tmp_path / name), whole[:5])
+        assert featdiv.open(tmp_path).n == 5
+    else:
+        assert visible == []

@@ -24,6 +24,12 @@ def test_missing_files_suggest_names(tmp_path, x):
         featdiv.open(str(tmp_path / "*.fbin"))
 
 
+def test_a_dangling_link(tmp_path):
+    (tmp_path / "x.npy").symlink_to(tmp_path / "gone.npy")
+    with pytest.raises(featdiv.SourceNotFound, match=r"no such file or directory: .*x\.npy"):
+        featdiv.open(tmp_path / "x.npy")
+
+
 def test_a_directory_must_hold_one_kind(tmp_path, x):
     with pytest.raises(featdiv.InputError, match="the directory holds no files"):
         featdiv.open(tmp_path)

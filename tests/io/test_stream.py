@@ -145,6 +145,21 @@ def test_chunks_that_disagree(second, message):
         list(source.chunks())
 
 
+def test_labels_given_twice_must_agree(x):
+    pairs = [(x[:50], np.zeros(50)), (x[50:], np.ones(51))]
+    same = np.repeat([0, 1], [50, 51])
+    np.testing.assert_array_equal(
+        np.concatenate([chunk.labels for chunk in featdiv.open(iter(pairs), labels=same).chunks()]), same
+    )
+    with pytest.raises(featdiv.InputError, match="labels: the chunks of the iterable carry other labels already"):
+        list(featdiv.open(iter(pairs), labels=same[::-1]).chunks())
+
+
+def test_batches_of_one_tensor(x, all_rows):
+    data = torch.utils.data.TensorDataset(torch.from_numpy(x))
+    np.testing.assert_array_equal(all_rows(featdiv.open(torch.utils.data.DataLoader(data, batch_size=8))), x)
+
+
 def test_empty_chunks_between_are_skipped(x, all_rows):
     parts = [x[:0], x[:40], x[:0], x[40:], x[:0]]
     np.testing.assert_array_equal(all_rows(featdiv.open(iter(parts))), x)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.io.annotations import as_values
 from featdiv.io.dtypes import numpy_name, storage, torch_name
-from featdiv.io.embeddings import CHUNK_BYTES, Embeddings, sample_blocks, start_digest
+from featdiv.io.embeddings import CHUNK_BYTES, SAMPLE_BLOCKS, Embeddings, sample_blocks, start_digest
 from featdiv.io.entries import Entry, check_shape, choose
 from featdiv.io.files import WHERE
 
@@ -79,9 +79,9 @@ class ArrayRows(Embeddings):
         """What lay beside the rows under ``name``."""
         return as_values(self.columns[name], name)
 
-    def _digest(self) -> str:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str:
         digest = start_digest(self.n, self.d, self.dtype)
-        for start, stop in sample_blocks(self.n, self.row_bytes):
+        for start, stop in sample_blocks(self.n, self.row_bytes, blocks):
             digest.update(_little_endian(self.rows[start:stop]))
         return digest.hexdigest()
 

@@ -18,8 +18,8 @@ from featdiv.errors import FormatError, InputError
 from featdiv.io.arrow_decode import Layout, column_values, layout_of, listing
 from featdiv.io.arrow_files import Handle, Opener, TableHandle, arrow_errors, file_opener, pyarrow
 from featdiv.io.dtypes import storage
-from featdiv.io.embeddings import Embeddings, sample_blocks, start_digest
-from featdiv.io.files import WHERE, File, read_head
+from featdiv.io.embeddings import SAMPLE_BLOCKS, Embeddings, blocks_per_part, sample_blocks, start_digest
+from featdiv.io.files import WHERE, File, read_exactly
 from featdiv.io.lookahead import ordered
 
 DECODE_BYTES = 16 << 20
@@ -117,19 +117,23 @@ class ArrowRows(Embeddings):
             _close_all(handles)
         return out
 
-    def _digest(self) -> str:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str:
         digest = start_digest(self.n, self.d, self.dtype)
         digest.update(repr(self.layout.columns).encode())
         for opener in self.openers:
             if opener.file is None:
-                for start, stop in sample_blocks(self.n, self.row_bytes):
+                for start, stop in sample_blocks(self.n, self.row_bytes, blocks):
                     digest.update(self._gather(np.arange(start, stop)).tobytes())
                 continue
             # Decoding row groups for a few rows would cost a pass; the bytes of the file say the same.
             size = opener.file.size()
             digest.update(f"{size};".encode())
-            for start, stop in sample_blocks(size, 1):
-                digest.update(read_head(opener.file, stop - start, start))
+            with opener.file.open(exact=True) as handle:
+                for start, stop in sample_blocks(size, 1, blocks_per_part(len(self.openers))):
+                    handle.seek(start)
+                    block = np.empty(stop - start, dtype=np.uint8)
+                    read_exactly(handle, block, opener.file.name)
+                    digest.update(block.tobytes())
         return digest.hexdigest()
 
     def column_names(self) -> list[str]:
@@ -290,9 +294,9 @@ class Selected(Embeddings):
     def _gather(self, index: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         return self.base._gather(self.index[index])
 
-    def _digest(self) -> str:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str:
         digest = start_digest(self.n, self.d, self.dtype)
-        digest.update(self.base._digest().encode())
+        digest.update(self.base._digest(blocks).encode())
         digest.update(self.index.tobytes())
         return digest.hexdigest()
 

@@ -25,6 +25,7 @@ CHUNK_BYTES = 64 << 20
 
 SAMPLE_BLOCKS = 32
 SAMPLE_BLOCK_BYTES = 4096
+SAMPLED_OF_SHARDS = 256
 
 
 class Chunk(NamedTuple):
@@ -107,7 +108,7 @@ class Embeddings(abc.ABC):
         """Returns the rows at ``index``, which is valid, in the order given, as a new array."""
 
     @abc.abstractmethod
-    def _digest(self) -> str | None:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str | None:
         """Returns the hex digest of shape, type and sampled content; None for what is read only once."""
 
     @property
@@ -258,15 +259,18 @@ def positive(value: Any, where: str) -> int:
     return number
 
 
-def sample_blocks(n: int, row_bytes: int) -> list[tuple[int, int]]:
-    """Returns the (start, stop) blocks of rows that a fingerprint covers: evenly spaced, with both ends."""
+def sample_blocks(n: int, row_bytes: int, blocks: int = SAMPLE_BLOCKS) -> list[tuple[int, int]]:
+    """Returns the (start, stop) blocks of rows, two or more, that a fingerprint covers: even, with both ends."""
     size = max(1, SAMPLE_BLOCK_BYTES // max(1, row_bytes))
-    if n <= size * SAMPLE_BLOCKS:
+    if n <= size * blocks:
         return [(start, min(start + size, n)) for start in range(0, n, size)]
-    return [
-        (i * (n - size) // (SAMPLE_BLOCKS - 1), i * (n - size) // (SAMPLE_BLOCKS - 1) + size)
-        for i in range(SAMPLE_BLOCKS)
-    ]
+    starts = [index * (n - size) // (blocks - 1) for index in range(blocks)]
+    return [(start, start + size) for start in starts]
+
+
+def blocks_per_part(parts: int) -> int:
+    """Returns the blocks to sample in each of ``parts`` shards: fewer where there are many, to stay cheap."""
+    return max(2, min(SAMPLE_BLOCKS, SAMPLED_OF_SHARDS // parts))
 
 
 def start_digest(n: int, d: int, dtype: str) -> hashlib.blake2b:

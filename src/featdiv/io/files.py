@@ -37,8 +37,12 @@ class File(abc.ABC):
         """Bytes of the file."""
 
     @abc.abstractmethod
-    def open(self) -> BinaryIO:
-        """Opens it for reading, unbuffered where that is possible; it can seek and ``readinto``."""
+    def open(self, *, exact: bool = False) -> BinaryIO:
+        """Opens it for reading, unbuffered where that is possible; it can seek and ``readinto``.
+
+        Args:
+            exact: True where every read asks for just what is needed, so that reading ahead would be a waste.
+        """
 
     @abc.abstractmethod
     def local(self) -> str | None:
@@ -63,7 +67,7 @@ class LocalFile(File):
         """Bytes of the file."""
         return os.stat(self.name).st_size
 
-    def open(self) -> BinaryIO:
+    def open(self, *, exact: bool = False) -> BinaryIO:
         """Opens it without a buffer."""
         try:
             return cast(BinaryIO, open(self.name, "rb", buffering=0))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from featdiv.errors import FormatError, InputError
 from featdiv.io.dtypes import numpy_name
-from featdiv.io.embeddings import start_digest
+from featdiv.io.embeddings import SAMPLE_BLOCKS, start_digest
 from featdiv.io.entries import Entry, check_shape, choose
 from featdiv.io.files import WHERE, File, read_exactly
 from featdiv.io.npy import Header, check_size, flat_from_header, read_header
@@ -131,7 +131,7 @@ class CompressedMember(_Columns, Staged):
                 if handle is not None:
                     handle.close()
 
-    def _digest(self) -> str:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str:
         # The archive keeps a checksum of all the content: better than samples, and free.
         digest = start_digest(self.n, self.d, self.dtype)
         digest.update(f"crc32 {self.check[0]} of {self.check[1]}".encode())

@@ -31,10 +31,10 @@ class RemoteFile(File):
         except Exception as error:
             raise _unreachable(self.name, error) from error
 
-    def open(self) -> BinaryIO:
+    def open(self, *, exact: bool = False) -> BinaryIO:
         """Opens it; each read fetches a range."""
         try:
-            handle = self.system.open(self.path, "rb")
+            handle = self.system.open(self.path, "rb", **({"cache_type": "none"} if exact else {}))
             if isinstance(handle, io.BytesIO):
                 # The memory file system hands the same object to everyone, with one position for all readers.
                 return io.BytesIO(handle.getvalue())

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
-from featdiv.io.embeddings import Embeddings
+from featdiv.io.embeddings import SAMPLE_BLOCKS, Embeddings, blocks_per_part
 from featdiv.io.files import WHERE
 from featdiv.io.staged import Reader, Staged
 from featdiv.io.stream import Stream
@@ -105,10 +105,10 @@ class Shards(Staged):
             out[where] = rows
         return cast("Rows", self.parts[0]._gather(index) if out is None else out)
 
-    def _digest(self) -> str | None:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str | None:
         digest = hashlib.blake2b(digest_size=16)
         for part in self.parts:
-            digest.update(f"{part._digest()};".encode())
+            digest.update(f"{part._digest(blocks_per_part(len(self.parts)))};".encode())
         return digest.hexdigest()
 
     def column_names(self) -> list[str]:

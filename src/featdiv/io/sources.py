@@ -191,7 +191,7 @@ def _file(path: str) -> File:
 
         return open_remote(path)
     path = os.path.expanduser(path)
-    if not os.path.lexists(path):
+    if not os.path.exists(path):
         raise files.not_found(path)
     if os.path.isdir(path):
         raise InputError(f"{WHERE}: {path}: expected a file in a list of shards, got a directory")
@@ -211,7 +211,7 @@ def open_path(path: str, key: Any) -> Embeddings:
     if files.is_glob(path):
         matches = [LocalFile(name) for name in files.expand_glob(path)]
         return open_files(matches, key, path, path=path)
-    if not os.path.lexists(path):
+    if not os.path.exists(path):
         raise files.not_found(path)
     if os.path.isdir(path):
         return _open_directory(path, key)

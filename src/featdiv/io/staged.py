@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from featdiv.errors import FormatError
 from featdiv.io.dtypes import as_rows, storage
-from featdiv.io.embeddings import CHUNK_BYTES, Embeddings, sample_blocks, start_digest
+from featdiv.io.embeddings import CHUNK_BYTES, SAMPLE_BLOCKS, Embeddings, sample_blocks, start_digest
 from featdiv.io.files import File, read_exactly
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class Staged(Embeddings):
                 out[order[low:high]] = block[index[order[low:high]] - first]
         return as_rows(out, self.dtype)
 
-    def _digest(self) -> str | None:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> str | None:
         digest = start_digest(self.n, self.d, self.dtype)
         with self.reader() as read:
-            for start, stop in sample_blocks(self.n, self.row_bytes):
+            for start, stop in sample_blocks(self.n, self.row_bytes, blocks):
                 block = np.empty((stop - start, self.d), dtype=storage(self.dtype))
                 read(start, block)
                 digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
@@ -128,7 +128,7 @@ class Flat(Staged):
         # The lengths before the rows stay in the buffer; the rows are handed out as a strided view of it.
         stride = len(self.prefix) + self.row_bytes
         raw = np.empty((rows, stride), dtype=np.uint8)
-        with self.file.open() as handle:
+        with self.file.open(exact=True) as handle:
             for start in range(0, self.n, rows):
                 block = raw[: min(rows, self.n - start)]
                 handle.seek(self.offset + start * stride)
@@ -156,7 +156,7 @@ class Flat(Staged):
         if self.fortran:
             yield self._read_columns
             return
-        with self.file.open() as handle:
+        with self.file.open(exact=True) as handle:
 
             def read(start: int, out: npt.NDArray[Any]) -> None:
                 if self.prefix:
@@ -181,7 +181,7 @@ class Flat(Staged):
             return
         size = self.stored.itemsize
         column = np.empty(out.shape[0], dtype=self.stored)
-        with self.file.open() as handle:
+        with self.file.open(exact=True) as handle:
             for j in range(self.d):
                 handle.seek(self.offset + (j * self.n + start) * size)
                 read_exactly(handle, column, self.file.name)

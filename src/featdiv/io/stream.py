@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError
 from featdiv.io.arrays import ArrayRows, is_array, open_array
-from featdiv.io.embeddings import Chunk, Embeddings
+from featdiv.io.embeddings import SAMPLE_BLOCKS, Chunk, Embeddings
 from featdiv.io.entries import Entry, choose
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class _Pieces:
         elif self.key is not None:
             raise InputError(f"{where}: key: only chunks that are mappings have keys; leave key= out, got {self.key!r}")
         elif isinstance(item, (tuple, list)):
-            if len(item) != 2 or not _shaped(item[0]):
+            if len(item) not in (1, 2) or not _shaped(item[0]):
                 raise InputError(
                     f"{where}: expected a 2-D array, a pair (rows, labels), or a mapping; got a "
                     f"{type(item).__name__} of {len(item)}. Yield arrays, for example np.asarray(batch)"
                 )
-            item, labels = item
+            item, labels = item if len(item) == 2 else (item[0], None)
         if not is_array(item):
             raise InputError(f"{where}: expected a 2-D array, a pair (rows, labels), or a mapping; got {_kind(item)}")
         rows = open_array(item, where)
@@ -157,19 +157,31 @@ class Stream(Embeddings):
             yield Chunk(
                 start,
                 block,
-                self._slice(self.labels, start, stop, "labels") if labels is None else labels,
-                self._slice(self.groups, start, stop, "groups") if groups is None else groups,
+                self._slice(self.labels, start, stop, "labels", labels),
+                self._slice(self.groups, start, stop, "groups", groups),
             )
             start = stop
         for what, values in (("labels", self.labels), ("ids", self.ids), ("groups", self.groups)):
             if values is not None and values.size != start:
                 raise _wrong_length(what, start, values.size)
 
-    def _slice(self, values: npt.NDArray[Any] | None, start: int, stop: int, what: str) -> npt.NDArray[Any] | None:
+    def _slice(
+        self,
+        values: npt.NDArray[Any] | None,
+        start: int,
+        stop: int,
+        what: str,
+        carried: npt.NDArray[Any] | None,
+    ) -> npt.NDArray[Any] | None:
         if values is None:
-            return None
+            return carried
         if stop > values.size:
             raise _wrong_length(what, f"at least {stop}", values.size)
+        if carried is not None and not np.array_equal(carried, values[start:stop]):
+            raise InputError(
+                f"featdiv.open: {what}: the chunks of the iterable carry other {what} already (rows {start} to "
+                f"{stop}); give them once"
+            )
         return values[start:stop]
 
     def _merged(self, rows: int) -> Iterator[tuple[Rows, npt.NDArray[Any] | None, npt.NDArray[Any] | None]]:
@@ -216,7 +228,7 @@ class Stream(Embeddings):
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         raise InputError("featdiv.Embeddings.take: a one-pass source has no random access")
 
-    def _digest(self) -> None:
+    def _digest(self, blocks: int = SAMPLE_BLOCKS) -> None:
         return None
 
 
