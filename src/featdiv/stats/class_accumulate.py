@@ -100,6 +100,7 @@ class _Reader:
             return None
         unique = np.unique(as_labels(source.labels, function=_FUNCTION))
         self._number(unique)
+        self._state.reserve(len(self._numbers))
         if not self._per_class:
             return None
         # With few rows of a class in a chunk, adding up (d, d) matrices would cost more than the products.

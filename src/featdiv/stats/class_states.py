@@ -36,6 +36,7 @@ Index = npt.NDArray[np.int64]
 _DRIFT_ABOVE = 2.0
 _ROUNDING = 2.0**-50
 _BLOCK_CLASSES = 256
+_BLOCK_COLUMNS = 64
 
 
 class Op:
@@ -78,6 +79,10 @@ class Pooled:
         self._gram: Any = None
         self._centring: Centring | None = None
 
+    def reserve(self, c: int) -> None:
+        """Takes the memory for classes numbered below ``c`` at once; others can still come."""
+        self._grow(c)
+
     def add(self, rows: Rows, numbers: Index, inverse: Index) -> None:
         """Adds a chunk of which row i belongs to the class numbered ``numbers[inverse[i]]``."""
         self._grow(int(numbers.max()) + 1)
@@ -118,13 +123,15 @@ class Pooled:
     def _close(self) -> None:
         if self._centring is None or not self._counts.any():
             return
-        upper = np.triu(self._gram if isinstance(self._gram, np.ndarray) else self._gram.cpu().numpy())
-        within = upper + np.triu(upper, 1).T
+        within = self._gram.copy() if isinstance(self._gram, np.ndarray) else self._gram.cpu().numpy().copy()
+        _mirror(within)
         here = np.flatnonzero(self._counts)
         counts = self._counts[here]
-        self._sums[here] /= np.sqrt(counts)[:, None]
-        within -= self._sums.T @ self._sums
-        means = self._pilots[here] + self._centring.unscaled(self._sums[here] / np.sqrt(counts)[:, None])
+        # The only row of a class is its own pilot: it has no sum to correct for.
+        several = np.flatnonzero(self._counts > 1)
+        lost = self._sums[several] / np.sqrt(self._counts[several])[:, None]
+        within -= lost.T @ lost
+        means = self._pilots[here] + self._centring.unscaled(self._sums[here] / counts[:, None])
         part = ClassMoments(
             classes=here,
             counts=counts,
@@ -201,7 +208,10 @@ class Pooled:
 
 @dataclasses.dataclass(kw_only=True)
 class _Known:
-    """What is known of one class: its mean lies ``offset`` from ``origin``, a point near it."""
+    """What is known of one class: its mean lies ``offset`` from ``origin``, a point near it.
+
+    Only the upper triangle of ``scatter`` is right before the end.
+    """
 
     n: int
     origin: Float64Array
@@ -217,6 +227,12 @@ class PerClass:
         self._normalize = normalize
         self._op = op
         self._known: dict[int, _Known] = {}
+        self._stack = np.zeros((0, d, d))
+        self._centring: Centring | None = None
+
+    def reserve(self, c: int) -> None:
+        """Takes the memory for classes numbered below ``c`` at once; others can still come."""
+        self._stack = np.zeros((c, self._d, self._d))
 
     def add(self, rows: Rows, numbers: Index, inverse: Index) -> None:
         """Adds a chunk of which row i belongs to the class numbered ``numbers[inverse[i]]``."""
@@ -224,67 +240,86 @@ class PerClass:
         counts = np.bincount(inverse, minlength=len(numbers))
         everyone = np.ones(len(numbers), dtype=bool)
         pilots = pilots_of(rows, inverse, everyone, normalize=self._normalize)
-        centring = Centring.for_rows(rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision)
-        sums: Sums | None = None
+        if self._centring is None:
+            self._centring = Centring.for_rows(
+                rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision
+            )
         ends = np.cumsum(counts)
         step = tile_rows(self._d)
+        on_host = isinstance(rows, np.ndarray) or rows.device.type == "cpu"
+        sums = _empty_sums(rows, self._d, None)
         for k, number in enumerate(numbers.tolist()):
-            sums = _empty_sums(rows, self._d, sums)
+            known = self._known.get(number)
+            gram = self._room(number) if known is None else known.scatter
+            sums = dataclasses.replace(sums, gram=gram) if on_host else _empty_sums(rows, self._d, sums)
             total = np.zeros((1, self._d))
             for start in range(int(ends[k] - counts[k]), int(ends[k]), step):
                 index = order[start : min(int(ends[k]), start + step)]
                 codes = np.zeros(len(index), dtype=np.int64)
-                z = centring.tile(rows, index, pilots[k : k + 1], codes, total)
-                if k == 0:
+                z = self._centring.tile(rows, index, pilots[k : k + 1], codes, total)
+                if start == 0:
                     self._op.check(z)
                 self._op.add(z, sums)
-            n = int(counts[k])
-            scatter_ = sums.symmetric_gram()
-            mean_part = total[0] / np.sqrt(n)
-            scatter_ -= np.outer(mean_part, mean_part)
-            self._merge(
-                number,
-                _Known(
-                    n=n,
-                    origin=pilots[k],
-                    offset=centring.unscaled(total[0] / n),
-                    scatter=centring.unscaled_scatter(scatter_),
-                ),
+            if not on_host:
+                gram += sums.gram.cpu().numpy()
+            part = _Known(
+                n=int(counts[k]),
+                origin=pilots[k],
+                offset=self._centring.unscaled(total[0] / counts[k]),
+                scatter=gram,
             )
+            lost = total[0] / np.sqrt(counts[k])
+            gram -= np.outer(lost, lost)
+            self._known[number] = part if known is None else _merged(known, part, self._centring)
 
-    def _merge(self, number: int, part: _Known) -> None:
-        known = self._known.get(number)
-        if known is None:
-            self._known[number] = part
-            return
-        # Two nearby points are subtracted, not two means, which are rounded to the size of the features.
-        delta = (part.origin - known.origin) + (part.offset - known.offset)
-        share = part.n / (known.n + part.n)
-        known.scatter += part.scatter
-        step = delta * np.sqrt(known.n * share)
-        known.scatter += np.outer(step, step)
-        known.offset = known.offset + delta * share
-        known.n += part.n
+    def _room(self, number: int) -> Float64Array:
+        return self._stack[number] if number < len(self._stack) else np.zeros((self._d, self._d))
 
     def result(self, numbers: Index) -> ClassMoments:
         """Returns the moments of all rows; its classes are positions in ``numbers``, which name them."""
         positions = [place for place, number in enumerate(numbers.tolist()) if number in self._known]
+        known = [self._known.pop(int(numbers[place])) for place in positions]
         c = len(positions)
-        counts, means = np.zeros(c, dtype=np.int64), np.zeros((c, self._d))
-        within, scatters = np.zeros((self._d, self._d)), np.zeros((c, self._d, self._d))
-        for k, place in enumerate(positions):
-            # Given back as soon as it is copied, so that the scatters are in memory once.
-            known = self._known.pop(int(numbers[place]))
-            counts[k], means[k], scatters[k] = known.n, known.origin + known.offset, known.scatter
-            within += known.scatter
+        in_place = c == len(self._stack) and all(one.scatter.base is self._stack for one in known)
+        in_place = in_place and bool((np.diff(numbers) > 0).all())
+        scatters = self._stack if in_place else np.zeros((c, self._d, self._d))
+        within = np.zeros((self._d, self._d))
+        for k, one in enumerate(known):
+            if not in_place:
+                scatters[k] = one.scatter
+                one.scatter = within
+            _mirror(scatters[k])
+            if self._centring is not None and self._centring.exponent is not None:
+                scatters[k] = self._centring.unscaled_scatter(scatters[k])
+            within += scatters[k]
         return ClassMoments(
             classes=np.array(positions, dtype=np.int64),
-            counts=counts,
-            means=means,
+            counts=np.array([one.n for one in known], dtype=np.int64),
+            means=np.array([one.origin + one.offset for one in known]).reshape(c, self._d),
             within=within,
             scatters=scatters,
             error_bound=PRECISIONS[self._op.precision] if c else 0.0,
         )
+
+
+def _merged(known: _Known, part: _Known, centring: Centring) -> _Known:
+    """Merges means; the scatter of both, which is kept in one place, gains what lies between them."""
+    # Two nearby points are subtracted, not two means, which are rounded to the size of the features.
+    delta = (part.origin - known.origin) + (part.offset - known.offset)
+    share = part.n / (known.n + part.n)
+    step = centring.scaled(delta) * np.sqrt(known.n * share)
+    known.scatter += np.outer(step, step)
+    return dataclasses.replace(known, n=known.n + part.n, offset=known.offset + delta * share)
+
+
+def _mirror(matrix: Float64Array) -> None:
+    """Copies the upper triangle onto the lower one, in place."""
+    for start in range(0, len(matrix), _BLOCK_COLUMNS):
+        stop = min(len(matrix), start + _BLOCK_COLUMNS)
+        block = matrix[start:stop, start:stop]
+        below = np.tril_indices(stop - start, -1)
+        block[below] = block.T[below]
+        matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
 
 def _empty_sums(rows: Rows, d: int, previous: Sums | None) -> Sums:

@@ -145,6 +145,10 @@ class Centring:
         """Returns sums of z in the units of the rows."""
         return columns if self.exponent is None else np.ldexp(columns, -self.exponent)
 
+    def scaled(self, columns: Float64Array) -> Float64Array:
+        """Returns differences of rows in the units of z."""
+        return columns if self.exponent is None else np.ldexp(columns, self.exponent)
+
     def unscaled_scatter(self, matrix: Float64Array) -> Float64Array:
         """Returns sums of z z^T in the units of the rows."""
         if self.exponent is None:
