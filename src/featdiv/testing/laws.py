@@ -52,6 +52,13 @@ def check_laws(
 
     Raises:
         AssertionError: naming the law that does not hold.
+
+    Example:
+        >>> from functools import partial
+        >>> from featdiv import Moments
+        >>> from featdiv.testing import cases
+        >>> rows = cases.make("gaussian", 60, 4, dtype="float64").rows
+        >>> check_laws(partial(Moments.of, precision="float64"), rows, empty=Moments.empty(4))
     """
     check_inputs_untouched(make, *data)
     check_identity(make, *data, empty=empty)
