@@ -108,3 +108,11 @@ def test_moments_in_place_of_rows():
         featdiv.spectrum(moments, interval="jackknife")
     with pytest.raises(InputError, match="normalize: expected None with Moments"):
         featdiv.spectrum(moments, normalize="l2")
+
+
+def test_read_only_rows_are_worked_on_quietly():
+    x = np.random.default_rng(22).standard_normal((3000, 8))
+    x.setflags(write=False)
+    for arguments in ({"backend": "torch"}, {"device": "cpu"}):
+        found = featdiv.spectrum(x, method="gram", precision="float64", **arguments)
+        np.testing.assert_allclose(found.singular_values, singular_values(x), rtol=1e-9)

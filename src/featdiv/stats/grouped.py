@@ -175,10 +175,9 @@ def on_device(rows: Rows, device: str | None) -> Rows:
     """Returns the rows on the device asked for; None leaves them where they are."""
     if device is None or (isinstance(rows, np.ndarray) and device == "cpu"):
         return rows
-    import torch
+    from featdiv.ops.scatter.torch_ import as_tensor
 
-    tensor = torch.from_numpy(rows) if isinstance(rows, np.ndarray) else rows
-    return tensor.to(device)
+    return as_tensor(rows).to(device)
 
 
 def finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:

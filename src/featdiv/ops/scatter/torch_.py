@@ -50,7 +50,7 @@ def scatter(
     normalize: str | None = None,
 ) -> None:
     """Adds the sums of ``rows``; see `featdiv.ops.scatter.scatter`."""
-    x = _as_tensor(rows)
+    x = as_tensor(rows)
     device = x.device
     moved = torch.from_numpy(shift.copy()).to(device) if shift is not None else None
     powers = torch.from_numpy(np.ldexp(1.0, exponent)).to(device) if exponent is not None else None
@@ -146,7 +146,8 @@ def _transform(
     return z.to(dtype)
 
 
-def _as_tensor(rows: Rows) -> torch.Tensor:
+def as_tensor(rows: Rows) -> torch.Tensor:
+    """Returns rows as a tensor where they are, sharing memory where torch can address it safely."""
     if isinstance(rows, torch.Tensor):
         return rows.detach()
     usable = rows.flags.writeable and min(rows.strides) >= 0 and rows.dtype.isnative
