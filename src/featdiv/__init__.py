@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from featdiv.results import Result as Result
     from featdiv.results import Score as Score
     from featdiv.stats import ClassMoments as ClassMoments
+    from featdiv.stats import CrossMoments as CrossMoments
+    from featdiv.stats import CrossNormSums as CrossNormSums
     from featdiv.stats import Moments as Moments
     from featdiv.stats import NormSums as NormSums
 
@@ -79,6 +81,8 @@ _PUBLIC = {
     "convert": "featdiv.io",
     "open": "featdiv.io",
     "ClassMoments": "featdiv.stats",
+    "CrossMoments": "featdiv.stats",
+    "CrossNormSums": "featdiv.stats",
     "Moments": "featdiv.stats",
     "NormSums": "featdiv.stats",
     "Spectrum": "featdiv.analyses",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from featdiv.stats.class_moments import ClassMoments
+from featdiv.stats.cross_moments import CrossMoments, CrossNormSums
 from featdiv.stats.moments import Moments, NormSums
 
-__all__ = ["ClassMoments", "Moments", "NormSums"]
+__all__ = ["ClassMoments", "CrossMoments", "CrossNormSums", "Moments", "NormSums"]

@@ -42,7 +42,7 @@ def save_moments(moments: Moments, path: str | os.PathLike[str]) -> None:
     if moments.norm_sums is not None:
         entries["weighted"] = moments.norm_sums.weighted
         entries["fourth"] = np.float64(moments.norm_sums.fourth)
-    _write(path, "Moments", entries, moments)
+    write(path, "Moments", entries, moments)
 
 
 def save_class_moments(moments: ClassMoments, path: str | os.PathLike[str]) -> None:
@@ -56,7 +56,7 @@ def save_class_moments(moments: ClassMoments, path: str | os.PathLike[str]) -> N
     }
     if moments.scatters is not None:
         entries["scatters"] = packed(moments.scatters)
-    _write(path, "ClassMoments", entries, moments)
+    write(path, "ClassMoments", entries, moments)
 
 
 def load_moments(path: str | os.PathLike[str]) -> Moments:
@@ -66,7 +66,7 @@ def load_moments(path: str | os.PathLike[str]) -> Moments:
         FormatError: if the file is not a complete one of this kind.
         FileNotFoundError: if there is no such file.
     """
-    with _read(path, "Moments") as entries:
+    with reading(path, "Moments") as entries:
         d = entries.array("mean", np.float64, (None,)).size
         norm_sums = None
         if "weighted" in entries:
@@ -90,7 +90,7 @@ def load_class_moments(path: str | os.PathLike[str]) -> ClassMoments:
         FormatError: if the file is not a complete one of this kind.
         FileNotFoundError: if there is no such file.
     """
-    with _read(path, "ClassMoments") as entries:
+    with reading(path, "ClassMoments") as entries:
         means = entries.array("means", np.float64, (None, None))
         c, d = means.shape
         counts = entries.array("counts", np.int64, (c,))
@@ -143,9 +143,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         raise
 
 
-def _write(
-    path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], moments: Moments | ClassMoments
-) -> None:
+def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], moments: Moments | ClassMoments) -> None:
+    """Writes one file, with the entries that every kind of statistic has.
+
+    Args:
+        path: the file.
+        kind: name of the class.
+        entries: name to array, of this class alone.
+        moments: whose provenance is written.
+    """
     from featdiv import __version__
 
     measured = moments.measured_error
@@ -166,7 +172,8 @@ def _write(
 
 
 @contextlib.contextmanager
-def _read(path: str | os.PathLike[str], kind: str) -> Iterator[_Entries]:
+def reading(path: str | os.PathLike[str], kind: str) -> Iterator[_Entries]:
+    """Opens a file of one kind, and turns whatever damage shows while it is read into a FormatError."""
     function = f"{kind}.load"
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
@@ -256,6 +263,13 @@ class _Entries:
         if c > 1 and not (classes[1:] > classes[:-1]).all():
             self.refuse("classes", "sorted labels without repeats", "labels in another order")
         return classes
+
+    def texts(self, name: str, count: int) -> tuple[str, ...]:
+        """Returns ``count`` different strings."""
+        value = self._take(name)
+        if value.dtype.kind != "U" or value.shape != (count,) or len(set(value.tolist())) != count:
+            self.refuse(name, f"{count} different texts", f"{value.dtype.name} of shape {value.shape}")
+        return tuple(value.tolist())
 
     def count(self, name: str) -> int:
         """Returns a number of things."""
