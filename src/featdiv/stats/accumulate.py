@@ -1,10 +1,13 @@
 """From rows to `Moments`: choosing shifts and scales, feeding the scatter op, and checking it while it runs.
 
 An `Accumulator` keeps float64 sums about one shift. Every chunk brings a pilot (256 strided rows of it). Columns
-whose mean exceeds their standard deviation are shifted by the pilot mean, since subtracting a large mean from
-products that have already been rounded cannot bring back what was lost; all others are left alone, since shifting
-sparse features makes them dense and costs accuracy. While later pilots agree with the shift in force, sums about
-it simply continue; when one does not, the sums are closed into `Moments` and merged.
+whose mean exceeds three quarters of their standard deviation are shifted by the pilot mean, since subtracting a
+large mean from products that have already been rounded cannot bring back what was lost. All others are left alone:
+shifting sparse features turns their zeros into one repeated value, whose float32 sums drift. (Measured at 40,000 x
+1,024: isotropic features with mean 0.95 have a Frobenius error of 1.2e-6 as they are and 6e-8 shifted; rectified
+Gaussians, whose mean is 0.68 standard deviations, 5e-7 as they are and 8e-7 shifted.) While later pilots agree
+with the shift in force, sums about it simply continue; when one does not, the sums are closed into `Moments` and
+merged.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 PILOT_ROWS = 256
-_SHIFT_ABOVE = 1.0
-_RESHIFT_ABOVE = 2.0
+_SHIFT_ABOVE = 0.75
+_RESHIFT_ABOVE = 1.5
 _SCALE_LIMIT = {"float64": 400, "other": 40}
 _UNIT_TOLERANCE = 1e-2
 _EXPONENT_LIMIT = {"wide": 1000, "other": 126}
