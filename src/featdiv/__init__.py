@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from featdiv.io import Embeddings as Embeddings
     from featdiv.io import convert as convert
     from featdiv.io import open as open
+    from featdiv.metrics.labelled.calinski_harabasz import calinski_harabasz as calinski_harabasz
+    from featdiv.metrics.labelled.class_separation import class_separation as class_separation
+    from featdiv.metrics.labelled.intra_class_distance import intra_class_distance as intra_class_distance
+    from featdiv.metrics.labelled.lidar import lidar as lidar
+    from featdiv.metrics.labelled.neural_collapse import NeuralCollapse as NeuralCollapse
+    from featdiv.metrics.labelled.neural_collapse import neural_collapse as neural_collapse
+    from featdiv.metrics.labelled.rate_reduction import rate_reduction as rate_reduction
+    from featdiv.metrics.labelled.silhouette import silhouette as silhouette
     from featdiv.metrics.spectral.alpha_req import alpha_req as alpha_req
     from featdiv.metrics.spectral.coding_rate import coding_rate as coding_rate
     from featdiv.metrics.spectral.components_for import components_for as components_for
@@ -46,6 +54,9 @@ if TYPE_CHECKING:
     from featdiv.metrics.spectral.stable_rank import nesum as nesum
     from featdiv.metrics.spectral.stable_rank import stable_rank as stable_rank
     from featdiv.metrics.spectral.vendi import vendi as vendi
+    from featdiv.metrics.weights.filter_diversity import FilterDiversity as FilterDiversity
+    from featdiv.metrics.weights.filter_diversity import LayerDiversity as LayerDiversity
+    from featdiv.metrics.weights.filter_diversity import filter_diversity as filter_diversity
     from featdiv.ops._dispatch import use_backend as use_backend
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
@@ -110,6 +121,17 @@ _PUBLIC = {
     "frechet_distance": "featdiv.metrics.spectral.frechet_distance",
     "DimensionUsage": "featdiv.metrics.spectral.dimension_usage",
     "Eigenvalues": "featdiv.metrics.spectral.eigenvalues",
+    "intra_class_distance": "featdiv.metrics.labelled.intra_class_distance",
+    "class_separation": "featdiv.metrics.labelled.class_separation",
+    "neural_collapse": "featdiv.metrics.labelled.neural_collapse",
+    "NeuralCollapse": "featdiv.metrics.labelled.neural_collapse",
+    "lidar": "featdiv.metrics.labelled.lidar",
+    "rate_reduction": "featdiv.metrics.labelled.rate_reduction",
+    "silhouette": "featdiv.metrics.labelled.silhouette",
+    "calinski_harabasz": "featdiv.metrics.labelled.calinski_harabasz",
+    "filter_diversity": "featdiv.metrics.weights.filter_diversity",
+    "FilterDiversity": "featdiv.metrics.weights.filter_diversity",
+    "LayerDiversity": "featdiv.metrics.weights.filter_diversity",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

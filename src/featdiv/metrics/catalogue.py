@@ -17,7 +17,7 @@ from featdiv import __version__
 from featdiv.errors import InputError
 from featdiv.metrics.entry import Definition, Metric
 
-FAMILIES = ("spectral",)
+FAMILIES = ("spectral", "labelled", "weights")
 """Families; the entries of family f are ``featdiv.metrics.<f>.entries.METRICS``."""
 
 
@@ -27,9 +27,7 @@ def _all() -> Mapping[str, Metric]:
     for family in FAMILIES:
         for metric in importlib.import_module(f"featdiv.metrics.{family}.entries").METRICS:
             if metric.name in found or metric.family != family:
-                raise InputError(
-                    f"catalogue: {metric.name!r} of family {family!r}: expected one entry, in its family"
-                )
+                raise InputError(f"catalogue: {metric.name!r} of family {family!r}: expected one entry, in its family")
             found[metric.name] = metric
     return MappingProxyType(found)
 
@@ -94,7 +92,7 @@ def citations(scores: Iterable[str], *, definition: str | None = None) -> str:
         >>> from featdiv.metrics import catalogue
         >>> print(catalogue.citations(["condition_number", "my_own"]).splitlines()[0])
         condition_number: Golub & Van Loan (2013). Matrix computations, 4th edition. Johns Hopkins University Press.
-    """  # noqa: E501
+    """
     found = [metric for metric in map(_metric_of_score, scores) if metric is not None]
     users: dict[str, list[str]] = {}
     for name in dict.fromkeys(metric.name for metric in found):
@@ -106,8 +104,6 @@ def citations(scores: Iterable[str], *, definition: str | None = None) -> str:
 
 def _metric_of_score(score: str) -> Metric | None:
     for metric in _all().values():
-        if score in (metric.name, *metric.scores) or (
-            metric.score_prefix and score.startswith(metric.score_prefix)
-        ):
+        if score in (metric.name, *metric.scores) or (metric.score_prefix and score.startswith(metric.score_prefix)):
             return metric
     return None

@@ -21,9 +21,21 @@ TRANSFORMATIONS = (
 """What may be done to rows: reorder them, reorder features, multiply by an orthogonal matrix, add a constant
 vector, multiply by one positive number, by one for each feature, by one for each row."""
 
-NEEDS = ("eigenvalues", "uncentred eigenvalues", "unit eigenvalues", "moments", "unit moments", "two moments")
+NEEDS = (
+    "eigenvalues",
+    "uncentred eigenvalues",
+    "unit eigenvalues",
+    "moments",
+    "unit moments",
+    "two moments",
+    "class moments",
+    "unit class moments",
+    "labelled rows",
+    "weights",
+)
 """What a core takes: `Eigenvalues` (of either kind, uncentred, uncentred of unit rows), `Moments`, `Moments`
-of unit rows, or two `Moments`."""
+of unit rows, two `Moments`, `ClassMoments`, those of unit rows, rows and their labels, or the weights of a layer,
+filters as rows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,7 +106,7 @@ class Metric:
     Attributes:
         name: public name; `featdiv.<name>` is the function.
         summary: one sentence.
-        family: ``"spectral"``.
+        family: ``"spectral"``, ``"labelled"``, ``"weights"``.
         function: dotted name of the public function.
         core: dotted name of the pure core.
         needs: what the core takes, one of `NEEDS`.

@@ -19,7 +19,7 @@ from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
 from featdiv.results import Provenance, Score
 from featdiv.stats import ClassMoments, Moments
 
-Statistic = TypeVar("Statistic", Eigenvalues, Moments)
+Statistic = TypeVar("Statistic", ClassMoments, Eigenvalues, Moments)
 
 FLOOR_SHARE = 1e-5
 """Share of the sum of singular values that may lie below the noise floor before rows are read in float64."""

@@ -1,0 +1,1 @@
+"""Scores of rows and their labels: how classes spread, part and collapse."""

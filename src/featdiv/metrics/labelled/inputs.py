@@ -1,0 +1,196 @@
+"""What a labelled score may be given, and the class moments that it becomes.
+
+Every public function takes rows with labels (an array, a path, an `Embeddings`, an iterable of chunks, with
+``labels=`` unless they carry their own), and, where moments are enough, `ClassMoments`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from featdiv import __version__, io
+from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
+from featdiv.metrics.spectral.inputs import Resolved
+from featdiv.results import Provenance
+from featdiv.stats import ClassMoments, Moments
+
+_ACCUMULATOR = "ClassMoments.from_source"
+
+
+def resolve_classes(
+    x: Any,
+    labels: Any,
+    *,
+    function: str,
+    normalize: str | None = None,
+    ignore: int | str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    per_class: bool = False,
+    memory: int | float | str | None = None,
+    unit_rows: bool = False,
+) -> Resolved[ClassMoments]:
+    """Returns the class moments that ``x`` and its labels stand for.
+
+    Args:
+        x: `ClassMoments`, or rows.
+        labels: one integer or string for each row; None for `ClassMoments`, and for a source that has them.
+        function: name of the score.
+        normalize: ``"l2"`` to divide rows by their norm first.
+        ignore: label of rows to leave out.
+        precision: arithmetic of the second moments, for rows.
+        backend: scatter backend, for rows.
+        per_class: whether the scatter of each class is needed.
+        memory: budget in bytes, or as text.
+        unit_rows: whether the score is defined for rows of norm one only.
+
+    Raises:
+        InputError: if ``x`` is of the wrong kind, or labels are missing or cannot be used.
+    """
+    if isinstance(x, ClassMoments):
+        _refuse_annotations(labels, ignore, function)
+        _check_made(x, function=function, normalize=normalize, per_class=per_class, unit_rows=unit_rows)
+        return Resolved(function=function, statistic=x, provenance=provenance_of(x, function=function))
+    with opened(x, labels, function=function) as source:
+        classes = read_classes(
+            source,
+            function=function,
+            normalize="l2" if unit_rows else normalize,
+            ignore=ignore,
+            precision=precision,
+            backend=backend,
+            per_class=per_class,
+            memory=memory,
+        )
+        provenance = provenance_of(classes, function=function, source=source, precision=precision)
+    return Resolved(function=function, statistic=classes, provenance=provenance)
+
+
+@contextlib.contextmanager
+def opened(x: Any, labels: Any, *, function: str) -> Iterator[io.Embeddings]:
+    """Opens rows with their labels, and closes them again unless they came open.
+
+    Raises:
+        InputError: if ``x`` is a statistic without classes, or there are no labels.
+    """
+    if isinstance(x, Moments) or hasattr(x, "eigen") or type(x).__name__ == "Eigenvalues":
+        raise InputError(
+            f"{function}: x: expected ClassMoments or labelled rows; got {type(x).__name__}, which no longer knows "
+            "the classes. Pass the rows with labels=, or ClassMoments.from_source(rows, labels=...)."
+        )
+    source = io.open(x, **({} if labels is None else {"labels": labels}))
+    try:
+        # An iterable may hand out its labels with the rows.
+        if source.labels is None and not source.one_pass:
+            raise InputError(
+                f"{function}: labels: expected one label for each row; got None, and the source has none. "
+                "Pass labels=, or open the source with featdiv.open(source, labels=...)."
+            )
+        yield source
+    finally:
+        if source is not x:
+            source.close()
+
+
+def read_classes(
+    source: io.Embeddings,
+    *,
+    function: str,
+    normalize: str | None,
+    ignore: int | str | None,
+    precision: str,
+    backend: str,
+    per_class: bool = False,
+    memory: int | float | str | None = None,
+) -> ClassMoments:
+    """Returns the class moments of an open source; errors speak of ``function``."""
+    with speaking_for(function):
+        return ClassMoments.from_source(
+            source,
+            normalize=normalize,
+            ignore=ignore,
+            precision=precision,
+            backend=backend,
+            per_class=per_class,
+            memory=memory,
+        )
+
+
+@contextlib.contextmanager
+def speaking_for(function: str) -> Iterator[None]:
+    """Puts the name of the score into errors about its rows and labels."""
+    try:
+        yield
+    except RowError as error:
+        message = str(error).replace(_ACCUMULATOR, function)
+        raise type(error)(message, count=error.count, first_row=error.first_row) from None
+    except (InputError, BudgetExceeded) as error:
+        raise type(error)(str(error).replace(_ACCUMULATOR, function)) from None
+
+
+def require_classes(classes: ClassMoments | Sequence[Any], least: int = 2) -> None:
+    """Raises NotEnoughData unless there are that many classes."""
+    labels = classes.classes.tolist() if isinstance(classes, ClassMoments) else list(classes)
+    if len(labels) < least:
+        found = f"1, labelled {labels[0]!r}" if labels else "no labelled rows"
+        raise NotEnoughData(f"it compares classes and needs at least {least}; got {found}")
+
+
+def provenance_of(
+    classes: ClassMoments, *, function: str, source: io.Embeddings | None = None, precision: str | None = None
+) -> Provenance:
+    """Returns how class moments were made, for the score of them."""
+    provenance = Provenance(
+        function=f"featdiv.{function}",
+        version=__version__,
+        arguments={"normalize": classes.normalize, "classes": classes.c},
+        backends={"scatter": classes.backend} if classes.backend else {},
+        method="class moments",
+        error_bound=classes.error_bound,
+        measured_error=classes.measured_error,
+        dtype=classes.dtype or None,
+        n=classes.n,
+        d=classes.d,
+        notes=dropped_note(classes.dropped),
+    )
+    if source is None:
+        return provenance
+    return dataclasses.replace(
+        provenance, precision=precision, source=source.description, fingerprint=source.fingerprint, passes=1
+    )
+
+
+def dropped_note(dropped: int) -> tuple[str, ...]:
+    """Returns the remark that rows were left out, if any were."""
+    return (f"{dropped} rows were left out by their label",) if dropped else ()
+
+
+def _refuse_annotations(labels: Any, ignore: Any, function: str) -> None:
+    for argument, value in (("labels", labels), ("ignore", ignore)):
+        if value is not None:
+            raise InputError(
+                f"{function}: {argument}: expected None with ClassMoments, which were made with their labels; got "
+                f"{type(value).__name__}. Pass the rows, or give {argument}= to ClassMoments.from_source."
+            )
+
+
+def _check_made(
+    classes: ClassMoments, *, function: str, normalize: str | None, per_class: bool, unit_rows: bool
+) -> None:
+    wanted = "l2" if unit_rows else normalize
+    if wanted not in (None, "l2"):
+        raise InputError(f"{function}: normalize: expected None or 'l2'; got {normalize!r}")
+    if wanted is not None and classes.normalize != wanted:
+        raise InputError(
+            f"{function}: x: expected class moments of rows with norm one; got those of rows as they are. Rows cannot "
+            "be normalised after the fact: make them with ClassMoments.from_source(rows, normalize='l2'), or pass "
+            "the rows."
+        )
+    if per_class and classes.scatters is None:
+        raise InputError(
+            f"{function}: x: expected class moments with the scatter of each class; got pooled ones. Make them with "
+            "ClassMoments.from_source(rows, per_class=True), or pass the rows."
+        )

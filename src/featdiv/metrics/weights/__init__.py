@@ -1,0 +1,1 @@
+"""Scores of the weights of a model: how different its filters are."""
