@@ -12,10 +12,11 @@ from typing import Any
 
 from harness import gate, machine
 from harness.registry import Answer, Contender, Data, Suite, UnavailableError, Workload
-from harness.worker import Worker, WorkerError
+from harness.worker import Reply, TooSlowError, Worker, WorkerError
 
 _TRIAL_ROWS = 8192
 _OVERRUN = 1.3
+_PATIENCE = 2
 _MEMORY_SHARE = 0.8
 
 
@@ -140,17 +141,19 @@ class _Session:
         if not contender.streams:
             entry.data, why = self._feasible(contender)
             entry.notes += [why] if why else []
+        while True:
+            try:
+                first, worker = self._first_run(entry)
+            except TooSlowError as stopped:
+                # A trial can mislead, for example where something else took the cores meanwhile.
+                fewer = entry.data.n // 2
+                if fewer < _TRIAL_ROWS:
+                    raise
+                entry.notes.append(f"{stopped} on {entry.data.n:,} rows, and tried again on {fewer:,}")
+                entry.data = dataclasses.replace(entry.data, n=fewer)
+            else:
+                break
         reference = self._reference(entry.data)
-        worker = entry.worker = self._fresh(contender)
-        first = worker.ask(
-            "contend",
-            self._workload.name,
-            contender.name,
-            entry.data,
-            True,
-            watch=True,
-            limit=None if contender.streams else 2 * self._options.cap,
-        )
         entry.peak_private_bytes = first.peak_private_bytes
         answer = worker.ask("answer").value
         entry.notes += answer.get("notes", [])
@@ -160,6 +163,12 @@ class _Session:
             entry.out("failed", f"not as accurate as claimed ({contender.accuracy}): {'; '.join(broken)}")
         affordable = int(self._options.cap // max(first.seconds, 1e-9))
         entry.rounds = max(1, min(self._options.repeats, affordable))
+
+    def _first_run(self, entry: _Entry) -> tuple[Reply, Worker]:
+        worker = entry.worker = self._fresh(entry.contender)
+        limit = None if entry.contender.streams else _PATIENCE * self._options.cap
+        arguments = (self._workload.name, entry.contender.name, entry.data, True)
+        return worker.ask("contend", *arguments, watch=True, limit=limit), worker
 
     def _fresh(self, contender: Contender) -> Worker:
         """Returns a process that has everything imported."""

@@ -24,6 +24,10 @@ class WorkerError(Exception):
     """The process raised an error, died, or took too long; the text says which."""
 
 
+class TooSlowError(WorkerError):
+    """The process was stopped, because it took longer than allowed."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reply:
     """What came back.
@@ -76,7 +80,7 @@ class Worker:
                     peak = max(peak, _private_bytes(self._process.pid) or 0)
                 if limit is not None and time.monotonic() - started > limit:
                     self.close()
-                    raise WorkerError(f"stopped after {limit:.0f} s")
+                    raise TooSlowError(f"stopped after {limit:g} s")
             ok, value, seconds = self._connection.recv()
         except (EOFError, ConnectionError) as error:
             self._process.join(5)

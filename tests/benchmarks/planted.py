@@ -60,6 +60,12 @@ def slow(data: Data) -> Any:
     return right(data)
 
 
+def deceptive(data: Data) -> Any:
+    """Is quick on small parts."""
+    time.sleep(0.0 if data.n <= 20_000 else 5.0)
+    return right(data)
+
+
 def heavy(data: Data) -> Any:
     if data.n > 16:
         ballast = np.ones(BALLAST, dtype=np.uint8)
@@ -127,6 +133,7 @@ SUITE = Suite(
             contenders=(
                 contender("right", right, peer=False),
                 contender("slow", slow, streams=False),
+                contender("deceptive", deceptive, streams=False),
                 contender("heavy", heavy),
             ),
         ),

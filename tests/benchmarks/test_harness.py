@@ -96,6 +96,14 @@ def test_a_slow_contender_gets_fewer_rows_and_its_ratio_is_a_bound():
     assert "| ≥ " in next(line for line in section.splitlines() if line.startswith("| slow"))
 
 
+def test_a_contender_that_is_slower_than_its_trial_promised_is_stopped_and_gets_half_the_rows():
+    options = session.Options(repeats=1, gap=0.0, cap=0.25, peers=frozenset({"deceptive"}))
+    result = session.run_workload(planted.SUITE, "planted", "limited", options)
+    entry = result["contenders"][-1]
+    assert (entry["name"], entry["status"], entry["n"]) == ("deceptive", "timed", planted.ROWS // 2)
+    assert entry["notes"][0] == "stopped after 0.5 s on 40,000 rows, and tried again on 20,000"
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells how much memory is private")
 def test_private_memory_is_watched_from_outside():
     options = session.Options(repeats=1, gap=0.0, peers=frozenset({"heavy"}))
@@ -121,7 +129,7 @@ def test_a_table_is_computed_and_shown():
 def test_a_job_that_takes_too_long_is_stopped():
     with Worker("planted") as worker:
         worker.ask("rate", None)
-        with pytest.raises(WorkerError, match="stopped after 0 s"):
+        with pytest.raises(WorkerError, match=r"stopped after 0\.2 s"):
             worker.ask("contend", "limited", "slow", planted.Data(path="", n=10**6, d=1, dtype=""), False, limit=0.2)
 
 
