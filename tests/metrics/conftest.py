@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from featdiv import Eigenvalues, Moments
+from featdiv import ClassMoments, Eigenvalues, Moments
 
 
 def moments_by_hand(x, normalize=None):
@@ -30,9 +30,38 @@ def eigenvalues_by_hand(values, n=10_000, d=None, centered=True, floor=1.5e-8, u
     )
 
 
+def class_moments_by_hand(x, labels, normalize=None, per_class=True):
+    parts = {label: moments_by_hand(x[labels == label], normalize) for label in np.unique(labels).tolist()}
+    scatters = np.array([part.scatter for part in parts.values()])
+    return ClassMoments(
+        classes=np.array(list(parts)),
+        counts=np.array([part.n for part in parts.values()]),
+        means=np.array([part.mean for part in parts.values()]),
+        within=scatters.sum(axis=0),
+        scatters=scatters if per_class else None,
+        normalize=normalize,
+    )
+
+
+def uneven_labels(n):
+    """Five classes; the last has three sevenths of the rows."""
+    return np.minimum(np.arange(n) % 7, 4)
+
+
 @pytest.fixture
 def moments_of():
     return moments_by_hand
+
+
+@pytest.fixture
+def class_moments_of():
+    return class_moments_by_hand
+
+
+@pytest.fixture
+def labels():
+    """Labels of `rows`, in classes of unequal size."""
+    return uneven_labels(300)
 
 
 @pytest.fixture
