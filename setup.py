@@ -36,6 +36,7 @@ CPU_SOURCES = (
     "csrc/cpu/rows.cpp",
     "csrc/cpu/scatter.cpp",
     "csrc/cpu/class_scatter.cpp",
+    "csrc/cpu/pair_sums.cpp",
     "csrc/bindings_cpu.cpp",
 )
 # No -ffast-math: finiteness checks and float64 sums rely on IEEE arithmetic. No -march=native: a wheel runs
@@ -115,9 +116,7 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
         if missing and cpu_wanted == "on":
             raise BuildRefused(f"featdiv: FEATDIV_CPU=on, but {missing}. FEATDIV_CPU=auto does without.")
         cpu = not missing
-        cpu_note = (
-            f"will be built with {probe.compiler}" if cpu else f"left out (pure Python does): {missing}"
-        )
+        cpu_note = f"will be built with {probe.compiler}" if cpu else f"left out (pure Python does): {missing}"
     cuda, cuda_note = False, "off, because FEATDIV_CUDA=off"
     if cuda_wanted != "off":
         missing = _missing_for_cuda(probe)

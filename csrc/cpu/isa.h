@@ -3,6 +3,7 @@
 
 #include "../core/gram.h"
 #include "../core/pack.h"
+#include "../core/pairs.h"
 
 namespace featdiv {
 
@@ -14,6 +15,7 @@ struct ProductKernels {
   int micro_rows;
   bool (*pack)(const PackBlock<T>&);
   void (*gram)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock&, double* gram);
+  void (*pairs)(const PairBlock<T>&);
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
 };
 
@@ -22,6 +24,7 @@ struct Kernels {
   ProductKernels<double> f64;
   bool (*square_norms)(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element,
                        double* out);
+  double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
 
   template <class T>
   const ProductKernels<T>& product() const {
@@ -32,12 +35,13 @@ struct Kernels {
 
 template <class Isa, class T>
 constexpr ProductKernels<T> product_kernels() {
-  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>, gram_block<Isa, T>, weigh_block<Isa, T>};
+  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>, gram_block<Isa, T>, pair_block<Isa, T>,
+          weigh_block<Isa, T>};
 }
 
 template <class Isa>
 constexpr Kernels kernels_of() {
-  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>};
+  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>, exact_measure<Isa>};
 }
 
 extern const Kernels baseline_kernels;

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import BackendUnavailable, InputError, NonFiniteError, ZeroNormError
+from featdiv.errors import BackendUnavailable, InputError, NonFiniteError, RowError, ZeroNormError
 
 if TYPE_CHECKING:
     import torch
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 2
+INTERFACE = 3
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
@@ -33,7 +33,7 @@ ELEMENTS = (
 )
 """Element types; the position is the module's number for it."""
 
-DONE, NOT_FINITE, ZERO_NORM, NO_MEMORY = range(4)
+DONE, NOT_FINITE, ZERO_NORM, NO_MEMORY, OUT_OF_RANGE = range(5)
 """How a call into the module ended."""
 
 COPIED_BYTES = 1 << 24
@@ -91,8 +91,7 @@ def isa() -> int:
         return best
     if wanted not in ISAS[: best + 1]:
         raise InputError(
-            f"{ISA_VARIABLE}: expected one of {', '.join(ISAS[: best + 1])}, which this machine has; "
-            f"got {wanted!r}"
+            f"{ISA_VARIABLE}: expected one of {', '.join(ISAS[: best + 1])}, which this machine has; got {wanted!r}"
         )
     return ISAS.index(wanted)
 
@@ -176,8 +175,8 @@ def readable(rows: Rows) -> Rows:
     return rows.resolve_neg().contiguous()
 
 
-def raise_for_rows(rows: Rows, *, normalize: bool) -> NoReturn:
-    """Raises the error that describes the rows which made the native module stop."""
+def row_error(rows: Rows, *, normalize: bool) -> RowError | None:
+    """Returns the error that describes rows which are not finite, or zero where they are to be normalised."""
     bad_entries, bad_row, zero_rows, zero_row = 0, -1, 0, -1
     step = max(1, COPIED_BYTES // (8 * int(rows.shape[1])))
     for start in range(0, int(rows.shape[0]), step):
@@ -197,15 +196,23 @@ def raise_for_rows(rows: Rows, *, normalize: bool) -> NoReturn:
         bad_entries += count
         zero_rows += zeros
     if bad_entries:
-        raise NonFiniteError(
+        return NonFiniteError(
             f"expected finite rows; got {bad_entries} NaN or infinite entries, the first in row {bad_row}",
             count=bad_entries,
             first_row=bad_row,
         )
     if zero_rows and normalize:
-        raise ZeroNormError(
+        return ZeroNormError(
             f"expected rows of non-zero norm; got {zero_rows} zero rows, the first is row {zero_row}",
             count=zero_rows,
             first_row=zero_row,
         )
-    raise InputError("rows: expected rows that stay as they are while they are read; they have changed")
+    return None
+
+
+def raise_for_rows(rows: Rows, *, normalize: bool) -> NoReturn:
+    """Raises the error that describes the rows which made the native module stop."""
+    error = row_error(rows, normalize=normalize)
+    if error is None:
+        raise InputError("rows: expected rows that stay as they are while they are read; they have changed")
+    raise error

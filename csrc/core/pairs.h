@@ -1,0 +1,203 @@
+// One block of pairs of rows: their products, and what is summed, counted or kept of them, while in cache.
+#pragma once
+
+#include "element.h"
+#include "micro.h"
+
+namespace featdiv {
+
+// Features in one chain of fused multiply-adds.
+constexpr int pair_chain = 32;
+// Rows whose exponentials are added in the working precision before they go to a float64 sum.
+constexpr int exp_rows = 8;
+
+enum class Measure : int { none, cosine, distance };
+
+// Values of `bin` that are no bins.
+constexpr int32_t bin_unsure = -1, bin_no_pair = -2;
+
+// Panels hold W rows feature by feature: d times W consecutive values, zero past the valid rows.
+template <class T>
+struct PairBlock {
+  const T* left;
+  const T* right;
+  int64_t d;
+  const T* left_squares;  // [W] squared norms
+  const T* right_squares;
+  int left_valid, right_valid;
+  bool triangle;  // the panels are the same one: only pairs with right row > left row count
+  const double* rates;  // t of exp(-t |x - y|^2)
+  int rate_count;
+  double* exp_sums;  // [rate_count] += over the pairs
+  Measure measure;
+  T rounding;      // bound on the relative rounding of a product of two rows against their norms
+  T* values;       // [W W] out: the measure of each pair
+  T* errors;       // [W W] out: bound on its rounding
+  int bins;        // 0 for no histogram
+  T low, per_unit; // bin number is (value - low) per_unit
+  bool open_low, open_high;  // values past the first or last edge by rounding alone belong inside
+  int32_t* bin;    // [W W] out: 0 below the first edge, 1 ... bins, bins + 1 above; or one of the above
+};
+
+// exp(x) for x <= 0, to about one unit in the last place; zero below -87.
+template <int N>
+FEATDIV_INLINE Vec<float, N> exp_negative(Vec<float, N> x) {
+  using V = Vec<float, N>;
+  using U = Vec<uint32_t, N>;
+  const auto lost = x < -87.0f;
+  x = lost ? V{} : x;
+  constexpr float to_integer = 12582912.0f;  // 1.5 2^23: adding it rounds to the nearest integer
+  const V shifted = x * 1.44269504f + to_integer;
+  const V n = shifted - to_integer;
+  const V r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  V p = r * (1.0f / 720) + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const U power = ((U)shifted << 23) + (127u << 23);
+  // The low bits of `shifted` are n; its exponent bits leave through the top of the shift.
+  return lost ? V{} : p * (V)power;
+}
+
+template <int N>
+FEATDIV_INLINE Vec<double, N> exp_negative(Vec<double, N> x) {
+  for (int i = 0; i < N; ++i) x[i] = __builtin_exp(x[i]);
+  return x;
+}
+
+template <int N, class T>
+FEATDIV_INLINE Vec<T, N> square_root(Vec<T, N> x) {
+  for (int i = 0; i < N; ++i) x[i] = __is_same(T, float) ? T(__builtin_sqrtf(float(x[i]))) : T(__builtin_sqrt(x[i]));
+  return x;
+}
+
+template <class Isa, class T>
+FEATDIV_INLINE void pair_products(const PairBlock<T>& b, T* products) {
+  constexpr int W = panel_width<Isa, T>;
+  constexpr int M = micro_rows<Isa, T>;
+  memset(products, 0, sizeof(T) * W * W);
+  // The right-hand panel's share stays in the first-level cache while all groups of the left one pass by.
+  constexpr int64_t cached = 2 * pair_chain;
+  for (int64_t start = 0; start < b.d; start += cached) {
+    const int64_t stop = start + cached < b.d ? start + cached : b.d;
+    for (int g = 0; g < W; g += M) {
+      if (g >= b.left_valid) break;
+      for (int64_t k = start; k < stop; k += pair_chain) {
+        const int depth = int(stop - k < pair_chain ? stop - k : pair_chain);
+        micro_kernel<Isa, T, 3>(b.left + k * W + g, b.right + k * W, W, depth, products + g * W, W);
+      }
+    }
+  }
+}
+
+template <class Isa, class T>
+void pair_block(const PairBlock<T>& b) {
+  constexpr int L = lanes<Isa, T>;
+  constexpr int W = panel_width<Isa, T>;
+  constexpr int D = lanes<Isa, double>;
+  using V = Vec<T, L>;
+  using VD = Vec<double, D>;
+  using I = Vec<int32_t, L>;
+  alignas(64) T products[W * W];
+  pair_products<Isa, T>(b, products);
+  V column[3];
+  for (int v = 0; v < 3; ++v)
+    for (int i = 0; i < L; ++i) column[v][i] = T(v * L + i);
+  for (int rate = 0; rate < b.rate_count; ++rate) {
+    const T t = T(b.rates[rate]);
+    VD sum = {};
+    for (int start = 0; start < b.left_valid; start += exp_rows) {
+      const int stop = start + exp_rows < b.left_valid ? start + exp_rows : b.left_valid;
+      V part = {};
+      for (int i = start; i < stop; ++i) {
+        const T square = b.left_squares[i];
+        V row = {};
+        for (int v = 0; v < 3; ++v) {
+          V q = load<V>(b.right_squares + v * L) + square - T(2) * load<V>(products + i * W + v * L);
+          q = q > T(0) ? q : V{};
+          const V e = exp_negative<L>(-t * q);
+          const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
+          row += counts ? e : V{};
+        }
+        part += row;
+      }
+      for (int h = 0; h < L; h += D) {
+        Vec<T, D> piece;
+        memcpy(&piece, reinterpret_cast<const T*>(&part) + h, sizeof piece);
+        sum += __builtin_convertvector(piece, VD);
+      }
+    }
+    for (int i = 0; i < D; ++i) b.exp_sums[rate] += sum[i];
+  }
+  if (b.measure == Measure::none) return;
+  for (int i = 0; i < b.left_valid; ++i) {
+    for (int v = 0; v < 3; ++v) {
+      V value = load<V>(products + i * W + v * L);
+      V error = V{} + b.rounding;
+      if (b.measure == Measure::distance) {
+        const V squares = load<V>(b.right_squares + v * L) + b.left_squares[i];
+        V q = squares - T(2) * value;
+        q = q > T(0) ? q : V{};
+        value = square_root<L, T>(q);
+        // |sqrt(q + e) - sqrt(q)| <= min(e / sqrt(q), sqrt(e)), with e the rounding of q.
+        const V e = squares * b.rounding;
+        const V root = square_root<L, T>(e);
+        error = value > root ? e / value : root;
+      }
+      store(b.values + i * W + v * L, value);
+      store(b.errors + i * W + v * L, error);
+      if (!b.bins) continue;
+      const V x = (value - b.low) * b.per_unit;
+      // Rounding of the edges, of the difference and of its product with `per_unit`.
+      constexpr T ulps = __is_same(T, float) ? T(0x1p-22) : T(0x1p-51);
+      const V rounded = (magnitude<L>(value) + (b.low < 0 ? -b.low : b.low)) * ulps;
+      const V slack = (error + rounded) * b.per_unit + magnitude<L>(x) * ulps;
+      const V bounded = x < T(-1) ? V{} - T(1) : (x > T(b.bins + 1) ? V{} + T(b.bins + 1) : x);
+      const I whole = __builtin_convertvector(bounded + T(1), I);  // bounded + 1 >= 0: truncation is the floor
+      const V edge = __builtin_convertvector(__builtin_convertvector(bounded + T(1.5), I), V) - T(1);
+      auto unsure = (magnitude<L>(bounded - edge) <= slack) & (edge >= T(0)) & (edge <= T(b.bins));
+      V number = __builtin_convertvector(whole, V);
+      if (b.open_low) {
+        unsure &= edge > T(0);
+        number = edge <= T(0) ? V{} + T(1) : number;
+      }
+      if (b.open_high) {
+        unsure &= edge < T(b.bins);
+        number = edge >= T(b.bins) ? V{} + T(b.bins) : number;
+      }
+      number = unsure ? V{} + T(bin_unsure) : number;
+      const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
+      number = counts ? number : V{} + T(bin_no_pair);
+      store(b.bin + i * W + v * L, __builtin_convertvector(number, I));
+    }
+  }
+}
+
+// Cosine or distance of two rows of one type in float64; `a_scale` and `b_scale` multiply the rows first.
+template <class Isa>
+double exact_measure(const char* a, const char* b, int64_t d, Element element, double a_scale, double b_scale,
+                     Measure measure) {
+  constexpr int D = lanes<Isa, double>;
+  using VD = Vec<double, D>;
+  double result = 0;
+  with_element(element, [&](auto source) __attribute__((always_inline)) {
+    using Src = decltype(source);
+    VD sum = {};
+    for (int64_t j = 0; j < d; j += D) {
+      alignas(64) char staged[2][D * sizeof(Src)] = {};
+      const size_t bytes = size_t(d - j < D ? d - j : D) * sizeof(Src);
+      memcpy(staged[0], a + j * int64_t(sizeof(Src)), bytes);
+      memcpy(staged[1], b + j * int64_t(sizeof(Src)), bytes);
+      const VD x = widen<double, D, Src>(staged[0]) * a_scale;
+      const VD y = widen<double, D, Src>(staged[1]) * b_scale;
+      if (measure == Measure::distance) sum += (x - y) * (x - y);
+      else sum += x * y;
+    }
+    for (int i = 0; i < D; ++i) result += sum[i];
+  });
+  return measure == Measure::distance ? __builtin_sqrt(result) : result;
+}
+
+}  // namespace featdiv

@@ -1,0 +1,40 @@
+// The pair_sums op on the host: see featdiv/ops/pair_sums/__init__.py.
+#pragma once
+
+#include "scatter.h"
+
+namespace featdiv {
+
+struct PairJob {
+  Rows x;
+  Rows other;          // n = 0: pairs within x
+  const double* shift; // [d] subtracted from all rows (distances do not change); null for none
+  bool normalize;
+  bool doubles;
+  const double* rates;
+  int rate_count;
+  Measure measure;
+  int bins;
+  const double* edges;  // [bins + 1], equally spaced
+  bool has_threshold;
+  double threshold;
+  int64_t most_examples;
+  int threads;
+  IsaName isa;
+};
+
+struct PairResult {
+  double* exp_sums;    // [rate_count]
+  int64_t* histogram;  // [bins + 2], below and above included
+  int64_t* examples;   // [most_examples, 2] the first close pairs, by left row and then right row
+  int64_t close = 0;   // pairs on the near side of the threshold
+  int64_t nearest[2] = {-1, -1};
+  double nearest_value = 0;
+};
+
+// `out_of_range`: the rows are too large or small for float32; the same job with `doubles` will do.
+enum class PairOutcome : int { done, not_finite, zero_norm, no_memory, out_of_range };
+
+PairOutcome pair_sums(const PairJob&, PairResult&);
+
+}  // namespace featdiv

@@ -1,0 +1,224 @@
+"""The pair_sums op: reductions over all pairs of rows that never store the n x n matrix.
+
+Over the unordered pairs i < j of one set, or over all pairs (i, j) of two sets, it gives
+
+    exp_sums[t]  = sum exp(-t |x_i - y_j|^2)        for several t at once,
+    histogram    of the cosine x_i . y_j / (|x_i| |y_j|), or of the distance |x_i - y_j|,
+    close        number of pairs with cosine >= threshold, or distance <= threshold, and the first of them,
+    nearest      the pair with the largest cosine, or the smallest distance.
+
+Bounds, with u = 2^-24 (float32) or 2^-53 (float64) and c = 44 + d/32: a squared distance is off by at most
+c u (|x|^2 + |y|^2), a cosine by c u, and so a term exp(-t |x - y|^2) of rows of unit length by 2 c t u, relative;
+the errors of many pairs are of either sign and largely cancel in the sum. A pair whose value lies within its bound
+of a histogram edge or of the threshold is computed again in float64 from the rows themselves, so that counts are
+those of float64 arithmetic; only the choice of the nearest pair among pairs closer than the bound is arbitrary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import InputError, RowError
+from featdiv.ops._dispatch import PRECISIONS, Request, choose, load
+from featdiv.ops.scatter import describe_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    Rows = npt.NDArray[Any] | torch.Tensor
+
+__all__ = ["PairSums", "PairTask", "pair_sums"]
+
+MEASURES = ("cosine", "distance")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairTask:
+    """What is wanted of the pairs; see `pair_sums` for the meaning of each field.
+
+    Attributes:
+        rates: values of t.
+        measure: ``"cosine"``, ``"distance"``, or None where nothing is wanted of it.
+        edges: (bins + 1,) equally spaced histogram edges, or None.
+        threshold: of close pairs, or None.
+        examples: how many close pairs to list.
+        normalize: ``"l2"`` or None.
+        precision: ``"float32"`` or ``"float64"``.
+    """
+
+    rates: tuple[float, ...]
+    measure: str | None
+    edges: npt.NDArray[np.float64] | None
+    threshold: float | None
+    examples: int
+    normalize: str | None
+    precision: str
+
+    @property
+    def bins(self) -> int:
+        """Number of bins; 0 for no histogram."""
+        return 0 if self.edges is None else len(self.edges) - 1
+
+    def closeness(self, value: Any) -> Any:
+        """Returns the measure turned so that larger is closer."""
+        return -value if self.measure == "distance" else value
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairSums:
+    """What the op returns, on the host.
+
+    Attributes:
+        pairs: number of pairs: n (n - 1) / 2 within one set, n m across two.
+        exp_sums: float64, one for each rate.
+        edges: (bins + 1,) float64 histogram edges, or None.
+        histogram: (bins,) int64, or None. A bin holds its lower edge, the last one also its upper.
+        below: pairs below the first edge.
+        above: pairs above the last edge.
+        close: pairs at least as close as the threshold, or None.
+        close_pairs: (k, 2) int64 the first of them, by left row and then right row.
+        nearest: (left row, right row, value in float64) of the nearest pair, or None without a measure or pairs.
+        backend: the backend that did it.
+    """
+
+    pairs: int
+    exp_sums: npt.NDArray[np.float64]
+    edges: npt.NDArray[np.float64] | None = None
+    histogram: npt.NDArray[np.int64] | None = None
+    below: int = 0
+    above: int = 0
+    close: int | None = None
+    close_pairs: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    nearest: tuple[int, int, float] | None = None
+    backend: str = ""
+
+
+def pair_sums(
+    x: Rows,
+    other: Rows | None = None,
+    *,
+    rates: Sequence[float] = (2.0,),
+    measure: str | None = None,
+    bins: int = 0,
+    limits: tuple[float, float] | None = None,
+    threshold: float | None = None,
+    examples: int = 0,
+    normalize: str | None = "l2",
+    precision: str = "float32",
+    backend: str = "auto",
+) -> PairSums:
+    """Returns the reductions over all pairs of rows.
+
+    Args:
+        x: (n, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
+        other: (m, d) rows of a second set, of the same type and on the same device; None for pairs within ``x``.
+        rates: values of t in exp(-t |x - y|^2), all positive and finite; may be empty.
+        measure: ``"cosine"`` or ``"distance"`` for histogram, close pairs and nearest pair; None for none of them.
+        bins: number of histogram bins; 0 for no histogram.
+        limits: first and last histogram edge; default (-1, 1) for cosines, (0, 2) for distances of unit rows.
+        threshold: cosine from which, or distance up to which, a pair is close; None to count none.
+        examples: how many close pairs to list, the first by row numbers.
+        normalize: ``"l2"`` divides each row by its Euclidean norm first; None takes rows as they are.
+        precision: ``"float32"`` or ``"float64"`` products.
+        backend: backend name or ``"auto"``.
+
+    Raises:
+        InputError: if an argument has the wrong shape, type, range or combination.
+        NonFiniteError: if a row holds NaN or infinity; ``count`` and ``first_row`` count within ``x`` (or ``other``,
+            where ``x`` is good).
+        ZeroNormError: with ``normalize="l2"``, if a row has norm zero; likewise.
+        BackendUnavailable: if no backend can run this.
+
+    Complexity:
+        n^2 d / 2 multiply-adds (n m d across two sets); memory O((n + m) d).
+
+    Source:
+        The first sum is that of the uniformity loss (Wang & Isola 2020).
+
+    Example:
+        >>> import numpy as np
+        >>> square = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
+        >>> sums = pair_sums(square, rates=[1.0], measure="cosine", bins=2, threshold=-1.0, examples=1)
+        >>> sums.pairs, round(float(sums.exp_sums[0]), 6)  # 4 exp(-2) + 2 exp(-4)
+        (6, 0.577972)
+        >>> sums.histogram.tolist(), sums.close, sums.close_pairs.tolist()
+        ([2, 4], 6, [[0, 1]])
+    """
+    task = _checked_task(rates, measure, bins, limits, threshold, examples, normalize, precision)
+    device, dtype = _checked_rows(x, other)
+    n, d = (int(size) for size in x.shape)
+    pairs = n * (n - 1) // 2 if other is None else n * int(other.shape[0])
+    request = Request(op="pair_sums", device=device, dtype=dtype, n=n, d=d, precision=precision)
+    name = choose(request, backend)
+    result: PairSums = load("pair_sums", name).pair_sums(x, other, task)
+    return dataclasses.replace(result, pairs=pairs, edges=task.edges, backend=name)
+
+
+def _checked_rows(x: Rows, other: Rows | None) -> tuple[str, str]:
+    for name, rows in (("x", x), ("other", other)):
+        if rows is not None and (rows.ndim != 2 or rows.shape[1] < 1):
+            raise InputError(f"pair_sums: {name}: expected shape (n, d) with d >= 1; got {tuple(rows.shape)}")
+    kind = describe_rows(x)
+    if other is not None and (describe_rows(other) != kind or other.shape[1] != x.shape[1]):
+        device, dtype = describe_rows(other)
+        raise InputError(
+            f"pair_sums: other: expected {kind[1]} rows of {x.shape[1]} features on {kind[0]!r}, like x; "
+            f"got {dtype} rows of {other.shape[1]} features on {device!r}"
+        )
+    return kind
+
+
+def _checked_task(
+    rates: Sequence[float],
+    measure: str | None,
+    bins: int,
+    limits: tuple[float, float] | None,
+    threshold: float | None,
+    examples: int,
+    normalize: str | None,
+    precision: str,
+) -> PairTask:
+    if not all(math.isfinite(rate) and rate > 0 for rate in rates):
+        raise InputError(f"pair_sums: rates: expected positive finite numbers; got {list(rates)}")
+    if measure not in (None, *MEASURES):
+        raise InputError(f"pair_sums: measure: expected None, 'cosine' or 'distance'; got {measure!r}")
+    if normalize not in (None, "l2"):
+        raise InputError(f"pair_sums: normalize: expected None or 'l2'; got {normalize!r}")
+    if measure == "cosine" and normalize is None:
+        raise InputError("pair_sums: measure='cosine' needs normalize='l2', which divides rows by their norms")
+    if measure is None and (bins or threshold is not None):
+        raise InputError("pair_sums: bins and threshold need measure='cosine' or 'distance'")
+    if precision not in PRECISIONS:
+        raise InputError(f"pair_sums: precision: expected one of {', '.join(PRECISIONS)}; got {precision!r}")
+    if bins < 0 or bins > 1 << 20 or examples < 0:
+        raise InputError(f"pair_sums: expected 0 <= bins <= {1 << 20} and examples >= 0; got {bins}, {examples}")
+    edges: npt.NDArray[np.float64] | None = None
+    if bins:
+        if limits is None and measure == "distance" and normalize is None:
+            raise InputError("pair_sums: limits: distances of rows of any length have no natural limits; give them")
+        low, high = limits or ((-1.0, 1.0) if measure == "cosine" else (0.0, 2.0))
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(f"pair_sums: limits: expected finite low < high; got {limits}")
+        edges = low + np.arange(bins + 1, dtype=np.float64) * ((high - low) / bins)
+        edges[-1] = high
+    return PairTask(
+        rates=tuple(float(rate) for rate in rates),
+        measure=measure,
+        edges=edges,
+        threshold=None if threshold is None else float(threshold),
+        examples=examples if threshold is not None else 0,
+        normalize=normalize,
+        precision="float64" if precision == "float64" else "float32",
+    )
+
+
+def of_set(error: RowError, other: Rows | None, *, in_other: bool) -> RowError:
+    """Returns the error with a message that names the set that it is about."""
+    name = "other" if in_other and other is not None else "x"
+    return type(error)(f"pair_sums: {name}: {error}", count=error.count, first_row=error.first_row)

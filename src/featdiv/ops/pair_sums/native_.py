@@ -1,0 +1,116 @@
+"""pair_sums on the CPU through `featdiv._cpu`: products, exponentials and counts of a block while it is in cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import BudgetExceeded, InputError, RowError
+from featdiv.ops import _native
+from featdiv.ops._dispatch import Request
+from featdiv.ops.pair_sums import MEASURES, PairSums, PairTask, of_set
+from featdiv.ops.scatter import Sums, native_
+
+if TYPE_CHECKING:
+    import torch
+
+    Rows = npt.NDArray[Any] | torch.Tensor
+
+_PILOT_ROWS = 1024
+
+
+def unsupported_reason(request: Request) -> str | None:
+    """Returns why the native module cannot run the request."""
+    return _native.unsupported_rows(request.device, request.dtype)
+
+
+def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
+    """Returns the reductions; see `featdiv.ops.pair_sums.pair_sums`."""
+    exp_sums = np.zeros(len(task.rates))
+    counts = np.zeros(task.bins + 2, dtype=np.int64)
+    examples = np.full((task.examples, 2), -1, dtype=np.int64)
+    rates = np.array(task.rates, dtype=np.float64)
+    left, right = _native.readable(x), None if other is None else _native.readable(other)
+    n, d = (int(size) for size in x.shape)
+    if n == 0 or (right is not None and not len(right)):
+        close, nearest = 0, None
+        return _result(task, exp_sums, counts, close, examples, nearest)
+    shift = _pilot_mean(left) if task.normalize is None else None
+    hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
+    for doubles in (True,) if task.precision == "float64" else (False, True):
+        outcome, close, i, j, value = _native.module().pair_sums(
+            x=hosts[0].address,
+            n=n,
+            x_stride=hosts[0].row_stride,
+            other=hosts[-1].address,
+            m=0 if right is None else len(right),
+            other_stride=hosts[-1].row_stride,
+            d=d,
+            element=hosts[0].element,
+            shift=_native.address(shift),
+            normalize=task.normalize == "l2",
+            doubles=doubles,
+            rates=_native.address(rates),
+            rate_count=len(rates),
+            measure=0 if task.measure is None else 1 + MEASURES.index(task.measure),
+            bins=task.bins,
+            edges=_native.address(task.edges),
+            has_threshold=task.threshold is not None,
+            threshold=task.threshold or 0.0,
+            most_examples=task.examples,
+            exp_sums=_native.address(exp_sums),
+            histogram=_native.address(counts),
+            examples=_native.address(examples),
+            threads=_native.threads(),
+            isa=_native.isa(),
+        )
+        if outcome != _native.OUT_OF_RANGE:
+            break
+    if outcome == _native.NO_MEMORY:
+        wanted = 4 * d * (n + (0 if right is None else len(right)))
+        raise BudgetExceeded(f"pair_sums: no memory for a packed copy of the rows, about {wanted:,} bytes")
+    if outcome != _native.DONE:
+        _raise_for_sets(x, other, task)
+    return _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None)
+
+
+def _result(
+    task: PairTask,
+    exp_sums: npt.NDArray[np.float64],
+    counts: npt.NDArray[np.int64],
+    close: int,
+    examples: npt.NDArray[np.int64],
+    nearest: tuple[int, int, float] | None,
+) -> PairSums:
+    return PairSums(
+        pairs=0,
+        exp_sums=exp_sums,
+        histogram=None if task.edges is None else counts[1:-1],
+        below=int(counts[0]),
+        above=int(counts[-1]),
+        close=None if task.threshold is None else close,
+        close_pairs=examples[examples[:, 0] >= 0],
+        nearest=nearest,
+    )
+
+
+def _pilot_mean(rows: Rows) -> npt.NDArray[np.float64] | None:
+    """Returns a mean about which squared norms are small; distances do not depend on it."""
+    step = max(1, len(rows) // _PILOT_ROWS)
+    sums = Sums.zeros(int(rows.shape[1]))
+    try:
+        native_.scatter(rows[::step], sums, precision="float64")
+    except RowError:
+        return None  # The main pass finds the bad rows and says so.
+    mean = sums.total / sums.n
+    return mean if np.isfinite(mean).all() else None
+
+
+def _raise_for_sets(x: Rows, other: Rows | None, task: PairTask) -> NoReturn:
+    for rows, in_other in ((x, False), (other, True)):
+        error = None if rows is None else _native.row_error(rows, normalize=task.normalize == "l2")
+        if error is not None:
+            raise of_set(error, other, in_other=in_other)
+    raise InputError("pair_sums: expected rows that stay as they are while they are read; they have changed")

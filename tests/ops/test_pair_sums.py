@@ -1,0 +1,258 @@
+"""pair_sums: every backend against closed forms, scipy and the float64 oracle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist, pdist
+
+from featdiv.errors import InputError, NonFiniteError, ZeroNormError
+from featdiv.ops import _native
+from featdiv.ops.pair_sums import native_, pair_sums
+
+
+@pytest.fixture(params=["native", "torch", "reference"])
+def backend(request):
+    if request.param == "native" and _native.missing():
+        pytest.skip(str(_native.missing()))
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+def circle(n):
+    angle = 2 * np.pi * np.arange(n) / n
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def test_points_on_a_circle_have_a_closed_form(backend):
+    """|x_i - x_j|^2 = 2 - 2 cos(2 pi (i - j) / n): each difference occurs n times in n^2 ordered pairs."""
+    n, rates = 120, [0.5, 2.0, 8.0]
+    steps = 2 - 2 * np.cos(2 * np.pi * np.arange(1, n) / n)
+    truth = [n / 2 * np.exp(-t * steps).sum() for t in rates]
+    got = pair_sums(3.7 * circle(n), rates=rates, backend=backend)
+    assert got.pairs == n * (n - 1) // 2
+    assert got.backend == backend
+    assert got.exp_sums == pytest.approx(truth, rel=1e-6)
+    exact = pair_sums(3.7 * circle(n), rates=rates, precision="float64", backend=backend)
+    assert exact.exp_sums == pytest.approx(truth, rel=1e-12)
+
+
+def test_two_antipodal_points(backend):
+    got = pair_sums(np.array([[0.0, 5.0], [0.0, -1.0]]), measure="distance", backend=backend)
+    assert got.exp_sums[0] == pytest.approx(math.exp(-8), rel=1e-6)
+    assert got.nearest == (0, 1, 2.0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16", "int8", "uint8", "int64"])
+@pytest.mark.parametrize("normalize", ["l2", None])
+def test_every_element_type_against_scipy(backend, rng, dtype, normalize):
+    values = rng.normal(0.0, 2.0, size=(131, 37)) + 5.0
+    rows = torch.from_numpy(values).to(torch.bfloat16) if dtype == "bfloat16" else values.astype(dtype)
+    x = np.asarray(rows.double() if isinstance(rows, torch.Tensor) else rows, dtype=np.float64)
+    if normalize:
+        x = x / np.linalg.norm(x, axis=1)[:, None]
+    rate = 2.0 if normalize else 0.01
+    truth = np.exp(-rate * pdist(x) ** 2).sum()
+    got = pair_sums(rows, rates=[rate], normalize=normalize, backend=backend)
+    assert got.exp_sums[0] == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(1, 1, 1), (2, 3, 1), (47, 49, 16), (100, 7, 33), (200, 193, 130)])
+def test_two_sets_of_any_shape(backend, rng, n, m, d):
+    x, y = rng.normal(size=(n, d)).astype(np.float32), rng.normal(size=(m, d)).astype(np.float32)
+    distances = cdist(x.astype(float), y.astype(float))
+    edges = np.linspace(0.0, distances.max() * 0.9, 8)
+    got = pair_sums(
+        x,
+        y,
+        rates=[0.3 / d],
+        measure="distance",
+        bins=7,
+        limits=(0.0, float(edges[-1])),
+        threshold=float(np.median(distances)),
+        examples=5,
+        normalize=None,
+        backend=backend,
+    )
+    assert got.pairs == n * m
+    assert got.exp_sums[0] == pytest.approx(np.exp(-0.3 / d * distances**2).sum(), rel=1e-6)
+    assert got.histogram.tolist() == np.histogram(distances, bins=got.edges)[0].tolist()
+    assert got.above == (distances > edges[-1]).sum()
+    assert got.below == 0
+    close = np.argwhere(distances <= np.median(distances))
+    assert got.close == pytest.approx(len(close), abs=1)  # the median itself may fall on either side
+    assert got.nearest[:2] == np.unravel_index(distances.argmin(), distances.shape)
+    assert got.nearest[2] == pytest.approx(distances.min(), rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 48, 49, 100, 300])
+def test_cosines_within_one_set(backend, rng, n):
+    x = rng.normal(size=(n, 12)).astype(np.float32)
+    unit = x / np.linalg.norm(x.astype(float), axis=1)[:, None]
+    cosines = (unit @ unit.T)[np.triu_indices(n, 1)]
+    got = pair_sums(x, measure="cosine", bins=50, threshold=0.5, examples=4, backend=backend)
+    assert got.histogram.sum() == got.pairs == len(cosines)
+    assert got.histogram.tolist() == np.histogram(cosines, bins=got.edges)[0].tolist()
+    assert got.close == (cosines >= 0.5).sum()
+    close = [[i, j] for i in range(n) for j in range(i + 1, n) if unit[i] @ unit[j] >= 0.5]
+    assert got.close_pairs.tolist() == close[:4]
+    assert got.nearest[2] == pytest.approx(cosines.max(), rel=1e-12)
+
+
+def test_values_on_an_edge_are_decided_in_float64(backend):
+    """Cosines of 0, 1/2 and 1 exactly, on edges and on the threshold: a float32 product may fall on either side."""
+    rows = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1], [2, 2, 0, 0]]) * 0.1
+    got = pair_sums(rows, measure="distance", bins=4, limits=(0.0, 2.0), normalize=None, backend=backend)
+    truth = np.histogram(pdist(rows), bins=got.edges)[0]
+    assert got.histogram.tolist() == truth.tolist()
+    whole = pair_sums(np.eye(60, dtype=np.float32), measure="cosine", bins=2, threshold=0.0, backend=backend)
+    assert whole.histogram.tolist() == [0, 1770]
+    assert whole.close == 1770
+
+
+def test_copies_are_neither_lost_past_the_last_edge_nor_below_zero(backend, rng):
+    row = rng.normal(size=(1, 33)).astype(np.float32)
+    copies = np.repeat(row, 130, axis=0)
+    got = pair_sums(copies, measure="cosine", bins=10, backend=backend)
+    assert got.histogram.tolist() == [0] * 9 + [130 * 129 // 2]
+    assert (got.below, got.above) == (0, 0)
+    assert got.nearest[:2] == (0, 1)
+    assert got.exp_sums[0] == pytest.approx(got.pairs, rel=2e-6)
+    apart = pair_sums(copies, measure="distance", bins=10, threshold=1e-3, examples=2, backend=backend)
+    assert apart.histogram.tolist() == [130 * 129 // 2] + [0] * 9
+    assert apart.close == apart.pairs
+    assert apart.close_pairs.tolist() == [[0, 1], [0, 2]]
+
+
+def test_large_offsets_do_not_hurt_distances(backend, rng):
+    x = 1000.0 + rng.normal(size=(90, 8))
+    truth = np.exp(-0.1 * pdist(x) ** 2).sum()
+    got = pair_sums(x, rates=[0.1], normalize=None, backend=backend)
+    assert got.exp_sums[0] == pytest.approx(truth, rel=2e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_any_scale(backend, rng, scale):
+    x = (scale * rng.normal(size=(70, 9))).astype(np.float32)
+    rate = 0.1 / scale**2
+    distances = pdist(x.astype(float))
+    got = pair_sums(x, rates=[rate], measure="distance", normalize=None, backend=backend)
+    assert got.exp_sums[0] == pytest.approx(np.exp(-rate * distances**2).sum(), rel=1e-6)
+    assert got.nearest[2] == pytest.approx(distances.min(), rel=1e-9)
+    unit = pair_sums(x, backend=backend)
+    assert unit.exp_sums[0] == pytest.approx(
+        pair_sums(x / np.float32(scale), backend="reference").exp_sums[0], rel=1e-5
+    )
+
+
+def test_no_pairs(backend):
+    for rows, other in ((np.zeros((0, 3)), None), (np.ones((1, 3)), None), (np.ones((2, 3)), np.ones((0, 3)))):
+        got = pair_sums(rows, other, measure="cosine", bins=3, threshold=0.1, examples=2, backend=backend)
+        assert got.pairs == 0
+        assert got.exp_sums.tolist() == [0.0]
+        assert got.histogram.tolist() == [0, 0, 0]
+        assert got.close == 0
+        assert got.close_pairs.shape == (0, 2)
+        assert got.nearest is None
+
+
+def test_bad_rows_are_placed(backend, rng):
+    good = rng.normal(size=(80, 5))
+    bad = good.copy()
+    bad[[60, 71], 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"pair_sums: x: .*2 NaN or infinite entries, the first in row 60"):
+        pair_sums(bad, backend=backend)
+    with pytest.raises(NonFiniteError, match=r"pair_sums: other: .*row 60"):
+        pair_sums(good, bad, normalize=None, backend=backend)
+    bad[[60, 71]] = 0.0
+    with pytest.raises(ZeroNormError, match=r"pair_sums: other: .*2 zero rows, the first is row 60") as error:
+        pair_sums(good, bad, backend=backend)
+    assert (error.value.count, error.value.first_row) == (2, 60)
+
+
+def test_strided_rows(backend, rng):
+    base = rng.normal(size=(120, 30)).astype(np.float32)
+    truth = pair_sums(base[::2, ::3].copy(), backend="reference").exp_sums[0]
+    for view in (base[::2, ::3], np.asfortranarray(base[::2, ::3]), torch.from_numpy(base)[::2, ::3]):
+        assert pair_sums(view, backend=backend).exp_sums[0] == pytest.approx(truth, rel=1e-6)
+
+
+@pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+@pytest.mark.parametrize("isa", _native.ISAS)
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_threads_and_instruction_sets(monkeypatch, rng, isa, precision):
+    if _native.ISAS.index(isa) > _native.module().best_isa():
+        pytest.skip(f"this machine has no {isa}")
+    monkeypatch.setenv(_native.ISA_VARIABLE, isa)
+    x = rng.normal(size=(700, 41)).astype(np.float32)
+    options = {"measure": "cosine", "bins": 40, "threshold": 0.4, "examples": 6, "precision": precision}
+    want = pair_sums(x, backend="reference", **options)
+    results = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(_native, "threads", lambda count=count: count)
+        got = pair_sums(x, backend="native", **options)
+        assert got.exp_sums == pytest.approx(want.exp_sums, rel=1e-6 if precision == "float32" else 1e-12)
+        assert got.histogram.tolist() == want.histogram.tolist()
+        assert (got.close, got.close_pairs.tolist()) == (want.close, want.close_pairs.tolist())
+        assert got.nearest[:2] == want.nearest[:2]
+        results.append(got.exp_sums.tobytes())
+    assert len(set(results)) == 1
+
+
+@pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+def test_the_exponential_is_right_over_its_whole_range(rng):
+    """Single pairs at chosen distances: every power of two that the kernel's exponential can return."""
+    for distance in (0.0, 1e-4, 0.1, 1.0, 3.0, 6.5, 9.0, 9.3, 9.4, 20.0):
+        rows = np.array([[0.0], [distance]])
+        got = pair_sums(rows, rates=[1.0], normalize=None, backend="native").exp_sums[0]
+        truth = math.exp(-(distance**2))
+        assert got == pytest.approx(truth, rel=2e-5 if distance > 5 else 1e-6, abs=2e-38)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rates": [0.0]}, "rates: expected positive"),
+        ({"rates": [math.nan]}, "rates: expected positive"),
+        ({"measure": "angle"}, "measure: expected None, 'cosine' or 'distance'; got 'angle'"),
+        ({"normalize": "l1"}, "normalize: expected None or 'l2'"),
+        ({"measure": "cosine", "normalize": None}, "needs normalize='l2'"),
+        ({"bins": 3}, "bins and threshold need measure"),
+        ({"measure": "cosine", "bins": -1}, "0 <= bins"),
+        ({"measure": "distance", "bins": 3, "normalize": None}, "limits: .*give them"),
+        ({"measure": "cosine", "bins": 3, "limits": (1.0, 1.0)}, "limits: expected finite low < high"),
+        ({"precision": "tf32"}, "precision: expected one of"),
+    ],
+)
+def test_arguments_are_checked(options, words):
+    with pytest.raises(InputError, match=words):
+        pair_sums(np.ones((3, 2)), **options)
+
+
+def test_the_two_sets_must_match():
+    with pytest.raises(InputError, match=r"other: expected float64 rows of 2 features.*got float32 rows of 2"):
+        pair_sums(np.ones((3, 2)), np.ones((3, 2), dtype=np.float32))
+    with pytest.raises(InputError, match=r"x: expected shape \(n, d\)"):
+        pair_sums(np.ones(3))
+
+
+def test_a_wrong_kernel_is_caught(monkeypatch):
+    true = native_.pair_sums
+
+    def counting_rows_with_themselves(x, other, task):
+        result = true(x, other, task)
+        result.exp_sums[:] += len(x)
+        return result
+
+    if _native.missing():
+        pytest.skip(str(_native.missing()))
+    monkeypatch.setattr(native_, "pair_sums", counting_rows_with_themselves)
+    with pytest.raises(AssertionError):
+        test_points_on_a_circle_have_a_closed_form("native")
