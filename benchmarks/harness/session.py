@@ -188,9 +188,7 @@ class _Session:
         try:
             for rows in (small, large):
                 part = dataclasses.replace(data, n=rows)
-                reply = worker.ask(
-                    "contend", self._workload.name, contender.name, part, False, watch=True, limit=cap
-                )
+                reply = worker.ask("contend", self._workload.name, contender.name, part, False, watch=True, limit=cap)
                 seconds.append(reply.seconds * _OVERRUN)
                 peaks.append(reply.peak_private_bytes or 0)
         finally:

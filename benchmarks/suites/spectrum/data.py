@@ -63,9 +63,7 @@ def labelled(folder: Path, *, classes: int, rows_per_class: int, d: int, seed: i
     rows += means[labels]
     np.save(folder / "rows.npy", rows)
     np.save(folder / "labels.npy", labels)
-    return Data(
-        path=str(folder / "rows.npy"), n=len(rows), d=d, dtype="float32", labels=str(folder / "labels.npy")
-    )
+    return Data(path=str(folder / "rows.npy"), n=len(rows), d=d, dtype="float32", labels=str(folder / "labels.npy"))
 
 
 def power_law_rows(
