@@ -33,6 +33,15 @@ if TYPE_CHECKING:
     from featdiv.metrics.labelled.neural_collapse import neural_collapse as neural_collapse
     from featdiv.metrics.labelled.rate_reduction import rate_reduction as rate_reduction
     from featdiv.metrics.labelled.silhouette import silhouette as silhouette
+    from featdiv.metrics.similarity.cca import cca as cca
+    from featdiv.metrics.similarity.cka import cka as cka
+    from featdiv.metrics.similarity.linear_predictivity import linear_predictivity as linear_predictivity
+    from featdiv.metrics.similarity.mutual_knn import mutual_knn as mutual_knn
+    from featdiv.metrics.similarity.procrustes import procrustes as procrustes
+    from featdiv.metrics.similarity.pwcca import pwcca as pwcca
+    from featdiv.metrics.similarity.rsa import rsa as rsa
+    from featdiv.metrics.similarity.subspace_overlap import subspace_overlap as subspace_overlap
+    from featdiv.metrics.similarity.svcca import svcca as svcca
     from featdiv.metrics.spectral.alpha_req import alpha_req as alpha_req
     from featdiv.metrics.spectral.coding_rate import coding_rate as coding_rate
     from featdiv.metrics.spectral.components_for import components_for as components_for
@@ -119,6 +128,15 @@ _PUBLIC = {
     "redundancy": "featdiv.metrics.spectral.redundancy",
     "dimension_usage": "featdiv.metrics.spectral.dimension_usage",
     "frechet_distance": "featdiv.metrics.spectral.frechet_distance",
+    "cka": "featdiv.metrics.similarity.cka",
+    "cca": "featdiv.metrics.similarity.cca",
+    "svcca": "featdiv.metrics.similarity.svcca",
+    "pwcca": "featdiv.metrics.similarity.pwcca",
+    "procrustes": "featdiv.metrics.similarity.procrustes",
+    "subspace_overlap": "featdiv.metrics.similarity.subspace_overlap",
+    "linear_predictivity": "featdiv.metrics.similarity.linear_predictivity",
+    "rsa": "featdiv.metrics.similarity.rsa",
+    "mutual_knn": "featdiv.metrics.similarity.mutual_knn",
     "DimensionUsage": "featdiv.metrics.spectral.dimension_usage",
     "Eigenvalues": "featdiv.metrics.spectral.eigenvalues",
     "intra_class_distance": "featdiv.metrics.labelled.intra_class_distance",

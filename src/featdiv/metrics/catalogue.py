@@ -17,7 +17,7 @@ from featdiv import __version__
 from featdiv.errors import InputError
 from featdiv.metrics.entry import Definition, Metric
 
-FAMILIES = ("spectral", "labelled", "weights")
+FAMILIES = ("spectral", "labelled", "weights", "similarity")
 """Families; the entries of family f are ``featdiv.metrics.<f>.entries.METRICS``."""
 
 
