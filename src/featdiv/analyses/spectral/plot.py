@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _INK, _FIT, _FLOOR, _EDGE = "#1f4e79", "#c0392b", "#8a8a8a", "#2e7d32"
 _GUIDES = (0.9, 0.99)
+_DECADES_SHOWN = 1e-2
 
 
 def draw(spectrum: Spectrum, ax: Axes | None = None) -> Figure:
@@ -105,6 +106,8 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
     if below:
         label = f"numerical noise floor ({below} of {len(spectrum.eigenvalues)} below)"
         ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label=label)
+        # A floor many decades down would squeeze the spectrum into the top of the picture.
+        ax.set_ylim(bottom=max(0.3 * floor, _DECADES_SHOWN * values[resolved][-1]))
     _label(ax)
     ax.legend(fontsize=8, loc="lower left")
 
