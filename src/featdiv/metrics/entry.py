@@ -38,8 +38,8 @@ NEEDS = (
 )
 """What a core takes: `Eigenvalues` (of either kind, uncentred, uncentred of unit rows), `Moments`, `Moments`
 of unit rows, two `Moments`, `ClassMoments`, those of unit rows, rows and their labels, the weights of a layer,
-filters as rows, a pair of models from `CrossMoments`, the `CrossMoments` of parts of the rows, or the rows of two models
-side by side."""
+filters as rows, a pair of models from `CrossMoments`, the `CrossMoments` of parts of the rows, or the rows of two
+models side by side."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
