@@ -240,7 +240,7 @@ def neural_collapse(
             backend=backend,
         )
         provenance = provenance_of(classes, function="neural_collapse", source=source, precision=precision)
-        if source.one_pass:
+        if source.one_pass or classes.c < 2:
             return _result(classes, provenance, definition, cutoff, {}, {"nc4": _NEED_TWO_PASSES})
         nc4 = nearest_centre(source, classes, ignore=ignore)
     provenance = dataclasses.replace(provenance, passes=2)
