@@ -142,7 +142,7 @@ class TileScatter {
     for (int64_t right = 0; right < panels_; ++right)
       for (int64_t left = 0; left <= right; ++left)
         for (int group = 0; group < groups; group += step) {
-          if (left * width_ + group * product_.micro_rows < job_->rows.d) plan_.push_back({left, right, group, step});
+          if (job_->rows.d > left * width_ + group * product_.micro_rows) plan_.push_back({left, right, group, step});
         }
   }
 
