@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from featdiv.stats.grouped import Progress
 
 FUNCTION = "featdiv.spectrum"
-_FEW_ROWS_PER_FEATURE = 5
+FEW_ROWS_PER_FEATURE = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ def assemble(
     intervals: Mapping[str, Interval],
     provenance: Provenance,
     notes: list[str],
+    warn: bool = True,
 ) -> Spectrum:
     """Returns the result; warns where there are few rows for the features."""
     computed = scores.compute(
@@ -63,13 +64,13 @@ def assemble(
         why_not_uncentered="it is about zero, and this method computed the centred spectrum only",
     )
     values = computed.ordered()
-    fit, noise = scores.details(eigen, values)
-    if eigen.n < _FEW_ROWS_PER_FEATURE * eigen.d:
+    if eigen.n < FEW_ROWS_PER_FEATURE * eigen.d:
         note = (
             f"{eigen.n} rows for {eigen.d} features: dimensions are underestimated and grow with n; compare only "
             "with spectra of the same number of rows"
         )
-        warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
+        if warn:
+            warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
         notes = [*notes, note]
     outside = [name for name, interval in intervals.items() if name in values and values[name] not in interval]
     if outside:
@@ -88,8 +89,8 @@ def assemble(
         eigen=eigen,
         mean=mean,
         moments=moments,
-        fit=fit,
-        noise=noise,
+        fit=computed.fit,
+        noise=computed.noise,
     )
 
 

@@ -62,7 +62,8 @@ def spectrum(
             made elsewhere.
         center: whether to subtract the mean. ``rankme`` is about zero in any case: that is its definition.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
-        labels: (n,) class labels, as `featdiv.open` takes them: gives one spectrum a class, in ``per_class``.
+        labels: (n,) class labels, as `featdiv.open` takes them: gives one spectrum a class, in ``per_class`` (with
+            intervals only under ``interval="jackknife"``).
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out.
         method: ``"gram"`` (second moments, one pass), ``"svd"`` (direct, for rows that fit in memory), ``"tsqr"``
             (QR chunk by chunk: small singular values of float64 rows), ``"dual"`` (n x n, for n < d),
@@ -129,7 +130,7 @@ def spectrum(
             return whole
         from featdiv.analyses.spectral import per_class
 
-        found, skipped = per_class.spectra_by_class(source, options)
+        found, skipped = per_class.spectra_by_class(source, options, whole.provenance)
     return dataclasses.replace(whole, per_class=found, per_class_skipped=skipped)
 
 

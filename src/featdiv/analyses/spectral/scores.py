@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from featdiv.errors import NotEnoughData
@@ -77,10 +77,19 @@ def has_interval(name: str, eigen: Eigenvalues) -> bool:
 
 @dataclasses.dataclass(kw_only=True)
 class Scores:
-    """Scores under construction."""
+    """Scores under construction.
+
+    Attributes:
+        values: name to value.
+        undefined: name to the reason why there is none.
+        fit: the power-law fit behind ``alpha_req``, empty where it is undefined.
+        noise: the noise model behind ``marchenko_pastur``, likewise.
+    """
 
     values: dict[str, float] = dataclasses.field(default_factory=dict)
     undefined: dict[str, str] = dataclasses.field(default_factory=dict)
+    fit: dict[str, float] = dataclasses.field(default_factory=dict)
+    noise: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def add(self, name: str, compute: Callable[..., Any], statistic: Any) -> None:
         """Computes one score, or notes why it does not exist."""
@@ -110,8 +119,20 @@ def compute(
         why_not_uncentered: the reason, where they are not known.
     """
     scores = Scores()
+
+    def alpha(eigen: Eigenvalues) -> float:
+        found = alpha_req.fit(eigen)
+        scores.fit = vars(found).copy()
+        return found.alpha
+
+    def above_noise(eigen: Eigenvalues) -> int:
+        found = marchenko_pastur.fit(eigen)
+        scores.noise = vars(found).copy()
+        return found.count
+
+    kept = {"alpha_req": alpha, "marchenko_pastur": above_noise}
     for name, core in OF_SPECTRUM.items():
-        scores.add(name, core, eigen)
+        scores.add(name, kept.get(name, core), eigen)
     if uncentered is None:
         scores.undefined.update(dict.fromkeys(OF_UNCENTERED, why_not_uncentered))
         return scores
@@ -124,10 +145,3 @@ def compute(
             for name, of_moments in OF_UNIT_MOMENTS.items():
                 scores.add(name, of_moments, moments)
     return scores
-
-
-def details(eigen: Eigenvalues, defined: Mapping[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    """Returns (power-law fit, noise model) as flat numbers, each empty where its score is undefined."""
-    fit = dataclasses.asdict(alpha_req.fit(eigen)) if "alpha_req" in defined else {}
-    noise = dataclasses.asdict(marchenko_pastur.fit(eigen)) if "marchenko_pastur" in defined else {}
-    return fit, noise

@@ -241,6 +241,9 @@ class Eigenvalues:
         )
 
 
+_REDUCTION_PAYS = 64
+"""From this many features on, one reduction for two spectra is faster than two decompositions."""
+
 UNIT_TOLERANCE = 1e-5
 """How far squared norms may lie from one in unit rows (those rounded to float32: about 1e-7)."""
 
@@ -267,8 +270,11 @@ def both_raw(scatter: Float64Array, mean: Float64Array, n: int) -> tuple[Float64
     Raises:
         NotEnoughData: if LAPACK does not converge, which finite input does not make it do.
     """
-    from scipy.linalg import eigvalsh_tridiagonal, lapack
+    from scipy.linalg import lapack
 
+    if len(mean) < _REDUCTION_PAYS:
+        about_zero = scatter + n * np.outer(mean, mean)
+        return np.asarray(np.linalg.eigvalsh(scatter)), np.asarray(np.linalg.eigvalsh(about_zero))
     length = float(np.linalg.norm(mean))
     reduced = scatter.copy()
     if length > 0.0:
@@ -284,14 +290,17 @@ def both_raw(scatter: Float64Array, mean: Float64Array, n: int) -> tuple[Float64
     _, diagonal, off, _, info = lapack.dsytrd(reduced.T, lower=1, overwrite_a=1, lwork=64 * len(mean))
     if info:
         raise NotEnoughData(f"LAPACK could not reduce the second moments (info={info})")
-    centred = _tridiagonal(eigvalsh_tridiagonal, diagonal, off)
+    centred = _tridiagonal(lapack, diagonal, off)
     diagonal = diagonal.copy()
     diagonal[0] += n * length * length
-    return centred, _tridiagonal(eigvalsh_tridiagonal, diagonal, off)
+    return centred, _tridiagonal(lapack, diagonal, off)
 
 
-def _tridiagonal(solve: Any, diagonal: Float64Array, off: Float64Array) -> Float64Array:
-    return np.asarray(diagonal if len(diagonal) == 1 else solve(diagonal, off, lapack_driver="sterf"))
+def _tridiagonal(lapack: Any, diagonal: Float64Array, off: Float64Array) -> Float64Array:
+    values, info = lapack.dsterf(diagonal, off)
+    if info:
+        raise NotEnoughData(f"LAPACK found no eigenvalues of the second moments (info={info})")
+    return np.asarray(values)
 
 
 def _matrix(moments: Moments, center: bool) -> Float64Array:
@@ -325,9 +334,7 @@ def _clean(values: Float64Array, *, n: int, centered: bool) -> Float64Array:
 
 def _require_rows(n: int, center: bool) -> None:
     if n < (2 if center else 1):
-        raise NotEnoughData(
-            f"a spectrum needs at least {'2 rows when centred' if center else '1 row'}; got {n}"
-        )
+        raise NotEnoughData(f"a spectrum needs at least {'2 rows when centred' if center else '1 row'}; got {n}")
 
 
 def _no_spectrum(centered: bool) -> str:
