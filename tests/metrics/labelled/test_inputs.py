@@ -151,3 +151,12 @@ def test_a_class_that_a_chunk_lacks_is_no_matter(x, labels):
     assert float(featdiv.class_separation(merged)) == pytest.approx(
         float(featdiv.class_separation(x, labels)), rel=1e-9
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tensors_of_half_precision_are_rows(name, x, labels):
+    torch = pytest.importorskip("torch")
+    half = torch.from_numpy(x).to(torch.bfloat16)
+    assert scores(name, half, torch.from_numpy(labels)) == pytest.approx(
+        scores(name, half.double().numpy(), labels), rel=1e-5
+    )

@@ -263,3 +263,10 @@ def test_it_prints_and_cites():
     assert "Nayman" in found.cite()
     assert found.to_scalars("w/")["w/filter_cosine"] == 1.0
     assert found.to_dict()["layers"][0]["name"] == "l0.weight"
+
+
+def test_the_table_has_a_line_for_each_layer_and_one_for_all():
+    table = featdiv.filter_diversity({"<b>.weight": np.eye(3), "c.weight": np.eye(4)})._repr_html_()
+    assert table.count("<tr>") == 4
+    assert "&lt;b&gt;.weight" in table
+    assert "<td>all layers</td>" in table

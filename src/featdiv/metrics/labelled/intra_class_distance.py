@@ -55,26 +55,25 @@ def _pair_distances(part: ClassRows) -> float:
     centre = part.block(0).mean(axis=0)
     total = 0.0
     for start in part.starts():
-        a = part.block(start) - centre
-        squares = np.einsum("ij,ij->i", a, a)
-        total += 0.5 * _block_sum(a, squares, a, squares, itself=True)
-        for other in part.starts()[start // part.starts().step + 1 :]:
-            b = part.block(other) - centre
-            total += _block_sum(a, squares, b, np.einsum("ij,ij->i", b, b))
+        left, right = _sides(part.block(start) - centre)
+        squares = left @ right
+        np.fill_diagonal(squares, 0.0)
+        total += 0.5 * _sum_of_roots(squares)
+        for other in range(start + part.starts().step, part.n, part.starts().step):
+            total += _sum_of_roots(left @ _sides(part.block(other) - centre)[1])
     return total
 
 
-def _block_sum(
-    a: Float64Array, squares_a: Float64Array, b: Float64Array, squares_b: Float64Array, *, itself: bool = False
-) -> float:
-    block = a @ b.T
-    block *= -2.0
-    block += squares_a[:, None]
-    block += squares_b
-    if itself:
-        np.fill_diagonal(block, 0.0)
-    np.maximum(block, 0.0, out=block)
-    return float(np.sqrt(block, out=block).sum())
+def _sides(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Returns (-2a, |a|^2, 1) and (b, 1, |b|^2)^T, whose product is |a - b|^2 without a pass over the pairs."""
+    squares = np.einsum("ij,ij->i", rows, rows)
+    ones = np.ones(len(rows))
+    return np.column_stack([-2.0 * rows, squares, ones]), np.vstack([rows.T, ones, squares])
+
+
+def _sum_of_roots(squares: Float64Array) -> float:
+    np.maximum(squares, 0.0, out=squares)
+    return float(np.sqrt(squares, out=squares).sum())
 
 
 def _mean(by_class: Float64Array, counts: npt.NDArray[np.int64]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -70,6 +71,16 @@ class FilterDiversity(Result):
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self.read(f'filter_{name}'):.6g}" for name in MEASURES)
         return f"FilterDiversity({len(self.layers)} layers, {shown})"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in ("layer", "kind", "filters", "fan-in", *MEASURES))
+        rows = [
+            (one.name, one.kind, one.filters, one.fan_in, *(getattr(one, m) for m in MEASURES)) for one in self.layers
+        ]
+        rows.append(("all layers", "", "", "", *(self.read(f"filter_{name}") for name in MEASURES)))
+        body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows)
+        caption = f"FilterDiversity of {html.escape(str(self.provenance.source))}"
+        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
 
     @property
     def cosine(self) -> float:
@@ -228,6 +239,10 @@ def _layer(
         zero_filters=count - sum(len(block) for block in live),
         **{name: float(np.mean([values[name] for values in measured])) for name in MEASURES},
     )
+
+
+def _cell(value: str | float) -> str:
+    return html.escape(value if isinstance(value, str) else f"{value:.6g}")
 
 
 def _may_be_grouped(layers: list[LayerDiversity]) -> bool:
