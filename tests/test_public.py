@@ -18,6 +18,7 @@ ALIASES = {"nesum": "stable_rank"}
 """Public names that are another name of the same function."""
 
 SHOWN_ELSEWHERE = {
+    "Comparison": "returned by featdiv.compare, whose example shows it",
     "CrossNormSums": "part of CrossMoments",
     "DimensionUsage": "returned by featdiv.dimension_usage, whose example shows it",
     "Eigenvalues": "part of a Spectrum; the cores of the metrics take it",

@@ -6,8 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from featdiv.analyses import Comparison as Comparison
     from featdiv.analyses import Spectrum as Spectrum
     from featdiv.analyses import SpectrumBatch as SpectrumBatch
+    from featdiv.analyses import compare as compare
     from featdiv.analyses import spectra as spectra
     from featdiv.analyses import spectrum as spectrum
     from featdiv.errors import BackendUnavailable as BackendUnavailable
@@ -105,8 +107,10 @@ _PUBLIC = {
     "CrossNormSums": "featdiv.stats",
     "Moments": "featdiv.stats",
     "NormSums": "featdiv.stats",
+    "Comparison": "featdiv.analyses",
     "Spectrum": "featdiv.analyses",
     "SpectrumBatch": "featdiv.analyses",
+    "compare": "featdiv.analyses",
     "spectra": "featdiv.analyses",
     "spectrum": "featdiv.analyses",
     "effective_rank": "featdiv.metrics.spectral.effective_rank",

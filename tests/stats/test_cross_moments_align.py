@@ -79,7 +79,7 @@ def test_groups_stay_whole_in_the_parts():
     groups = np.arange(N) % 5
     opened = sources(a=groups)
     order = cross_moments_align.orders(opened, function="f")
-    read = cross_moments_read.read(opened, order, function="f", buckets=5, use_groups=True, precision="float64")
+    read = cross_moments_read.read(opened, order, function="f", buckets=5, groups=groups, precision="float64")
     assert [part.n for part in read.parts] == [8] * 5
     assert_close_statistic(read.parts[2], of(X[groups == 2], Y[groups == 2]), 1e-12)
     assert_close_statistic(read.total, of(X, Y), 1e-12)

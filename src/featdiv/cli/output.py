@@ -33,9 +33,13 @@ def write_json(content: Any, destination: str | None) -> None:
 
 def save_plot(result: Any, destination: str) -> None:
     """Draws ``result.plot()`` into a picture file, in the format of its suffix."""
+    save_figure(result.plot(), destination)
+
+
+def save_figure(figure: Any, destination: str) -> None:
+    """Writes a figure into a picture file, in the format of its suffix."""
     from featdiv.stats.storage import replacing
 
-    figure = result.plot()
     with replacing(destination) as file:
         figure.savefig(file, dpi=150, format=Path(destination).suffix.removeprefix(".") or "png")
 
@@ -74,9 +78,7 @@ def print_table(
         typer.echo("  ".join(cells).rstrip())
 
 
-def _print_rich(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None, right: Sequence[int]
-) -> None:
+def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None, right: Sequence[int]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -17,7 +17,7 @@ from featdiv.stats import arguments, budget, grouped
 from featdiv.stats.accumulate import SpotCheck
 from featdiv.stats.cross_moments import CrossMoments
 from featdiv.stats.cross_moments_accumulate import CrossAccumulator, JointPilot, joined
-from featdiv.stats.cross_moments_align import Order, chunks, groups_of, joint_dtype, orders
+from featdiv.stats.cross_moments_align import Order, chunks, joint_dtype, orders
 
 if TYPE_CHECKING:
     import torch
@@ -135,7 +135,7 @@ def read(
     function: str,
     buckets: int = 1,
     slab: int = 4096,
-    use_groups: bool = False,
+    groups: npt.NDArray[Any] | None = None,
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
@@ -152,7 +152,7 @@ def read(
         function: public name for error messages.
         buckets: number of parts.
         slab: consecutive rows that go to the same part.
-        use_groups: deal the groups of the first source to the parts, each whole, instead of slabs.
+        groups: (n,) groups of the rows; dealt to the parts, each whole, instead of slabs.
         normalize, precision, backend, device, nonfinite, seed, progress: as in `CrossMoments.from_sources`.
 
     Raises:
@@ -165,7 +165,6 @@ def read(
         CrossAccumulator(empty, precision=precision, backend=backend, scratch=scratch) for _ in range(buckets)
     ]
     spot = SpotCheck(seed=seed, precision=precision, normalize=None, backend=backend)
-    groups = groups_of(sources, function=function) if use_groups else None
     dealt: dict[Any, int] = {}
     dropped = 0
     total_rows = next((source.n for source in sources.values() if source.n is not None), None)

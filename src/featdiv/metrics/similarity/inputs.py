@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io import Embeddings
-from featdiv.metrics.similarity.pairs import Models, Pair
+from featdiv.metrics.similarity.pairs import Models, Pair, taken
 from featdiv.results import Provenance, Score
 from featdiv.stats import CrossMoments, Moments, arguments, budget, cross_moments_align, cross_moments_read
 
@@ -182,7 +182,7 @@ def resolve_pair(
             function=function,
             buckets=PARTS if parts else 1,
             slab=LEAST_SLAB if n is None else max(LEAST_SLAB, -(-n // (PARTS * 8))),
-            use_groups=groups is not None,
+            groups=groups,
             normalize=normalize,
             precision=used,
             backend=backend,
@@ -302,8 +302,8 @@ class Rows:
         """Prepares each side, runs the core on both, and wraps its number; arguments as `Resolved.score`."""
         given = dict(parameters or {}) | ({"definition": definition} if definition is not None else {})
         with _named(self.function):
-            sides = [prepare(rows, name=name, **_taken(prepare, given)) for name, rows in self.rows.items()]
-            value = core(*sides, **_taken(core, given))
+            sides = [prepare(rows, name=name, **taken(prepare, given)) for name, rows in self.rows.items()]
+            value = core(*sides, **taken(core, given))
         return make_score(
             self.function,
             value,
@@ -313,13 +313,6 @@ class Rows:
             details=details,
             notes=notes,
         )
-
-
-def _taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    import inspect
-
-    known = inspect.signature(function).parameters
-    return {name: value for name, value in given.items() if name in known}
 
 
 def resolve_rows(
@@ -356,7 +349,7 @@ def resolve_rows(
     return Rows(
         function=function,
         rows=rows,
-        provenance=dataclasses.replace(provenance, method="rows", precision="float64", n=provenance.n or m, seed=seed),
+        provenance=dataclasses.replace(provenance, method="rows", n=provenance.n or m, seed=seed),
         sampled=None if index is None else m,
     )
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +15,12 @@ from featdiv.stats import CrossMoments, Moments
 from featdiv.stats.moments import Float64Array
 
 ROUNDING = float(np.finfo(np.float64).eps)
+
+
+def taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns those of the arguments that a function takes by name."""
+    known = inspect.signature(function).parameters
+    return {name: value for name, value in given.items() if name in known}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

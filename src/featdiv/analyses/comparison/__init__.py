@@ -1,0 +1,1 @@
+"""Comparison of representations of the same rows: planning, passes, intervals, result and plots."""
