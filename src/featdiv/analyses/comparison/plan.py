@@ -146,7 +146,8 @@ def _passes(
                 together.append(both)
             else:
                 together += [tuple(dict.fromkeys([a, b])) for a in left for b in right]
-    return tuple(dict.fromkeys(together))
+    different = list(dict.fromkeys(together))
+    return tuple(names for names in different if not any(set(names) < set(more) for more in different))
 
 
 def _blocks(keys: Sequence[str], sizes: Mapping[str, int], limit: int) -> list[tuple[str, ...]]:
