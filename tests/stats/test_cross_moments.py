@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from featdiv import BudgetExceeded, CrossMoments, FormatError, InputError, Moments
-from featdiv.stats.cross_moments import CrossNormSums
+from featdiv.stats.cross_moments_norms import CrossNormSums
 from featdiv.testing import cases, laws
 from featdiv.testing.compare import assert_close_statistic
 

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.ops.scatter import Sums, reference
 from featdiv.stats.accumulate import Accumulator, Pilot
-from featdiv.stats.cross_moments import CrossMoments, CrossNormSums, slices
+from featdiv.stats.cross_moments import CrossMoments
+from featdiv.stats.cross_moments_norms import CrossNormSums, slices
 from featdiv.stats.moments import Float64Array
 
 if TYPE_CHECKING:

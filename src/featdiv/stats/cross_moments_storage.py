@@ -10,7 +10,8 @@ import os
 
 import numpy as np
 
-from featdiv.stats.cross_moments import CrossMoments, CrossNormSums
+from featdiv.stats.cross_moments import CrossMoments
+from featdiv.stats.cross_moments_norms import CrossNormSums
 from featdiv.stats.moments import Moments
 from featdiv.stats.storage import packed, reading, write
 

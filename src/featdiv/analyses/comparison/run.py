@@ -15,8 +15,9 @@ from featdiv.analyses.comparison.models import FUNCTION, layout, opened
 from featdiv.analyses.comparison.result import Comparison
 from featdiv.analyses.spectral.plan import MIN_BUCKETS
 from featdiv.errors import InputError, NotEnoughData
-from featdiv.metrics.similarity.inputs import chosen_precision, read_rows
+from featdiv.metrics.similarity.inputs import chosen_precision
 from featdiv.metrics.similarity.measures import measure
+from featdiv.metrics.similarity.rows import read_rows
 from featdiv.results import Provenance
 from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, cross_moments_read, grouped
 from featdiv.stats.moments import Float64Array

@@ -10,8 +10,9 @@ import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.similarity import cka_rbf
-from featdiv.metrics.similarity.inputs import check_definition, resolve_pair, resolve_rows
+from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
 from featdiv.metrics.similarity.pairs import ROUNDING, Pair, Side
+from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
 
 DEFINITIONS = ("debiased", "biased", "rbf")

@@ -1,4 +1,4 @@
-"""What a similarity may be given, and what it becomes: a `Pair` of moments, parts of one, or rows side by side."""
+"""What a similarity of moments may be given, and what it becomes: a `Pair`, and perhaps the parts that it is made of."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io import Embeddings
-from featdiv.metrics.similarity.pairs import Models, Pair, taken
+from featdiv.metrics.similarity.pairs import Models, Pair
 from featdiv.results import Provenance, Score
-from featdiv.stats import CrossMoments, Moments, arguments, budget, cross_moments_align, cross_moments_read
+from featdiv.stats import CrossMoments, Moments, arguments, cross_moments_align, cross_moments_read
 
 NAMES = ("x", "other")
 CHEAP_PRODUCTS = 1 << 33
@@ -66,7 +63,7 @@ class Resolved:
         """
         given = dict(parameters or {}) | ({"definition": definition} if definition is not None else {})
         subject = self.pair if of is None else of
-        with _named(self.function):
+        with named(self.function):
             value = core(subject, **given)
             extra = details(subject, **given) if details else {}
             notes = remarks(subject, **given) if remarks else ()
@@ -107,7 +104,7 @@ def make_score(
     )
 
 
-class _named:  # noqa: N801
+class named:  # noqa: N801
     """Puts the function's name before the message of NotEnoughData."""
 
     def __init__(self, function: str) -> None:
@@ -167,7 +164,7 @@ def resolve_pair(
     """
     if isinstance(x, CrossMoments):
         return _of_statistic(x, other, function=function, normalize=normalize)
-    models = _two(x, other, function)
+    models = two_sides(x, other, function)
     with cross_moments_read.opened(models, function=function) as sources:
         features = sum(source.d for source in sources.values())
         n = next((source.n for source in sources.values() if source.n is not None), None)
@@ -187,7 +184,7 @@ def resolve_pair(
             precision=used,
             backend=backend,
         )
-        provenance = _of_sources(sources, function, normalize)
+        provenance = provenance_of_sources(sources, function, normalize)
     joint = read.total.joint
     return Resolved(
         function=function,
@@ -206,7 +203,8 @@ def resolve_pair(
     )
 
 
-def _two(x: Any, other: Any, function: str) -> dict[str, Any]:
+def two_sides(x: Any, other: Any, function: str) -> dict[str, Any]:
+    """Returns the two sides by name; raises InputError if one cannot be read as rows."""
     for name, value in zip(NAMES, (x, other), strict=True):
         if isinstance(value, Moments) or hasattr(value, "eigen"):
             raise InputError(
@@ -253,7 +251,8 @@ def _of_statistic(x: CrossMoments, other: Any, *, function: str, normalize: str 
     return Resolved(function=function, pair=pair, parts=(), provenance=provenance)
 
 
-def _of_sources(sources: Mapping[str, Embeddings], function: str, normalize: str | None) -> Provenance:
+def provenance_of_sources(sources: Mapping[str, Embeddings], function: str, normalize: str | None) -> Provenance:
+    """Returns where the rows of two open sides came from."""
     x, other = sources["x"], sources["other"]
     return Provenance(
         function=f"featdiv.{function}",
@@ -271,194 +270,3 @@ def _of_sources(sources: Mapping[str, Embeddings], function: str, normalize: str
         fingerprint=x.fingerprint,
         passes=1,
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Rows:
-    """The rows of two sides, aligned, and how they came to be.
-
-    Attributes:
-        function: name of the score.
-        rows: name to (m, d) array.
-        provenance: where they came from.
-        sampled: the rows that were drawn, or None for all of them.
-    """
-
-    function: str
-    rows: Mapping[str, npt.NDArray[Any]]
-    provenance: Provenance
-    sampled: int | None
-
-    def score(
-        self,
-        prepare: Callable[..., Any],
-        core: Callable[..., float],
-        *,
-        definition: str | None = None,
-        parameters: Mapping[str, Any] | None = None,
-        details: Mapping[str, Any] | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> Score:
-        """Prepares each side, runs the core on both, and wraps its number; arguments as `Resolved.score`."""
-        given = dict(parameters or {}) | ({"definition": definition} if definition is not None else {})
-        with _named(self.function):
-            sides = [prepare(rows, name=name, **taken(prepare, given)) for name, rows in self.rows.items()]
-            value = core(*sides, **taken(core, given))
-        return make_score(
-            self.function,
-            value,
-            self.provenance,
-            definition=definition,
-            parameters=parameters,
-            details=details,
-            notes=notes,
-        )
-
-
-def resolve_rows(
-    x: Any,
-    other: Any,
-    *,
-    function: str,
-    normalize: str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-) -> Rows:
-    """Returns the rows of both sides, or a sample of them, in the same order.
-
-    Args:
-        x: rows.
-        other: rows.
-        function: name of the score.
-        normalize: ``"l2"`` to divide each row by its norm.
-        sample: most rows to take; None for all.
-        seed: which rows are taken.
-
-    Raises:
-        InputError: if the two are not rows, or not the same rows.
-        BudgetExceeded: if the rows do not fit the memory budget.
-    """
-    arguments.check(function, normalize=normalize)
-    if isinstance(x, CrossMoments):
-        raise InputError(f"{function}: x: expected rows; got CrossMoments, from which this score does not follow")
-    with cross_moments_read.opened(_two(x, other, function), function=function) as sources:
-        order = cross_moments_align.orders(sources, function=function)
-        rows, index = read_rows(sources, order, function=function, normalize=normalize, sample=sample, seed=seed)
-        provenance = _of_sources(sources, function, normalize)
-    m = len(rows["x"])
-    return Rows(
-        function=function,
-        rows=rows,
-        provenance=dataclasses.replace(provenance, method="rows", n=provenance.n or m, seed=seed),
-        sampled=None if index is None else m,
-    )
-
-
-def read_rows(
-    sources: Mapping[str, Embeddings],
-    order: Mapping[str, cross_moments_align.Order | None],
-    *,
-    function: str,
-    normalize: str | None = None,
-    sample: int | None = None,
-    seed: int = 0,
-    memory: int | float | str | None = None,
-) -> tuple[dict[str, npt.NDArray[Any]], npt.NDArray[np.int64] | None]:
-    """Returns (name to aligned rows in float32, or float64 where they are wider; the sample, or None for all rows).
-
-    Raises:
-        NonFiniteError: if a row holds NaN or infinity.
-        ZeroNormError: with ``normalize="l2"``, if a row has norm zero.
-        BudgetExceeded: if the rows do not fit the memory budget.
-    """
-    n = next((source.n for source in sources.values() if source.n is not None), None)
-    index = None
-    if sample is not None and n is not None and n > sample:
-        index = _drawn(n, sample, seed)
-    count = len(index) if index is not None else n
-    if count is not None:
-        budget.require(
-            16 * count * sum(source.d for source in sources.values()),
-            budget.budget_bytes(memory, function=function),
-            function=function,
-            what=f"{count} rows of {len(sources)} models",
-            advice="This score needs the rows; give a part of them, or raise the budget.",
-        )
-    if index is not None and all(not source.one_pass and source.n is not None for source in sources.values()):
-        found = {}
-        for name, source in sources.items():
-            places = order[name]
-            found[name] = [source.take(index if places is None else places[index])]
-    else:
-        found = {name: [] for name in sources}
-        for start, blocks in cross_moments_align.chunks(sources, order, 8192, function=function):
-            m = int(blocks[0].shape[0])
-            chosen = None if index is None else index[(index >= start) & (index < start + m)] - start
-            for name, block in zip(sources, blocks, strict=True):
-                found[name].append(_host(block if chosen is None else block[chosen]))
-    rows = {name: np.concatenate([_host(part) for part in parts]) for name, parts in found.items()}
-    read = len(next(iter(rows.values())))
-    if index is None and sample is not None and read > sample:
-        # Only now is it known how many rows the streams have.
-        index = _drawn(read, sample, seed)
-        rows = {name: values[index] for name, values in rows.items()}
-    return {
-        name: checked(values, name=name, function=function, normalize=normalize, index=index)
-        for name, values in rows.items()
-    }, index
-
-
-def _drawn(n: int, sample: int, seed: int) -> npt.NDArray[np.int64]:
-    return np.sort(np.random.default_rng(seed).choice(n, sample, replace=False)).astype(np.int64)
-
-
-def _host(block: Any) -> npt.NDArray[Any]:
-    """Returns a NumPy copy in float32, or float64 where the type is wider."""
-    if isinstance(block, np.ndarray):
-        wide = block.dtype.itemsize > (4 if block.dtype.kind == "f" else 2)
-        return block.astype(np.float64 if wide else np.float32)
-    import torch
-
-    kind = torch.float64 if block.dtype in (torch.float64, torch.int32, torch.int64) else torch.float32
-    copied: npt.NDArray[Any] = block.detach().to(device="cpu", dtype=kind).numpy().copy()
-    return copied
-
-
-def checked(
-    rows: npt.NDArray[Any],
-    *,
-    name: str,
-    function: str,
-    normalize: str | None,
-    index: npt.NDArray[np.int64] | None = None,
-) -> npt.NDArray[Any]:
-    """Returns the rows, divided by their norms if asked for, or raises for the first that cannot be used."""
-    from featdiv.errors import NonFiniteError, ZeroNormError
-
-    def place(row: int) -> int:
-        return row if index is None else int(index[row])
-
-    finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        first = place(int(finite.argmin()))
-        count = int((~np.isfinite(rows)).sum())
-        raise NonFiniteError(
-            f"{function}: {name}: expected finite rows; got {count} NaN or infinite entries, the first in row {first}. "
-            "Leave such rows out of both sides",
-            count=count,
-            first_row=first,
-        )
-    if normalize != "l2":
-        return rows
-    largest = np.abs(rows).max(axis=1)
-    if not largest.all():
-        first, count = place(int(largest.argmin())), int((largest == 0.0).sum())
-        raise ZeroNormError(
-            f"{function}: {name}: expected rows of non-zero norm; got {count} zero rows, the first is row {first}. "
-            "Leave them out of both sides",
-            count=count,
-            first_row=first,
-        )
-    unit = rows / largest[:, None]
-    unit /= np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None]
-    return np.asarray(unit)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from featdiv.errors import NotEnoughData
 from featdiv.io.embeddings import positive
-from featdiv.metrics.similarity.inputs import checked, resolve_rows
 from featdiv.metrics.similarity.neighbours import nearest
+from featdiv.metrics.similarity.rows import checked, resolve_rows
 from featdiv.results import Score
 
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io.embeddings import positive
-from featdiv.metrics.similarity.inputs import check_definition, resolve_rows
+from featdiv.metrics.similarity.inputs import check_definition
+from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
 from featdiv.stats import arguments
 from featdiv.stats.moments import Float64Array
