@@ -105,7 +105,7 @@ def test_all_rows_ignored_are_not_enough(name, x):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_statistics_without_classes_are_refused(name, x):
-    for other in (Moments.of(x), featdiv.Eigenvalues.of_rows(x)):
+    for other in (Moments.of(x), featdiv.Eigenvalues.of_rows(x), featdiv.spectrum(x)):
         kind = type(other).__name__
         with pytest.raises(InputError, match=rf"{name}: x: expected ClassMoments or labelled rows; got {kind}"):
             scores(name, other)

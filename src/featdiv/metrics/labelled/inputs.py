@@ -13,7 +13,8 @@ from typing import Any
 
 from featdiv import __version__, io
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
-from featdiv.metrics.spectral.inputs import Resolved
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.inputs import Resolved, is_spectrum
 from featdiv.results import Provenance
 from featdiv.stats import ClassMoments, Moments
 
@@ -76,7 +77,7 @@ def opened(x: Any, labels: Any, *, function: str) -> Iterator[io.Embeddings]:
     Raises:
         InputError: if ``x`` is a statistic without classes, or there are no labels.
     """
-    if isinstance(x, Moments) or hasattr(x, "eigen") or type(x).__name__ == "Eigenvalues":
+    if isinstance(x, (Eigenvalues, Moments)) or is_spectrum(x):
         raise InputError(
             f"{function}: x: expected ClassMoments or labelled rows; got {type(x).__name__}, which no longer knows "
             "the classes. Pass the rows with labels=, or ClassMoments.from_source(rows, labels=...)."
