@@ -1,4 +1,4 @@
-"""What a similarity of moments may be given, and what it becomes: a `Pair`, and perhaps the parts that it is made of."""
+"""What a similarity of moments may be given, and what it becomes: a `Pair`, with the parts that it is made of."""
 
 from __future__ import annotations
 
