@@ -156,3 +156,20 @@ def test_it_prints_and_cites(some):
     assert repr(found).startswith("NeuralCollapse(nc1=")
     assert "Papyan" in found.cite()
     assert found.to_dict()["classes"] == [0, 1, 2, 3, 4]
+
+
+def test_two_gaussians():
+    # Means at +-m along one axis, unit covariance: S_B = m^2 along it, and the nearest mean is right with chance Phi(m).
+    from scipy.stats import norm
+
+    m, n = 0.8, 40_000
+    rng = np.random.default_rng(14)
+    labels = np.repeat([0, 1], n // 2)
+    x = rng.normal(size=(n, 3))
+    x[:, 1] += np.where(labels == 0, -m, m)
+    found = featdiv.neural_collapse(x, labels)
+    assert found.nc1 == pytest.approx(1.0 / (2.0 * m**2), rel=0.03)
+    assert found.nc2_equinorm == pytest.approx(0.0, abs=1e-12)
+    assert found.nc2_equiangular == pytest.approx(0.0, abs=1e-12)
+    assert found.nc4 == pytest.approx(norm.cdf(m), abs=0.01)
+    assert float(featdiv.lidar(x, labels)) == pytest.approx(1.0, abs=1e-5)

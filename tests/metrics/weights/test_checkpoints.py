@@ -57,8 +57,26 @@ def test_the_layers_of_a_module(net):
     assert found.skipped["embed.weight"].startswith("a lookup table")
     assert found.skipped["scale"].startswith("not the weight of a convolution")
     assert found.skipped["norm.weight"].startswith("one-dimensional")
-    assert set(found.skipped) | set(layers(found)) == {name for name, _ in net.named_parameters()}
+    assert found.skipped["norm.running_mean"].startswith("one-dimensional")
+    assert set(found.skipped) | set(layers(found)) == set(net.state_dict())
     assert found.provenance.source == "Net"
+
+
+class Frozen(torch.nn.Module):
+    """Batch normalisation as detection models freeze it: everything is a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.ones(4))
+
+
+def test_frozen_normalisations_are_skipped_and_listed():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, bias=False), Frozen())
+    for found in (featdiv.filter_diversity(model), featdiv.filter_diversity(model.state_dict())):
+        assert list(layers(found)) == ["0.weight"]
+        assert list(found.skipped) == ["1.weight", "1.bias", "1.running_mean", "1.running_var"]
+        assert {rule.partition(":")[0] for rule in found.skipped.values()} == {"one-dimensional"}
 
 
 def test_transposed_convolutions_have_outputs_second(net):

@@ -137,7 +137,8 @@ def _of_module(model: Any) -> Iterator[Weight]:
             for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
                 if getattr(module, name) is not None:
                     found[name] = Weight(name=prefix + name, value=getattr(module, name), kind="attention")
-        for name, value in module.named_parameters(recurse=False):
+        # A frozen normalisation keeps its scale and shift as buffers.
+        for name, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
             if name not in found:
                 lookup = isinstance(module, (nn.Embedding, nn.EmbeddingBag))
                 rule = ONE_DIMENSIONAL if value.ndim < 2 else LOOKUP if lookup else OTHER
