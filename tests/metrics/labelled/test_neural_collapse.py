@@ -159,7 +159,7 @@ def test_it_prints_and_cites(some):
 
 
 def test_two_gaussians():
-    # Means at +-m along one axis, unit covariance: S_B = m^2 along it, and the nearest mean is right with chance Phi(m).
+    # Means at +-m along one axis, unit covariance: S_B = m^2 along it; the nearest mean is right with chance Phi(m).
     from scipy.stats import norm
 
     m, n = 0.8, 40_000
