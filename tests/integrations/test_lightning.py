@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from featdiv import InputError
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # Lightning warns of workers, loggers and its dependencies
+]
+
+
+@pytest.fixture
+def fl(load):
+    return load("lightning")
+
+
+def module(rows: torch.Tensor):
+    import lightning.pytorch as pl
+
+    class Module(pl.LightningModule):
+        """A linear classifier over features that pass through unchanged, in batches of unequal size."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = torch.nn.Identity()
+            self.head = torch.nn.Linear(45, 2)
+
+        def _loss(self, batch):
+            return self.head(self.backbone(batch)).square().mean()
+
+        def training_step(self, batch, index):
+            return self._loss(batch)
+
+        def validation_step(self, batch, index):
+            self._loss(batch)
+
+        def test_step(self, batch, index):
+            self._loss(batch)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+        def train_dataloader(self):
+            return torch.utils.data.DataLoader(rows[:200] + 1.0, batch_size=64)
+
+        def val_dataloader(self):
+            return torch.utils.data.DataLoader(rows, batch_size=64)
+
+        test_dataloader = val_dataloader
+
+    return Module()
+
+
+def run(callback, rows, folder, *, precision="32-true", stage="fit"):
+    import lightning.pytorch as pl
+
+    trainer = pl.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        precision=precision,
+        callbacks=[callback],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    model = module(rows)
+    getattr(trainer, stage)(model)
+    return trainer, model
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_scores_of_a_layer_after_validation(rows, truth, fl, tmp_path, precision):
+    callback = fl.LayerScores("backbone", ["effective_rank", "rankme", "vendi"])
+    trainer, model = run(callback, rows, tmp_path, precision=precision)
+    for name in ("effective_rank", "rankme", "vendi"):
+        logged = trainer.callback_metrics[f"featdiv/backbone/{name}"]
+        assert float(logged) == pytest.approx(truth(rows, name), rel=1e-6)  # Lightning keeps float32
+    assert not model.backbone._forward_hooks
+
+
+def test_training_rows(rows, truth, fl, tmp_path):
+    trainer, _ = run(fl.LayerScores("backbone", ["rankme"], stage="train"), rows, tmp_path)
+    logged = float(trainer.callback_metrics["featdiv/backbone/rankme"])
+    assert logged == pytest.approx(truth(rows[:200] + 1.0, "rankme"), rel=1e-6)
+
+
+def test_test_rows(rows, truth, fl, tmp_path):
+    trainer, _ = run(fl.LayerScores("backbone", ["rankme"], stage="test"), rows, tmp_path, stage="test")
+    assert float(trainer.callback_metrics["featdiv/backbone/rankme"]) == pytest.approx(truth(rows, "rankme"), rel=1e-6)
+
+
+def test_a_layer_that_does_not_exist_is_named(rows, fl, tmp_path):
+    with pytest.raises(InputError, match=r"lightning\.LayerScores: layer: the model has no module 'backbones'"):
+        run(fl.LayerScores("backbones"), rows, tmp_path)
+
+
+def test_wrong_arguments(fl):
+    with pytest.raises(InputError, match="stage: expected one of 'validation', 'train', 'test'; got 'predict'"):
+        fl.LayerScores("backbone", stage="predict")
+    with pytest.raises(InputError, match="scores: expected a list of names"):
+        fl.LayerScores("backbone", "rankme")
+    with pytest.raises(InputError, match="nonfinite: expected one of"):
+        fl.LayerScores("backbone", nonfinite="ignore")
