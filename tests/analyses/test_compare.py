@@ -261,12 +261,19 @@ def test_what_no_plan_can_hold():
 
 def test_intervals_give_way_to_the_budget_and_say_so():
     sizes = {"a": 1000, "b": 1000}
-    chosen = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2, interval="auto")
+    chosen = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2, interval="auto", n=1_000_000)
     assert chosen.parts == 1
     assert "parts of 0.064 GB each do not fit the memory budget" in chosen.no_interval
-    roomy = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2 * 10, interval="auto")
+    roomy = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2 * 10, interval="auto", n=1_000_000)
     assert roomy.parts >= 5
     assert not roomy.no_interval
+
+
+def test_intervals_are_not_made_where_they_would_cost_much_of_the_pass():
+    few = make_plan({"a": 2000, "b": 2000}, 10**12, interval="auto", n=20_000)
+    assert "more than a fifth of the pass; ask with interval='jackknife'" in few.no_interval
+    assert make_plan({"a": 2000, "b": 2000}, 10**12, interval="jackknife", n=20_000).parts == 20
+    assert make_plan({"a": 2000, "b": 2000}, 10**12, interval="auto", n=1_000_000).parts == 20
 
 
 def test_progress_counts_the_rows():

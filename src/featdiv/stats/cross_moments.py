@@ -265,12 +265,11 @@ class CrossMoments:
             delta * (1.0 - share), part.n, part.joint.scatter, self.sizes
         )
         offset = mean - self.joint.mean
-        gram = scatter + n * np.outer(offset, offset)
         return CrossMoments(
             names=self.names,
             sizes=self.sizes,
             joint=dataclasses.replace(self.joint, n=n, mean=mean, scatter=scatter),
-            norm_sums=about_whole.centred(offset, n, gram, self.sizes),
+            norm_sums=about_whole.centred(offset, n, scatter, self.sizes),
         )
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -105,9 +105,10 @@ class CrossAccumulator(Accumulator):
         self.tiles += sums.tiles
         self.tiles_in_float64 += sums.tiles_in_float64
         if sums.n:
+            moments = self._moments_of(sums)
             with np.errstate(over="ignore", invalid="ignore"):
-                normed = self._norm_sums_of(sums)
-            joint = dataclasses.replace(self._moments_of(sums), normalize=self._total.normalize)
+                normed = self._norm_sums_of(sums, moments.scatter)
+            joint = dataclasses.replace(moments, normalize=self._total.normalize)
             part = CrossMoments(names=self._total.names, sizes=self._sizes, joint=joint, norm_sums=normed)
             self._total = self._total.merge(part)
         self._weighted = self._fourth = None
@@ -145,11 +146,14 @@ class CrossAccumulator(Accumulator):
 
         return torch.stack([(z[:, at] * z[:, at]).sum(dim=1) for at in slices(self._sizes)], dim=1)
 
-    def _norm_sums_of(self, sums: Sums) -> CrossNormSums:
+    def _norm_sums_of(self, sums: Sums, scatter: Float64Array) -> CrossNormSums:
         offset = _host(sums.total) / sums.n
+        if self._exponent is not None:
+            # In the units of the sums, in which nothing can have vanished.
+            scatter = sums.symmetric_gram() - sums.n * np.outer(offset, offset)
         fourth = _host(self._fourth)
         raw = CrossNormSums(weighted=_host(self._weighted).copy(), fourth=(fourth + fourth.T) / 2.0)
-        centred = raw.centred(offset, sums.n, sums.symmetric_gram(), self._sizes)
+        centred = raw.centred(offset, sums.n, scatter, self._sizes)
         if self._exponent is not None:
             back = -self._exponent
             of_model = back[[at.start for at in slices(self._sizes)]]

@@ -58,25 +58,25 @@ class CrossNormSums:
             + n * np.outer(squares, squares),
         )
 
-    def centred(self, offset: Float64Array, n: int, gram: Float64Array, sizes: Sequence[int]) -> CrossNormSums:
-        """Returns the sums about the mean, these being about a point from which the mean lies ``offset`` away.
+    def centred(self, offset: Float64Array, n: int, scatter: Float64Array, sizes: Sequence[int]) -> CrossNormSums:
+        """Returns the sums about the mean, these being about ``mean - offset``: `moved` undone.
 
         Args:
             offset: (D,) mean of z about that point.
             n: rows.
-            gram: (D, D) sum of z z^T about that point.
+            scatter: (D, D) joint scatter about the mean.
             sizes: features of each model.
         """
-        squares, traces, along = _projections(offset, gram, sizes)
+        squares, traces, along = _projections(offset, scatter, sizes)
         mixed = _by_model(self.weighted * offset, sizes)
         bent = _by_model(along * offset, sizes)
         return CrossNormSums(
-            weighted=self.weighted - 2.0 * along + (2.0 * n * squares - traces)[:, None] * offset,
+            weighted=self.weighted - 2.0 * along - (traces + n * squares)[:, None] * offset,
             fourth=self.fourth
             - 2.0 * (mixed + mixed.T)
             + 2.0 * (bent + bent.T)
             + _both_ways(traces, squares)
-            - 3.0 * n * np.outer(squares, squares),
+            + 3.0 * n * np.outer(squares, squares),
         )
 
     def __add__(self, other: CrossNormSums) -> CrossNormSums:

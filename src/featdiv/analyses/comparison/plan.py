@@ -14,6 +14,12 @@ from featdiv.metrics.similarity.measures import Measure
 from featdiv.stats.cross_moments_read import CHUNK_BYTES, MATRICES, MATRICES_A_PART, needed_bytes
 
 _SLABS_PER_PART = 2
+_PART_COST = 6000
+"""What a part costs to build, merge and leave out, in rows of the pass: both are proportional to D^2."""
+
+_NEGLIGIBLE = 1e11
+"""Multiply-adds that take a second or two on two cores."""
+
 _UNKNOWN_SLAB = 2048
 
 
@@ -68,6 +74,11 @@ def make(
     else:
         parts, slab, reason = _jackknife_parts(n, groups)
         reason = measure.metric.jackknife or reason
+        affordable = int(max((n or 0) / 5, _NEGLIGIBLE / total**2) // _PART_COST)
+        if not reason and interval == "auto" and n is not None and affordable < parts:
+            parts = affordable
+            if parts < MIN_BUCKETS:
+                reason = "they would cost more than a fifth of the pass; ask with interval='jackknife'"
         room = _most_parts(total, memory)
         if not reason and interval == "auto" and room < parts:
             parts = room
