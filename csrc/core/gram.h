@@ -10,9 +10,6 @@ namespace featdiv {
 constexpr int product_chain = 32;
 // Rows added in the working precision before a block is flushed to float64: a second chain, of 16 sums.
 constexpr int flush_rows = 512;
-// Rows whose share of a panel stays in the first-level cache while a block is worked on.
-constexpr int cached_rows = 64;
-
 struct GramBlock {
   int64_t left, right;     // panel numbers, left <= right
   int first_group, groups; // which groups of `micro_rows` features of the left panel
@@ -37,20 +34,19 @@ void gram_block(const T* panels, int64_t panel_stride, int64_t n, int64_t d, con
   for (int64_t flush = 0; flush < n; flush += flush_rows) {
     const int64_t flush_end = flush + flush_rows < n ? flush + flush_rows : n;
     memset(sums, 0, sizeof sums);
-    for (int64_t cached = flush; cached < flush_end; cached += cached_rows) {
-      const int64_t cached_end = cached + cached_rows < flush_end ? cached + cached_rows : flush_end;
+    // Chain by chain: the share of both panels and the sums stay in the first-level cache for all groups.
+    for (int64_t k = flush; k < flush_end; k += product_chain) {
+      const int depth = int(flush_end - k < product_chain ? flush_end - k : product_chain);
       for (int g = block.first_group; g < last_group; ++g) {
         // On the diagonal, vectors wholly below it are skipped.
         const int skip = block.left == block.right ? g * M / L : 0;
-        for (int64_t k = cached; k < cached_end; k += product_chain) {
-          const int depth = int(cached_end - k < product_chain ? cached_end - k : product_chain);
-          const T* a = left + k * W + g * M;
-          const T* b = right + k * W + skip * L;
-          T* c = sums + g * M * W + skip * L;
-          if (vectors - skip == 3) micro_kernel<Isa, T, 3>(a, b, W, depth, c, W);
-          else if (vectors - skip == 2) micro_kernel<Isa, T, 2>(a, b, W, depth, c, W);
-          else micro_kernel<Isa, T, 1>(a, b, W, depth, c, W);
-        }
+        const T* a = left + k * W + g * M;
+        const T* b = right + k * W + skip * L;
+        T* c = sums + g * M * W + skip * L;
+        const uintptr_t ahead = next_chain<Isa, T>(left + k * W, right + k * W, g, product_chain);
+        if (vectors - skip == 3) micro_kernel<Isa, T, 3>(a, b, W, depth, c, W, ahead);
+        else if (vectors - skip == 2) micro_kernel<Isa, T, 2>(a, b, W, depth, c, W, ahead);
+        else micro_kernel<Isa, T, 1>(a, b, W, depth, c, W, ahead);
       }
     }
     const int64_t i_end = last_group * M < i_valid ? last_group * M : i_valid;

@@ -78,16 +78,13 @@ FEATDIV_INLINE void pair_products(const PairBlock<T>& b, T* products) {
   constexpr int W = panel_width<Isa, T>;
   constexpr int M = micro_rows<Isa, T>;
   memset(products, 0, sizeof(T) * W * W);
-  // The right-hand panel's share stays in the first-level cache while all groups of the left one pass by.
-  constexpr int64_t cached = 2 * pair_chain;
-  for (int64_t start = 0; start < b.d; start += cached) {
-    const int64_t stop = start + cached < b.d ? start + cached : b.d;
-    for (int g = 0; g < W; g += M) {
-      if (g >= b.left_valid) break;
-      for (int64_t k = start; k < stop; k += pair_chain) {
-        const int depth = int(stop - k < pair_chain ? stop - k : pair_chain);
-        micro_kernel<Isa, T, 3>(b.left + k * W + g, b.right + k * W, W, depth, products + g * W, W);
-      }
+  for (int64_t k = 0; k < b.d; k += pair_chain) {
+    const int depth = int(b.d - k < pair_chain ? b.d - k : pair_chain);
+    const T* left = b.left + k * W;
+    const T* right = b.right + k * W;
+    for (int g = 0; g * M < b.left_valid; ++g) {
+      const uintptr_t ahead = next_chain<Isa, T>(left, right, g, pair_chain);
+      micro_kernel<Isa, T, 3>(left + g * M, right, W, depth, products + g * M * W, W, ahead);
     }
   }
 }
