@@ -161,6 +161,14 @@ def test_zero_rows_cannot_be_normalised():
         CrossMoments.of({"a": x, "b": y}, normalize="l2")
 
 
+def test_zero_rows_are_placed_among_those_that_were_not_dropped():
+    x, y = (side.copy() for side in models()[:2])
+    x[2, 0] = np.nan
+    y[7] = 0.0
+    with pytest.raises(InputError, match=r"b: normalize='l2' .*got 1 zero rows by row 90, the first is row 7\."):
+        CrossMoments.from_sources({"a": x, "b": y}, normalize="l2", nonfinite="drop")
+
+
 def test_memory_is_refused_before_reading():
     x = np.ones((2, 3000))
     with pytest.raises(BudgetExceeded, match=r"second moments of 2 models of 6000 features in all need .* GB"):

@@ -174,13 +174,16 @@ def read(
         rows_at_once = max(slab, rows_at_once // slab * slab)
     for start, blocks in chunks(sources, order, rows_at_once, function=function):
         m = int(blocks[0].shape[0])
+        positions = start + np.arange(m)
         prepared = [grouped.on_device(block, device) for block in blocks]
         index = None
         if nonfinite == "drop":
             index = _finite_in_all(prepared)
             if index is not None:
                 dropped += m - len(index)
+                positions = positions[index]
                 prepared = [block[index] for block in prepared]
+        raw = prepared
         try:
             if normalize == "l2":
                 prepared = [_unit(block, precision) for block in prepared]
@@ -189,12 +192,11 @@ def read(
             # Values too large for their fourth powers are refused, in words, when the sums are closed.
             with np.errstate(over="ignore", invalid="ignore"):
                 spot.see(rows, pilot)
-            positions = start + (np.arange(m) if index is None else index)
             for bucket, part in _dealt(rows, positions, buckets, slab, groups, dealt):
                 with np.errstate(over="ignore", invalid="ignore"):
                     accumulators[bucket].add(part, pilot)
         except RowError as error:
-            raise _located(error, sources, blocks, start, normalize, function) from None
+            raise _located(error, sources, raw, positions, start + m, normalize, function) from None
         if progress is not None:
             progress(start + m, total_rows)
     parts = [moments for moments in (accumulator.cross_moments() for accumulator in accumulators) if moments.n]
@@ -267,17 +269,26 @@ def _located(
     error: RowError,
     sources: Mapping[str, Embeddings],
     blocks: Sequence[Rows],
-    start: int,
+    positions: npt.NDArray[np.int64],
+    stop: int,
     normalize: str | None,
     function: str,
 ) -> RowError:
-    """Returns the error counted over the chunk, placed in the source and with the name of the model."""
+    """Returns the error counted over the chunk, placed in the source and with the name of the model.
+
+    Args:
+        error: what the rows of some model raised.
+        sources: the models.
+        blocks: the rows of the chunk that are in use, as they were read.
+        positions: where these lie in the source.
+        stop: rows read so far.
+        normalize, function: as in `read`.
+    """
     for name, block in zip(sources, blocks, strict=True):
         try:
             reference.transformed(block, normalize=normalize)
         except RowError as found:
-            first = start + found.first_row
-            stop = start + int(block.shape[0])
+            first = int(positions[found.first_row])
             if isinstance(found, NonFiniteError):
                 message = (
                     f"{function}: {name}: expected finite rows; got {found.count} NaN or infinite entries by row "

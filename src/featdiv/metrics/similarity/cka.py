@@ -112,6 +112,7 @@ def cka(
     1 if the two arrange the rows alike, up to rotation and scale. The debiased form uses the U-statistic of HSIC, whose
     expectation is 0 for independent representations at any n and d; the biased one, which most papers print, tends to
     1 where features outnumber rows. Both come from one pass over the rows, and equal the formulas with n x n kernels.
+    `featdiv.compare` gives intervals too.
 
     Args:
         x: rows (array, path, source), or `CrossMoments` of two models.

@@ -58,7 +58,8 @@ def predict(parts: Sequence[CrossMoments], *, x: str = "x", other: str = "other"
     """
     if len(parts) < LEAST_PARTS:
         raise NotEnoughData(f"ridge regression is tested on parts left out; the rows make {len(parts)} part")
-    total = _merged(parts)
+    # Merging costs the square of all features, also of models that are not asked about.
+    parts = [part.select(*dict.fromkeys((x, other))) for part in parts]
     residual, variation, penalties = 0.0, 0.0, []
     for place, part in enumerate(parts):
         train = _merged([*parts[:place], *parts[place + 1 :]])
@@ -69,7 +70,7 @@ def predict(parts: Sequence[CrossMoments], *, x: str = "x", other: str = "other"
         variation += found
     if not variation > 0.0:
         raise NotEnoughData(f"the rows of {other} are all the same")
-    return {"r_squared": 1.0 - residual / variation, "penalties": penalties, "folds": len(parts), "n": total.n}
+    return {"r_squared": 1.0 - residual / variation, "penalties": penalties, "folds": len(parts)}
 
 
 def _merged(parts: Sequence[CrossMoments]) -> CrossMoments:
