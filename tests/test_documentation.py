@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
 import shlex
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BACKEND = re.compile(r"\((?:native|numpy|torch|cuda|triton)\)")
 """What differs from machine to machine in the line that describes a result."""
+
+NEEDS = {"training.md": ("torchmetrics", "lightning", "transformers", "accelerate")}
+"""Page to the packages that its examples need, whose warnings are not ours."""
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
 
@@ -38,6 +43,10 @@ def name_of(page: Path) -> str:
 @pytest.mark.parametrize("page", with_blocks("python"), ids=name_of)
 def test_python_examples(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for package in NEEDS.get(page.name, ()):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed, which examples of this page need")
+        warnings.simplefilter("ignore")
     names: dict[str, object] = {}
     report: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
