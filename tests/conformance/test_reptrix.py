@@ -49,3 +49,19 @@ def test_both_find_an_exact_power_law(features, load, agree):
     agree(1.6, theirs, rel=1e-9)
     for definition in ("least-squares", "agrawal2022", "stringer2019"):
         agree(featdiv.alpha_req(features, definition=definition, precision="float64"), 1.6, rel=1e-9)
+
+
+def test_its_lidar_takes_the_matrix_for_data(load, agree, disagree):
+    # 16 inputs at plus and minus sqrt(8 b_i) e_i, b_i = 1/i, two views of each at plus and minus e_i from there:
+    # S_B = diag(b) and S_W = I/8, so that LiDAR is exp H(b/sum(b)) (Thilak et al. 2023). reptrix has the matrix
+    # right, but gives it to PCA as if its rows were samples, which centres it and squares its eigenvalues.
+    peer = load("reptrix.lidar")
+    b = 1.0 / np.arange(1.0, 9.0)
+    inputs = np.concatenate([np.diag(np.sqrt(8.0 * b)), -np.diag(np.sqrt(8.0 * b))])
+    steps = np.concatenate([np.eye(8), np.eye(8)])
+    views = np.stack([inputs + steps, inputs - steps], axis=1)
+    theirs = peer.get_lidar(torch.from_numpy(views), num_samples=16, num_augs=2)
+    p = b / b.sum()
+    ours = featdiv.lidar(views.reshape(32, 8), np.repeat(np.arange(16), 2))
+    disagree(ours, theirs, math.exp(-float(p @ np.log(p))), rel=1e-4, peer_off_by=0.2)
+    agree(ours, peer.get_rank(b), rel=1e-9)
