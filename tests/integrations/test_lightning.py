@@ -15,7 +15,7 @@ def fl(load):
     return load("lightning")
 
 
-def module(rows: torch.Tensor):
+def module(rows: torch.Tensor, metric=None):
     import lightning.pytorch as pl
 
     class Module(pl.LightningModule):
@@ -25,6 +25,7 @@ def module(rows: torch.Tensor):
             super().__init__()
             self.backbone = torch.nn.Identity()
             self.head = torch.nn.Linear(45, 2)
+            self.metric = metric
 
         def _loss(self, batch):
             return self.head(self.backbone(batch)).square().mean()
@@ -34,6 +35,9 @@ def module(rows: torch.Tensor):
 
         def validation_step(self, batch, index):
             self._loss(batch)
+            if self.metric is not None:
+                self.metric.update(batch)
+                self.log("logged as a metric", self.metric)
 
         def test_step(self, batch, index):
             self._loss(batch)
@@ -52,7 +56,7 @@ def module(rows: torch.Tensor):
     return Module()
 
 
-def run(callback, rows, folder, *, precision="32-true", stage="fit"):
+def run(callback, rows, folder, *, precision="32-true", stage="fit", metric=None):
     import lightning.pytorch as pl
 
     trainer = pl.Trainer(
@@ -66,7 +70,7 @@ def run(callback, rows, folder, *, precision="32-true", stage="fit"):
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    model = module(rows)
+    model = module(rows, metric)
     getattr(trainer, stage)(model)
     return trainer, model
 
@@ -90,6 +94,13 @@ def test_training_rows(rows, truth, fl, tmp_path):
 def test_test_rows(rows, truth, fl, tmp_path):
     trainer, _ = run(fl.LayerScores("backbone", ["rankme"], stage="test"), rows, tmp_path, stage="test")
     assert float(trainer.callback_metrics["featdiv/backbone/rankme"]) == pytest.approx(truth(rows, "rankme"), rel=1e-6)
+
+
+def test_lightning_logs_the_metrics_too(rows, truth, fl, load, tmp_path):
+    metric = load("torchmetrics_").EffectiveRank(45)
+    trainer, _ = run(fl.LayerScores("backbone", ["rankme"]), rows, tmp_path, precision="bf16-mixed", metric=metric)
+    logged = float(trainer.callback_metrics["logged as a metric"])
+    assert logged == pytest.approx(truth(rows, "effective_rank"), rel=1e-6)
 
 
 def test_a_layer_that_does_not_exist_is_named(rows, fl, tmp_path):

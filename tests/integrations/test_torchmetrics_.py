@@ -152,6 +152,16 @@ def test_autocast_does_not_reach_the_state(rows, truth, tm):
     assert float(value) == pytest.approx(truth(rows, "effective_rank"), rel=1e-9)
 
 
+def test_inference_mode_may_come_and_go(rows, truth, tm):
+    metric = tm.EffectiveRank(45)
+    with torch.inference_mode():
+        fed(metric, [rows[:100]])
+    metric(rows[100:300])
+    with torch.inference_mode():
+        fed(metric, [rows[300:]])
+    assert float(metric.compute()) == pytest.approx(truth(rows, "effective_rank"), rel=1e-9)
+
+
 @pytest.mark.parametrize("change", [lambda m: m.half(), lambda m: m.float(), lambda m: m.set_dtype(torch.bfloat16)])
 def test_the_state_stays_float64(rows, truth, tm, change):
     metric = fed(tm.EffectiveRank(45), [rows[:200]])
