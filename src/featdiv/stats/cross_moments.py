@@ -31,6 +31,8 @@ from featdiv.stats.cross_moments_norms import CrossNormSums, slices
 from featdiv.stats.moments import Float64Array, Moments, NormSums
 
 if TYPE_CHECKING:
+    import torch.distributed
+
     from featdiv.stats.grouped import Progress
 
 
@@ -292,6 +294,21 @@ class CrossMoments:
         from featdiv.stats import cross_moments_storage
 
         return cross_moments_storage.load(path)
+
+    def all_reduce(self, group: torch.distributed.ProcessGroup | None = None) -> CrossMoments:
+        """Returns the statistic of the rows of all processes; every rank gets the same numbers.
+
+        A collective call: every process of ``group`` makes it, one without rows with `empty`.
+
+        Args:
+            group: process group of ``torch.distributed``; None for the default one.
+
+        Raises:
+            InputError: on every rank, if the ranks differ in models or in normalisation.
+        """
+        from featdiv.stats import cross_moments_distributed
+
+        return cross_moments_distributed.all_reduce(self, group)
 
 
 def _described(moments: CrossMoments) -> str:
