@@ -85,6 +85,19 @@ def test_groups_stay_whole_in_the_parts():
     assert_close_statistic(read.total, of(X, Y), 1e-12)
 
 
+def test_groups_stay_whole_over_chunks(monkeypatch):
+    monkeypatch.setattr(cross_moments_read, "CHUNK_BYTES", 1)
+    x, y = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 2))
+    groups = np.repeat([f"video {i}" for i in range(10)], 40)
+    opened = {"a": featdiv.open(x), "b": featdiv.open(y)}
+    order = cross_moments_align.orders(opened, function="f")
+    # Chunks of 64 rows: most groups lie in two of them.
+    read = cross_moments_read.read(opened, order, function="f", buckets=5, groups=groups, precision="float64")
+    for bucket, part in enumerate(read.parts):
+        kept = np.isin(groups, [f"video {bucket}", f"video {bucket + 5}"])
+        assert_close_statistic(part, of(x[kept], y[kept]), 1e-12)
+
+
 def test_slabs_are_dealt_round_robin():
     opened = sources()
     order = cross_moments_align.orders(opened, function="f")
