@@ -107,6 +107,11 @@ def test_rows_of_norm_zero_cannot_be_normalised(rows):
     assert moments(packed.of_rows(x)).n == 500
 
 
+def test_squares_that_overflow_are_refused(rows):
+    with pytest.raises(InputError, match="here: rows: expected values whose squares float64 can hold"):
+        moments(packed.of_rows(rows.double() * 1e200))
+
+
 @pytest.mark.parametrize("d", [1, 2, 3, 45, 2048])
 def test_the_number_of_features_is_read_off_the_size(d):
     assert packed.features_of(torch.empty(7, packed.empty(d).numel())) == d

@@ -129,7 +129,8 @@ def to_moments(
         nonfinite: ``"raise"``, or ``"drop"`` for being content without the rows that were left out.
 
     Raises:
-        InputError: if rows were left out because they held NaN or infinity (unless dropped), or had norm zero.
+        InputError: if rows were left out because they held NaN or infinity (unless dropped), or had norm zero, or if
+            the moments overflow float64.
     """
     host = state.detach().to("cpu", torch.float64)
     broken, zero = int(host[1]), int(host[2])
@@ -140,6 +141,11 @@ def to_moments(
         )
     if zero:
         raise InputError(f"{function}: rows: expected rows that can be divided by their norm; {zero} have norm zero")
+    if not bool(torch.isfinite(host).all()):
+        raise InputError(
+            f"{function}: rows: expected values whose squares float64 can hold; theirs exceed its range. Multiply the "
+            "rows by a constant that brings them near one."
+        )
     return _read(host, normalize)
 
 
