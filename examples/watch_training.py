@@ -1,4 +1,4 @@
-"""Watch for dimensional collapse while a network trains, without keeping its features: python examples/watch_training.py.
+"""Watch for collapse while a network trains, without keeping its features: python examples/watch_training.py.
 
 Two linear layers learn to reconstruct digits through a bottleneck. After each epoch the moments of the hidden features
 are merged batch by batch; effective rank and RankMe follow from them.
