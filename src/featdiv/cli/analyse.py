@@ -78,9 +78,7 @@ def spectrum(
     ] = options.NonFinite.RAISE,
     seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
-    plot: Annotated[
-        str | None, typer.Option(metavar="OUT.png", help="Draw the spectrum into a picture.")
-    ] = None,
+    plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the spectrum into a picture.")] = None,
     save_moments: Annotated[
         str | None,
         typer.Option(metavar="OUT.npz", help="Keep the moments, for `featdiv merge` or a later run."),
@@ -176,9 +174,7 @@ def merge(
         list[str],
         typer.Argument(metavar="FILE...", help="Moments of shards, made anywhere.", show_default=False),
     ],
-    out: Annotated[
-        str, typer.Option("--out", "-o", metavar="OUT.npz", help="Where to write the merged moments.")
-    ],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.npz", help="Where to write the merged moments.")],
     quiet: options.Quiet = False,
 ) -> None:
     """Merge the moments that --save-moments wrote for the shards of one set.

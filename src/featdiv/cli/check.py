@@ -107,13 +107,9 @@ def drop_limits(baseline: Mapping[str, Any], names: tuple[str, ...], share: floa
     for name in names:
         value = baseline["scores"].get(name)
         if value is None:
-            raise FormatError(
-                f"featdiv check: --baseline: it holds no value of {name!r}; name others with --score"
-            )
+            raise FormatError(f"featdiv check: --baseline: it holds no value of {name!r}; name others with --score")
         limit = value - share * abs(value)
-        limits.append(
-            Limit(name, ">=", limit, f"{name}>={output.number(limit)} (baseline {output.number(value)})")
-        )
+        limits.append(Limit(name, ">=", limit, f"{name}>={output.number(limit)} (baseline {output.number(value)})"))
     return limits
 
 
@@ -151,9 +147,7 @@ def read_result(path: str, option: str) -> dict[str, Any]:
             return content
     except (ValueError, KeyError):
         pass
-    raise FormatError(
-        f"featdiv check: {option}: expected a result that `featdiv spectrum --json` wrote; got {path!r}"
-    )
+    raise FormatError(f"featdiv check: {option}: expected a result that `featdiv spectrum --json` wrote; got {path!r}")
 
 
 def check(
@@ -178,9 +172,7 @@ def check(
     ] = None,
     score: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help=f"Scores that --max-drop compares; default {' and '.join(DROP_SCORES)}."
-        ),
+        typer.Option(metavar="NAME", help=f"Scores that --max-drop compares; default {' and '.join(DROP_SCORES)}."),
     ] = None,
     key: options.Key = None,
     normalize: Annotated[
@@ -240,7 +232,5 @@ def print_verdicts(verdicts: list[Verdict]) -> None:
         interval = ""
         if verdict.low is not None and verdict.high is not None:
             interval = f"{output.number(verdict.low)} … {output.number(verdict.high)}"
-        rows.append(
-            ["pass" if verdict.passed else "FAIL", verdict.requirement, value, interval, verdict.reason]
-        )
+        rows.append(["pass" if verdict.passed else "FAIL", verdict.requirement, value, interval, verdict.reason])
     output.print_table(["", "requirement", "value", "95 % interval", ""], rows, right=(2,))

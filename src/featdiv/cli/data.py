@@ -80,7 +80,5 @@ def convert(
         options.open_source([source], key=key) as rows,
         progress_bar("converting", quiet=quiet) as progress,
     ):
-        featdiv.convert(
-            rows, destination, dtype=dtype, shard_rows=shard_rows, format=format, progress=progress
-        )
+        featdiv.convert(rows, destination, dtype=dtype, shard_rows=shard_rows, format=format, progress=progress)
     output.say(f"wrote {destination}", quiet=quiet)

@@ -44,9 +44,7 @@ def examine() -> dict[str, Any]:
         "machine": machine(),
         "backends": backends(),
         "packages": packages(),
-        "environment": {
-            name: value for name, value in sorted(os.environ.items()) if name.startswith("FEATDIV_")
-        },
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.startswith("FEATDIV_")},
     }
 
 
@@ -136,13 +134,7 @@ def backends() -> list[dict[str, str]]:
                 }
                 works = [dtype for dtype, reason in reasons.items() if reason is None]
                 refusals = sorted({reason for reason in reasons.values() if reason})
-                state = (
-                    "works"
-                    if len(works) == len(reasons)
-                    else f"works for {', '.join(works)}"
-                    if works
-                    else "no"
-                )
+                state = "works" if len(works) == len(reasons) else f"works for {', '.join(works)}" if works else "no"
                 found.append(
                     {
                         "op": op,
@@ -179,9 +171,7 @@ def print_report(report: dict[str, Any]) -> None:
     output.print_table(["what", "found"], facts, title="machine")
     print()
     entries = [list(entry.values()) for entry in report["backends"]]
-    output.print_table(
-        ["op", "device", "backend", "state", "reason"], entries, title="backends, in order of choice"
-    )
+    output.print_table(["op", "device", "backend", "state", "reason"], entries, title="backends, in order of choice")
     print()
     output.print_table(
         ["package", "extra", "state"],
