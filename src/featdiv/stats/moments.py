@@ -23,7 +23,6 @@ from featdiv.errors import InputError
 if TYPE_CHECKING:
     import torch.distributed
 
-    from featdiv.io import Embeddings
     from featdiv.stats.grouped import Progress
 
 Float64Array = npt.NDArray[np.float64]
@@ -165,9 +164,7 @@ class Moments:
             rows: (n, d) NumPy array, torch tensor, or anything else that `featdiv.open` takes.
             normalize, norm_sums, precision, backend: as in `from_source`.
         """
-        return cls.from_source(
-            rows, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend
-        )
+        return cls.from_source(rows, normalize=normalize, norm_sums=norm_sums, precision=precision, backend=backend)
 
     @classmethod
     def from_source(
