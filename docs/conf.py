@@ -49,8 +49,10 @@ def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     in_example = False
     for i, line in enumerate(lines):
         in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
-        if not in_example and "``" not in line:
-            lines[i] = line.replace("|", r"\|")
+        if not in_example:
+            parts = line.split("``")
+            parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
+            lines[i] = "``".join(parts)
 
 
 def setup(app: Any) -> None:
