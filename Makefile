@@ -16,7 +16,7 @@ DEV_EXTRAS := test,lint,docs,conformance
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs bench clean
+.PHONY: help demo test test-fast lint docs bench sanitize clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -40,6 +40,9 @@ docs: $(VENV)/.ready-dev  ## build the documentation into docs/_build/html
 
 bench: $(VENV)/.ready-dev  ## benchmarks: correctness gate, then time (ARGS="--list" shows the workloads)
 	$(BIN)/python benchmarks/run.py $(or $(ARGS),spectrum)
+
+sanitize: $(VENV)/.ready-dev  ## the native module under the address and undefined-behaviour sanitizers (needs g++)
+	PYTHON=$(BIN)/python csrc/sanitize.sh
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist featdiv-demo docs/_build docs/_generated src/*.egg-info \
