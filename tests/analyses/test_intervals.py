@@ -111,6 +111,6 @@ def test_the_pair_solver_agrees_with_two_decompositions():
 
 
 def test_auto_leaves_out_what_would_cost_too_much():
-    assert plan.affordable(10**6, 768, 10, always=False)[1] == ""
+    assert plan.affordable(10**6, 512, 10, always=False)[1] == ""
     assert "fifth of the pass" in plan.affordable(10**5, 2048, 20, always=False)[1]
     assert plan.affordable(10**5, 2048, 20, always=True)[1] == ""
