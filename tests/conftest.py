@@ -8,6 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featdiv.backbones.torchvision_shim import prepare_torchvision
+
+# Tests import packages that import torchvision where it is installed: torchmetrics, lightning, transformers, timm.
+prepare_torchvision()
+
 TESTS = Path(__file__).parent
 SHARED_DATA = TESTS.parent.parent / "shared" / "data"
 NAN_FILLED = ("ops", "stats")

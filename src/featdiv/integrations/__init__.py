@@ -4,3 +4,8 @@
 * `lightning`: a Lightning callback that logs scores of a named layer.
 * `transformers_`: the same for the Hugging Face Trainer.
 """
+
+from featdiv.backbones.torchvision_shim import prepare_torchvision
+
+# All three frameworks import torchvision where it is installed.
+prepare_torchvision()
