@@ -37,6 +37,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "scatter": ("native", "numpy", "torch", "reference"),
     "class_scatter": ("native", "numpy", "torch", "reference"),
     "pair_sums": ("native", "torch", "reference"),
+    "topk": ("numpy", "torch", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

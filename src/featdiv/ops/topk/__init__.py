@@ -1,0 +1,155 @@
+"""The topk op: the k nearest rows of a gallery for every query, without ever storing all the products.
+
+The measure is the inner product x . y (largest first) or the squared Euclidean distance |x - y|^2 (smallest first).
+Rows are rounded to float32 and products are added in float32: with u = 2^-24, a product is off by at most about
+sqrt(d) u |x| |y|, a squared distance by sqrt(d) u (|x|^2 + |y|^2). Rows whose *computed* values are equal come in the
+order of their index, and the lower index is kept where they straddle the k-th place; identical rows of the gallery
+have equal values in the backends numpy, native and reference. Distances far from the origin lose what the rows have in
+common: subtract a common mean first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import InputError, NonFiniteError
+from featdiv.ops._dispatch import Request, choose, load
+from featdiv.ops.scatter import describe_rows
+
+if TYPE_CHECKING:
+    import torch
+
+    Rows = npt.NDArray[Any] | torch.Tensor
+
+__all__ = ["Nearest", "topk"]
+
+MEASURES = ("inner", "l2")
+LARGEST = 2.0**55
+"""Magnitude up to which the products of thousands of features stay within float32."""
+
+_CHECKED_BYTES = 1 << 24
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Nearest:
+    """What the op returns, on the host.
+
+    Attributes:
+        values: (m, k) float32, the measure of each neighbour, nearest first.
+        indices: (m, k) int64 rows of the gallery.
+        backend: the backend that did it.
+    """
+
+    values: npt.NDArray[np.float32]
+    indices: npt.NDArray[np.int64]
+    backend: str = ""
+
+
+def topk(
+    queries: Rows,
+    gallery: Rows,
+    *,
+    k: int,
+    measure: str = "inner",
+    exclude: npt.NDArray[np.int64] | None = None,
+    backend: str = "auto",
+) -> Nearest:
+    """Returns the k nearest rows of the gallery for every query.
+
+    Args:
+        queries: (m, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
+        gallery: (n, d) rows of the same kind, on the same device.
+        k: neighbours, at most n (n - 1 with ``exclude``).
+        measure: ``"inner"`` for the largest inner products, ``"l2"`` for the smallest squared distances.
+        exclude: (m,) row of the gallery that each query must not find, as its own row in leave-one-out; a number that
+            is no row of the gallery excludes nothing. None for no exclusion.
+        backend: backend name or ``"auto"``.
+
+    Raises:
+        InputError: if an argument has the wrong shape, type or range, or the rows exceed the range of float32 products.
+        NonFiniteError: if a row holds NaN or infinity; ``count`` and ``first_row`` count within the set that is named.
+        BackendUnavailable: if no backend can run this.
+
+    Complexity:
+        n m d multiply-adds; memory O(m k) beside blocks of rows and of products.
+
+    Example:
+        >>> import numpy as np
+        >>> nearest = topk(np.array([[1.0, 0.1]]), np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 0.0]]), k=2)
+        >>> nearest.indices.tolist(), nearest.values.tolist()
+        ([[2, 1]], [[2.0, 1.0]])
+    """
+    kind = _checked_shapes(queries, gallery)
+    m, n = int(queries.shape[0]), int(gallery.shape[0])
+    if measure not in MEASURES:
+        raise InputError(f"topk: measure: expected 'inner' or 'l2'; got {measure!r}")
+    most = n if exclude is None else n - 1
+    if not 1 <= k <= most:
+        raise InputError(f"topk: k: expected 1 to {most} neighbours of {n} rows; got {k}")
+    if exclude is not None and (exclude.shape != (m,) or exclude.dtype != np.int64):
+        raise InputError(f"topk: exclude: expected int64 of shape ({m},); got {exclude.dtype} of {exclude.shape}")
+    request = Request(op="topk", device=kind[0], dtype=kind[1], n=n, d=int(queries.shape[1]))
+    name = choose(request, backend)
+    check_range(queries, "queries")
+    if gallery is not queries:
+        check_range(gallery, "gallery")
+    if m == 0:
+        return Nearest(values=np.empty((0, k), np.float32), indices=np.empty((0, k), np.int64), backend=name)
+    found: Nearest = load("topk", name).topk(queries, gallery, k=k, measure=measure, exclude=exclude)
+    return dataclasses.replace(found, backend=name)
+
+
+def _checked_shapes(queries: Rows, gallery: Rows) -> tuple[str, str]:
+    for name, rows in (("queries", queries), ("gallery", gallery)):
+        if rows.ndim != 2 or rows.shape[1] < 1:
+            raise InputError(f"topk: {name}: expected shape (n, d) with d >= 1; got {tuple(rows.shape)}")
+    kind = describe_rows(gallery)
+    other = describe_rows(queries)
+    if other != kind or queries.shape[1] != gallery.shape[1]:
+        raise InputError(
+            f"topk: queries: expected {kind[1]} rows of {gallery.shape[1]} features on {kind[0]!r}, like the gallery; "
+            f"got {other[1]} rows of {queries.shape[1]} features on {other[0]!r}"
+        )
+    if int(gallery.shape[0]) >= 1 << 32:
+        raise InputError(f"topk: gallery: expected fewer than 2^32 rows; got {gallery.shape[0]}")
+    return kind
+
+
+def check_range(rows: Rows, name: str) -> None:
+    """Raises the error of rows that are not finite, or whose products float32 cannot hold."""
+    largest = 0.0
+    step = max(1, _CHECKED_BYTES // (8 * int(rows.shape[1])))
+    for start in range(0, int(rows.shape[0]), step):
+        block = rows[start : start + step]
+        low, high = _ends(block)
+        if not (np.isfinite(low) and np.isfinite(high)):
+            _raise_not_finite(rows, name)
+        largest = max(largest, -low, high)
+    if largest > LARGEST:
+        raise InputError(
+            f"topk: {name}: expected entries up to {LARGEST:.3g}, whose products float32 can hold; got {largest:.3g}. "
+            "Multiply all rows by a small constant: neighbours do not change."
+        )
+
+
+def _ends(block: Rows) -> tuple[float, float]:
+    if isinstance(block, np.ndarray):
+        return float(block.min()), float(block.max())
+    low, high = block.aminmax()
+    return float(low), float(high)
+
+
+def _raise_not_finite(rows: Rows, name: str) -> None:
+    if not isinstance(rows, np.ndarray):
+        rows = rows.double().cpu().numpy()
+    bad = ~np.isfinite(rows)
+    count, first = int(bad.sum()), int(bad.any(axis=1).argmax())
+    raise NonFiniteError(
+        f"topk: {name}: expected finite rows; got {count} NaN or infinite entries, the first in row {first}",
+        count=count,
+        first_row=first,
+    )
