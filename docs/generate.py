@@ -12,6 +12,7 @@ from featdiv.metrics import Metric, catalogue
 
 GROUPS = {
     "Analyses": ("featdiv.analyses",),
+    "Images and models": ("featdiv.backbones",),
     "Metrics": ("featdiv.metrics",),
     "Statistics": ("featdiv.stats",),
     "Inputs": ("featdiv.io",),

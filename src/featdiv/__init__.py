@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from featdiv.analyses import compare as compare
     from featdiv.analyses import spectra as spectra
     from featdiv.analyses import spectrum as spectrum
+    from featdiv.backbones.images import Images as Images
+    from featdiv.backbones.images import images as images
     from featdiv.errors import BackendUnavailable as BackendUnavailable
     from featdiv.errors import BudgetExceeded as BudgetExceeded
     from featdiv.errors import FeatdivError as FeatdivError
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
     from featdiv.io import Embeddings as Embeddings
     from featdiv.io import convert as convert
     from featdiv.io import open as open
+    from featdiv.metrics.geometric.alignment import alignment as alignment
+    from featdiv.metrics.geometric.near_duplicates import NearDuplicates as NearDuplicates
+    from featdiv.metrics.geometric.near_duplicates import near_duplicates as near_duplicates
+    from featdiv.metrics.geometric.pair_histogram import PairHistogram as PairHistogram
+    from featdiv.metrics.geometric.pair_histogram import pair_histogram as pair_histogram
+    from featdiv.metrics.geometric.sparsity import Sparsity as Sparsity
+    from featdiv.metrics.geometric.sparsity import sparsity as sparsity
+    from featdiv.metrics.geometric.uniformity import uniformity as uniformity
     from featdiv.metrics.labelled.calinski_harabasz import calinski_harabasz as calinski_harabasz
     from featdiv.metrics.labelled.class_separation import class_separation as class_separation
     from featdiv.metrics.labelled.intra_class_distance import intra_class_distance as intra_class_distance
@@ -65,6 +75,15 @@ if TYPE_CHECKING:
     from featdiv.metrics.spectral.stable_rank import nesum as nesum
     from featdiv.metrics.spectral.stable_rank import stable_rank as stable_rank
     from featdiv.metrics.spectral.vendi import vendi as vendi
+    from featdiv.metrics.transferability.gbc import gbc as gbc
+    from featdiv.metrics.transferability.h_score import h_score as h_score
+    from featdiv.metrics.transferability.lda import lda as lda
+    from featdiv.metrics.transferability.leep import leep as leep
+    from featdiv.metrics.transferability.logme import logme as logme
+    from featdiv.metrics.transferability.nce import nce as nce
+    from featdiv.metrics.transferability.nleep import nleep as nleep
+    from featdiv.metrics.transferability.parc import parc as parc
+    from featdiv.metrics.transferability.transrate import transrate as transrate
     from featdiv.metrics.weights.filter_diversity import FilterDiversity as FilterDiversity
     from featdiv.metrics.weights.filter_diversity import LayerDiversity as LayerDiversity
     from featdiv.metrics.weights.filter_diversity import filter_diversity as filter_diversity
@@ -113,6 +132,8 @@ _PUBLIC = {
     "compare": "featdiv.analyses",
     "spectra": "featdiv.analyses",
     "spectrum": "featdiv.analyses",
+    "Images": "featdiv.backbones.images",
+    "images": "featdiv.backbones.images",
     "effective_rank": "featdiv.metrics.spectral.effective_rank",
     "rankme": "featdiv.metrics.spectral.rankme",
     "participation_ratio": "featdiv.metrics.spectral.participation_ratio",
@@ -143,6 +164,14 @@ _PUBLIC = {
     "mutual_knn": "featdiv.metrics.similarity.mutual_knn",
     "DimensionUsage": "featdiv.metrics.spectral.dimension_usage",
     "Eigenvalues": "featdiv.metrics.spectral.eigenvalues",
+    "uniformity": "featdiv.metrics.geometric.uniformity",
+    "alignment": "featdiv.metrics.geometric.alignment",
+    "pair_histogram": "featdiv.metrics.geometric.pair_histogram",
+    "PairHistogram": "featdiv.metrics.geometric.pair_histogram",
+    "sparsity": "featdiv.metrics.geometric.sparsity",
+    "Sparsity": "featdiv.metrics.geometric.sparsity",
+    "near_duplicates": "featdiv.metrics.geometric.near_duplicates",
+    "NearDuplicates": "featdiv.metrics.geometric.near_duplicates",
     "intra_class_distance": "featdiv.metrics.labelled.intra_class_distance",
     "class_separation": "featdiv.metrics.labelled.class_separation",
     "neural_collapse": "featdiv.metrics.labelled.neural_collapse",
@@ -154,6 +183,15 @@ _PUBLIC = {
     "filter_diversity": "featdiv.metrics.weights.filter_diversity",
     "FilterDiversity": "featdiv.metrics.weights.filter_diversity",
     "LayerDiversity": "featdiv.metrics.weights.filter_diversity",
+    "logme": "featdiv.metrics.transferability.logme",
+    "h_score": "featdiv.metrics.transferability.h_score",
+    "leep": "featdiv.metrics.transferability.leep",
+    "nce": "featdiv.metrics.transferability.nce",
+    "nleep": "featdiv.metrics.transferability.nleep",
+    "transrate": "featdiv.metrics.transferability.transrate",
+    "gbc": "featdiv.metrics.transferability.gbc",
+    "parc": "featdiv.metrics.transferability.parc",
+    "lda": "featdiv.metrics.transferability.lda",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

@@ -78,8 +78,10 @@ def test_nothing_happens_where_torchvision_is_missing_or_already_there(fake):
         "print(prepare_torchvision(), 'torch' in sys.modules)"
     )
     assert missing.stdout.split() == ["False", "False"], missing.stderr
-    present = run(FAKE + "import types\nsys.modules['torchvision'] = types.ModuleType('torchvision')\n"
-                  "print(prepare_torchvision())")
+    present = run(
+        FAKE + "import types\nsys.modules['torchvision'] = types.ModuleType('torchvision')\n"
+        "print(prepare_torchvision())"
+    )
     assert present.stdout.split() == ["False"], present.stderr
 
 
