@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from featdiv.stats import CrossNormSums as CrossNormSums
     from featdiv.stats import Moments as Moments
     from featdiv.stats import NormSums as NormSums
+    from featdiv.stats.neighbours import Neighbours as Neighbours
 
 __version__ = "0.1.0"
 
@@ -126,6 +127,7 @@ _PUBLIC = {
     "CrossNormSums": "featdiv.stats",
     "Moments": "featdiv.stats",
     "NormSums": "featdiv.stats",
+    "Neighbours": "featdiv.stats.neighbours",
     "Comparison": "featdiv.analyses",
     "Spectrum": "featdiv.analyses",
     "SpectrumBatch": "featdiv.analyses",

@@ -55,7 +55,6 @@ def topk(
     *,
     k: int,
     measure: str = "inner",
-    exclude: npt.NDArray[np.int64] | None = None,
     backend: str = "auto",
 ) -> Nearest:
     """Returns the k nearest rows of the gallery for every query.
@@ -63,10 +62,8 @@ def topk(
     Args:
         queries: (m, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
         gallery: (n, d) rows of the same kind, on the same device.
-        k: neighbours, at most n (n - 1 with ``exclude``).
+        k: neighbours, at most n.
         measure: ``"inner"`` for the largest inner products, ``"l2"`` for the smallest squared distances.
-        exclude: (m,) row of the gallery that each query must not find, as its own row in leave-one-out; a number that
-            is no row of the gallery excludes nothing. None for no exclusion.
         backend: backend name or ``"auto"``.
 
     Raises:
@@ -87,11 +84,8 @@ def topk(
     m, n = int(queries.shape[0]), int(gallery.shape[0])
     if measure not in MEASURES:
         raise InputError(f"topk: measure: expected 'inner' or 'l2'; got {measure!r}")
-    most = n if exclude is None else n - 1
-    if not 1 <= k <= most:
-        raise InputError(f"topk: k: expected 1 to {most} neighbours of {n} rows; got {k}")
-    if exclude is not None and (exclude.shape != (m,) or exclude.dtype != np.int64):
-        raise InputError(f"topk: exclude: expected int64 of shape ({m},); got {exclude.dtype} of {exclude.shape}")
+    if not 1 <= k <= n:
+        raise InputError(f"topk: k: expected 1 to {n}, the rows of the gallery; got {k}")
     request = Request(op="topk", device=kind[0], dtype=kind[1], n=n, d=int(queries.shape[1]))
     name = choose(request, backend)
     check_range(queries, "queries")
@@ -99,7 +93,7 @@ def topk(
         check_range(gallery, "gallery")
     if m == 0:
         return Nearest(values=np.empty((0, k), np.float32), indices=np.empty((0, k), np.int64), backend=name)
-    found: Nearest = load("topk", name).topk(queries, gallery, k=k, measure=measure, exclude=exclude)
+    found: Nearest = load("topk", name).topk(queries, gallery, k=k, measure=measure)
     return dataclasses.replace(found, backend=name)
 
 

@@ -25,7 +25,7 @@ def unsupported_reason(request: Request) -> str | None:
     return None
 
 
-def topk(queries: Any, gallery: Any, *, k: int, measure: str, exclude: npt.NDArray[np.int64] | None) -> Nearest:
+def topk(queries: Any, gallery: Any, *, k: int, measure: str) -> Nearest:
     """Returns the nearest rows; see `featdiv.ops.topk.topk`."""
     queries, gallery = np.asarray(queries), np.asarray(gallery)
     n = len(gallery)
@@ -33,11 +33,10 @@ def topk(queries: Any, gallery: Any, *, k: int, measure: str, exclude: npt.NDArr
     indices = np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), _QUERY_ROWS):
         block = _float32(queries[start : start + _QUERY_ROWS])
-        own = None if exclude is None else exclude[start : start + len(block)]
         best = np.zeros((len(block), 0), dtype=np.uint64)
         for first in range(0, n, _GALLERY_ROWS):
             tile = _float32(gallery[first : first + _GALLERY_ROWS])
-            keys = np.concatenate([best, _keys(_nearness(block, tile, measure), first, own)], axis=1)
+            keys = np.concatenate([best, _keys(_nearness(block, tile, measure), first)], axis=1)
             if keys.shape[1] > k:
                 keys = np.partition(keys, keys.shape[1] - k, axis=1)[:, -k:]
             best = keys
@@ -51,9 +50,7 @@ def _float32(rows: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
-def _nearness(
-    block: npt.NDArray[np.float32], tile: npt.NDArray[np.float32], measure: str
-) -> npt.NDArray[np.float32]:
+def _nearness(block: npt.NDArray[np.float32], tile: npt.NDArray[np.float32], measure: str) -> npt.NDArray[np.float32]:
     """Returns the (b, g) inner products, or negative squared distances, of two blocks of rows."""
     products: npt.NDArray[np.float32] = block @ tile.T
     if measure == "inner":
@@ -64,13 +61,8 @@ def _nearness(
     return np.minimum(products, np.float32(0.0))
 
 
-def _keys(
-    nearness: npt.NDArray[np.float32], first: int, own: npt.NDArray[np.int64] | None
-) -> npt.NDArray[np.uint64]:
+def _keys(nearness: npt.NDArray[np.float32], first: int) -> npt.NDArray[np.uint64]:
     """Returns integers that order candidates: the nearer is larger, and of two equal ones the one of lower index."""
-    if own is not None:
-        inside = np.flatnonzero((own >= first) & (own < first + nearness.shape[1]))
-        nearness[inside, own[inside] - first] = -np.inf
     bits = (nearness + np.float32(0.0)).view(np.uint32)  # adding zero turns -0.0 into 0.0
     ordered = np.where(bits & _SIGN, ~bits, bits | _SIGN)
     places = np.arange(first, first + nearness.shape[1], dtype=np.uint64)

@@ -22,9 +22,7 @@ def unsupported_reason(request: Request) -> str | None:
     return None
 
 
-def topk(
-    queries: Rows, gallery: Rows, *, k: int, measure: str, exclude: npt.NDArray[np.int64] | None
-) -> Nearest:
+def topk(queries: Rows, gallery: Rows, *, k: int, measure: str) -> Nearest:
     """Returns the nearest rows; see `featdiv.ops.topk.topk`."""
     left, right = to_float64(queries), to_float64(gallery)
     values = np.empty((len(left), k), dtype=np.float32)
@@ -32,8 +30,6 @@ def topk(
     for i, row in enumerate(left):
         measured = (right * row).sum(axis=1) if measure == "inner" else ((right - row) ** 2).sum(axis=1)
         cost = -measured if measure == "inner" else measured
-        if exclude is not None and 0 <= exclude[i] < len(right):
-            cost[exclude[i]] = np.inf
         indices[i] = np.argsort(cost, kind="stable")[:k]
         values[i] = measured[indices[i]]
     return Nearest(values=values, indices=indices)

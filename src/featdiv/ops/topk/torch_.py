@@ -27,7 +27,7 @@ def unsupported_reason(request: Request) -> str | None:
     return scatter_torch.unsupported_reason(request)
 
 
-def topk(queries: Rows, gallery: Rows, *, k: int, measure: str, exclude: npt.NDArray[np.int64] | None) -> Nearest:
+def topk(queries: Rows, gallery: Rows, *, k: int, measure: str) -> Nearest:
     """Returns the nearest rows; see `featdiv.ops.topk.topk`."""
     left, right = scatter_torch.as_tensor(queries), scatter_torch.as_tensor(gallery)
     n = len(right)
@@ -38,12 +38,9 @@ def topk(queries: Rows, gallery: Rows, *, k: int, measure: str, exclude: npt.NDA
     with _exact_float32():
         for start in range(0, len(left), rows):
             block = left[start : start + rows].float()
-            own = None
-            if exclude is not None:
-                own = torch.from_numpy(exclude[start : start + rows]).to(right.device)
             best: torch.Tensor | None = None
             for first in range(0, n, tile_rows):
-                keys = _keys(_nearness(block, right[first : first + tile_rows].float(), measure), first, own)
+                keys = _keys(_nearness(block, right[first : first + tile_rows].float(), measure), first)
                 keys = keys.topk(min(k, keys.shape[1]), dim=1, sorted=False).values
                 if best is not None:
                     keys = torch.cat([best, keys], dim=1)
@@ -65,12 +62,9 @@ def _nearness(block: torch.Tensor, tile: torch.Tensor, measure: str) -> torch.Te
     return products.clamp_max_(0.0)
 
 
-def _keys(nearness: torch.Tensor, first: int, own: torch.Tensor | None) -> torch.Tensor:
+def _keys(nearness: torch.Tensor, first: int) -> torch.Tensor:
     """Returns integers that order candidates: the nearer is larger, and of two equal ones the one of lower index."""
     width = nearness.shape[1]
-    if own is not None:
-        inside = ((own >= first) & (own < first + width)).nonzero()[:, 0]
-        nearness[inside, own[inside] - first] = -torch.inf
     bits = (nearness + 0.0).view(torch.int32)  # adding zero turns -0.0 into 0.0
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
     places = torch.arange(first, first + width, device=nearness.device)

@@ -1,0 +1,142 @@
+"""What searches: FAISS or featdiv's own topk op, behind one call."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv._optional import require
+from featdiv.errors import BackendUnavailable, InputError, NotEnoughData
+from featdiv.ops import _dispatch
+from featdiv.ops.topk import topk
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""(m, k) nearness (inner products, or negative squared distances), descending, and the rows of the gallery."""
+
+TRAINED_ROWS = 200_000
+
+
+class Engine(Protocol):
+    """A way to search a gallery that is in memory."""
+
+    @property
+    def name(self) -> str:
+        """Name of the backend."""
+        ...
+
+    @property
+    def exact(self) -> bool:
+        """Whether it finds the true neighbours, up to rounding."""
+        ...
+
+    def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
+        """Returns the k nearest rows of the gallery; arguments as `featdiv.ops.topk.topk`."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnOp:
+    """The topk op, through one of its backends."""
+
+    name: str
+    exact: bool = True
+
+    def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
+        """Returns the k nearest rows of the gallery."""
+        found = topk(queries, gallery, k=k, measure=measure, backend=self.name)
+        return (found.values if measure == "inner" else -found.values), found.indices
+
+
+@dataclasses.dataclass(frozen=True)
+class FaissFlat:
+    """FAISS, every query against every row."""
+
+    name: str = "faiss"
+    exact: bool = True
+
+    def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
+        """Returns the k nearest rows of the gallery."""
+        faiss = _faiss()
+        metric = faiss.METRIC_INNER_PRODUCT if measure == "inner" else faiss.METRIC_L2
+        values, indices = faiss.knn(queries, gallery, k, metric)
+        return (values if measure == "inner" else -values), indices
+
+
+class FaissIndex:
+    """A FAISS index made from a factory string; it is trained and filled by the first search."""
+
+    name = "faiss"
+    exact = False
+
+    def __init__(self, factory: str) -> None:
+        self._factory, _, self._settings = factory.partition(":")
+        self._index: Any = None
+
+    def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
+        """Returns what the index takes for the k nearest rows of the gallery.
+
+        Raises:
+            InputError: if FAISS does not know the factory string, or cannot train on so few rows.
+            NotEnoughData: if the index finds fewer than k rows for a query.
+        """
+        if self._index is None:
+            self._index = self._filled(gallery, measure)
+        values, indices = self._index.search(queries, k)
+        short = (indices < 0).any(axis=1)
+        if short.any():
+            raise NotEnoughData(
+                f"Neighbours.of: index={self._factory!r} finds fewer than {k} neighbours for {int(short.sum())} of "
+                f"{len(short)} queries; let it look further, for example index='{self._factory}:nprobe=32'"
+            )
+        return (values if measure == "inner" else -values), indices
+
+    def _filled(self, gallery: Any, measure: str) -> Any:
+        faiss = _faiss()
+        metric = faiss.METRIC_INNER_PRODUCT if measure == "inner" else faiss.METRIC_L2
+        try:
+            index = faiss.index_factory(int(gallery.shape[1]), self._factory, metric)
+            step = max(1, len(gallery) // TRAINED_ROWS)
+            index.train(np.ascontiguousarray(gallery[::step]))
+            if self._settings:
+                faiss.ParameterSpace().set_index_parameters(index, self._settings)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise InputError(
+                f"Neighbours.of: index: expected 'flat' or a FAISS factory string, perhaps with settings after a "
+                f"colon, such as 'IVF1024,Flat:nprobe=32'; FAISS refuses {self._factory!r} with settings "
+                f"{self._settings!r} for {gallery.shape[0]} x {gallery.shape[1]} rows: {reason}"
+            ) from None
+        index.add(gallery)
+        return index
+
+
+def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ...]]:
+    """Returns what will search, and notes on the choice.
+
+    ``auto`` takes FAISS for CPU rows where it is installed, else the topk op.
+
+    Raises:
+        BackendUnavailable: if the backend asked for cannot.
+        MissingDependency: if FAISS is asked for, by name or by an index, and is not installed.
+    """
+    if index != "flat" and backend not in ("auto", "faiss"):
+        raise InputError(f"Neighbours.of: index={index!r} is one of FAISS; use backend='faiss', not {backend!r}")
+    wanted = "faiss" if index != "flat" or backend == "faiss" else _dispatch.requested(backend)
+    here = importlib.util.find_spec("faiss") is not None
+    if wanted == "faiss" or (wanted == "auto" and here and device == "cpu"):
+        if device != "cpu":
+            reason = f"it works on CPU rows; these are on {device!r}"
+            raise BackendUnavailable(f"Neighbours.of: backend 'faiss': {reason}", reasons={"faiss": reason})
+        _faiss()
+        return (FaissFlat() if index == "flat" else FaissIndex(index)), ()
+    name = _dispatch.choose(_dispatch.Request(op="topk", device=device.partition(":")[0]), wanted)
+    notes = () if wanted != "auto" or device != "cpu" else (f"FAISS is not installed: searched by topk ({name})",)
+    return OwnOp(name), notes
+
+
+def _faiss() -> Any:
+    return require("faiss", extra="faiss", needed_by="Neighbours.of with backend='faiss' or an index of FAISS")
