@@ -18,12 +18,16 @@ from featdiv.metrics.entry import TRANSFORMATIONS
 COMPARISONS = catalogue.names("similarity")
 """They take two sides of the same rows: `tests/metrics/similarity/test_entries.py` holds them to their laws."""
 
-METRICS = [catalogue.get(name) for name in catalogue.names() if name not in COMPARISONS]
+OF_PROBABILITIES = ("leep", "nce")
+"""They take no features: `tests/metrics/transferability/test_leep.py` holds them to their laws."""
+
+METRICS = [catalogue.get(name) for name in catalogue.names() if name not in (*COMPARISONS, *OF_PROBABILITIES)]
 PAIRS = [(metric, change) for metric in METRICS for change in TRANSFORMATIONS]
 SPECTRAL = [catalogue.get(name) for name in catalogue.names("spectral")]
-ROWS_ONLY = ("labelled rows", "weights")
+ROWS_ONLY = ("rows", "aligned rows", "labelled rows", "weights")
 """What a core may need that is no statistic: nothing merges."""
 
+LABELLED = ("labelled", "transferability")
 OF_STATISTICS = [metric for metric in METRICS if metric.needs not in ROWS_ONLY]
 OF_ROWS = [metric for metric in METRICS if metric.needs != "weights"]
 
@@ -63,9 +67,11 @@ def arguments_of_rows(metric, x, other, labels=None):
     """Returns what the public function is called with where it is to read rows."""
     if metric.needs == "two moments":
         return [x, other]
+    if metric.needs == "aligned rows":
+        return [x, np.concatenate([other, x[len(other) :]])]
     if metric.needs == "weights":
         return [{"layer.weight": x}]
-    if metric.family == "labelled":
+    if metric.family in LABELLED:
         return [x, uneven_labels(len(x)) if labels is None else labels]
     return [x]
 
@@ -143,9 +149,11 @@ def test_bounds_hold_on_many_shapes(metric, evaluate):
 
 @pytest.mark.parametrize(("metric", "change"), PAIRS, ids=by_name)
 def test_each_transformation_leaves_the_value_or_changes_it_as_declared(metric, change, evaluate, rows, others):
-    if metric.family == "labelled":
+    if metric.family in LABELLED:
         # So small that the constants of LiDAR and of the rate reduction count.
         rows = 0.05 * rows
+    if metric.needs == "aligned rows":
+        others = rows + 0.1 * np.random.default_rng(3).normal(size=rows.shape)
     labels = uneven_labels(len(rows))
     moved_labels = change_rows(labels[:, None], change)[:, 0] if change == "row permutation" else labels
     before = evaluate(metric, rows, others, labels)

@@ -17,7 +17,7 @@ from featdiv import __version__
 from featdiv.errors import InputError
 from featdiv.metrics.entry import Definition, Metric
 
-FAMILIES = ("spectral", "labelled", "weights", "similarity")
+FAMILIES = ("spectral", "geometric", "labelled", "weights", "similarity", "transferability")
 """Families; the entries of family f are ``featdiv.metrics.<f>.entries.METRICS``."""
 
 

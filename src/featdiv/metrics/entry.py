@@ -28,6 +28,7 @@ NEEDS = (
     "moments",
     "unit moments",
     "two moments",
+    "rows",
     "class moments",
     "unit class moments",
     "labelled rows",
@@ -35,11 +36,12 @@ NEEDS = (
     "cross moments",
     "parts of cross moments",
     "aligned rows",
+    "source probabilities",
 )
 """What a core takes: `Eigenvalues` (of either kind, uncentred, uncentred of unit rows), `Moments`, `Moments`
-of unit rows, two `Moments`, `ClassMoments`, those of unit rows, rows and their labels, the weights of a layer,
-filters as rows, a pair of models from `CrossMoments`, the `CrossMoments` of parts of the rows, or the rows of two
-models side by side."""
+of unit rows, two `Moments`, rows, `ClassMoments`, those of unit rows, rows and their labels, the weights of a layer,
+filters as rows, a pair of models from `CrossMoments`, the `CrossMoments` of parts of the rows, the rows of two
+models side by side, or the probabilities that a classifier gives them."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,193 @@
+"""Rows in memory, in the type in which they are stored, for the scores that compare them with one another."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import __version__, io
+from featdiv.errors import InputError, NotEnoughData, RowError
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.inputs import is_spectrum
+from featdiv.results import Provenance
+from featdiv.stats import ClassMoments, Moments, budget
+
+PACKED_BYTES = 4
+"""Bytes of an entry in the copy of the rows that the pair kernels pack."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Rows:
+    """Rows, and how they came to be.
+
+    Attributes:
+        function: name of the score, for messages.
+        values: (m, d) NumPy array or torch tensor.
+        groups: (m,) groups of the rows, or None.
+        provenance: where they came from.
+        sampled: number of rows drawn, or None for all of them.
+        index: (m,) where the drawn rows lie in the source, or None for all of them.
+    """
+
+    function: str
+    values: Any
+    groups: npt.NDArray[Any] | None
+    provenance: Provenance
+    sampled: int | None
+    index: npt.NDArray[np.int64] | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows at hand."""
+        return int(self.values.shape[0])
+
+    def require(self, least: int) -> None:
+        """Raises NotEnoughData if there are fewer rows."""
+        if self.n < least:
+            raise NotEnoughData(f"{self.function}: x: expected at least {least} rows; got {self.n}")
+
+
+@contextlib.contextmanager
+def opened(x: Any, *, function: str, argument: str = "x", **annotations: Any) -> Iterator[io.Embeddings]:
+    """Opens rows, and closes them again unless they came open.
+
+    Raises:
+        InputError: if ``x`` is a statistic, which no longer holds the rows.
+    """
+    if isinstance(x, (Eigenvalues, Moments, ClassMoments)) or is_spectrum(x):
+        raise InputError(f"{function}: {argument}: expected rows; got {type(x).__name__}, which no longer holds them")
+    source = io.open(x, **{name: value for name, value in annotations.items() if value is not None})
+    try:
+        yield source
+    finally:
+        if source is not x:
+            source.close()
+
+
+def read(
+    x: Any,
+    *,
+    function: str,
+    groups: Any = None,
+    sample: int | None = None,
+    seed: int = 0,
+    memory: int | float | str | None = None,
+) -> Rows:
+    """Returns the rows of a source, or a sample of them, in memory.
+
+    Args:
+        x: an array, a path, an `Embeddings`, an iterable of chunks.
+        function: name of the score.
+        groups: (n,) groups; None for those that the source carries.
+        sample: how many rows to draw; None for all.
+        seed: which rows are drawn.
+        memory: budget in bytes, or as text.
+
+    Raises:
+        InputError: if ``x`` does not hold rows, or the sample is larger than they are.
+        BudgetExceeded: if the rows do not fit the budget.
+    """
+    with opened(x, function=function, groups=groups) as source:
+        return of_source(source, function=function, sample=sample, seed=seed, memory=memory)
+
+
+def of_source(
+    source: io.Embeddings,
+    *,
+    function: str,
+    sample: int | None = None,
+    seed: int = 0,
+    memory: int | float | str | None = None,
+) -> Rows:
+    """Returns the rows of an open source; see `read`."""
+    if source.n is not None:
+        count = source.n if sample is None else min(sample, source.n)
+        budget.require(
+            count * (source.row_bytes + PACKED_BYTES * source.d),
+            budget.budget_bytes(memory, function=function),
+            function=function,
+            what=f"{count:,} rows of {source.d} features",
+            advice="Raise memory=, or pass sample= for a stated part of the rows.",
+        )
+    if sample is not None and (isinstance(sample, bool) or sample < 2):
+        raise InputError(f"{function}: sample: expected at least 2 rows, or None for all; got {sample!r}")
+    values, groups, index = None, source.groups, None
+    if sample is not None and source.n is not None and not source.one_pass:
+        index = _drawn(source.n, sample, seed, function)
+        values = source.take(index)
+    else:
+        values, groups = whole(source)
+        if sample is not None:
+            index = _drawn(int(values.shape[0]), sample, seed, function)
+            values = values[index]
+    if index is not None and groups is not None:
+        groups = groups[index]
+    return Rows(
+        function=function,
+        values=values,
+        groups=groups,
+        index=index,
+        sampled=None if index is None else len(index),
+        provenance=Provenance(
+            function=f"featdiv.{function}",
+            version=__version__,
+            dtype=source.dtype,
+            n=source.n if source.n is not None else int(values.shape[0]),
+            d=source.d,
+            seed=seed,
+            source=source.description,
+            fingerprint=source.fingerprint,
+            passes=1,
+            notes=() if index is None else (f"a sample of {len(index):,} rows, drawn with seed {seed}",),
+        ),
+    )
+
+
+def whole(source: io.Embeddings) -> tuple[Any, npt.NDArray[Any] | None]:
+    """Returns (all rows, their groups or None): a view where the source is one array in memory."""
+    kept: list[Any] = []
+    groups: list[Any] = []
+    for chunk in source.chunks(source.n):
+        alone = source.n is not None and int(chunk.rows.shape[0]) == source.n
+        # A chunk's buffer is reused for the next one.
+        kept.append(chunk.rows if alone else _copied(chunk.rows))
+        if chunk.groups is not None:
+            groups.append(chunk.groups)
+    if len(kept) == 1:
+        rows = kept[0]
+    elif isinstance(kept[0], np.ndarray):
+        rows = np.concatenate(kept)
+    else:
+        import torch
+
+        rows = torch.cat(kept)
+    return rows, np.concatenate(groups) if groups else None
+
+
+def _copied(rows: Any) -> Any:
+    return rows.copy() if isinstance(rows, np.ndarray) else rows.clone()
+
+
+def _drawn(n: int, sample: int, seed: int, function: str) -> npt.NDArray[np.int64]:
+    if sample > n:
+        raise InputError(f"{function}: sample: expected at most n = {n} rows, or None for all; got {sample}")
+    return np.sort(np.random.default_rng(seed).choice(n, sample, replace=False)).astype(np.int64)
+
+
+@contextlib.contextmanager
+def speaking_for(rows: Rows) -> Iterator[None]:
+    """Puts the name of the score, and the row's place in the source, into errors about rows."""
+    try:
+        yield
+    except RowError as error:
+        first = error.first_row if rows.index is None else int(rows.index[error.first_row])
+        message = str(error).removeprefix("pair_sums: x: ")
+        message = f"{rows.function}: x: {message}"
+        if first != error.first_row:
+            message += f" of the sample, row {first} of the source"
+        raise type(error)(f"{message}. Leave such rows out.", count=error.count, first_row=first) from None
