@@ -1,0 +1,1 @@
+"""Scores of how well features will transfer to a labelled task, without training on it."""
