@@ -9,7 +9,7 @@ from scipy.stats import pearsonr, spearmanr
 
 import featdiv
 from featdiv import CrossMoments, InputError, NotEnoughData, ZeroNormError
-from featdiv.metrics.similarity import linear_predictivity, neighbours
+from featdiv.metrics.similarity import linear_predictivity
 
 
 def parts_of(x, y, count=5):
@@ -144,12 +144,22 @@ def test_mutual_knn_is_that_of_scikit_learn(pair, k):
     assert score.details["noise"] == pytest.approx(k / 149)
 
 
-def test_neighbours_in_blocks_and_ties(monkeypatch):
-    rows = np.eye(4)[[0, 0, 0, 1, 1, 2, 3]]
-    expected = [[1, 2], [0, 2], [0, 1], [0, 4], [0, 3], [0, 1], [0, 1]]
-    assert neighbours.nearest(rows, 2).tolist() == expected
-    monkeypatch.setattr(neighbours, "BLOCK_ENTRIES", 14)
-    assert neighbours.nearest(rows, 2).tolist() == expected
+def test_mutual_knn_of_tables_found_before(pair):
+    from featdiv.stats.neighbours import searches
+
+    x, y = pair
+    tables = [featdiv.Neighbours.of(rows, k=12) for rows in pair]
+    before = searches()
+    assert float(featdiv.mutual_knn(*tables, k=4)) == float(featdiv.mutual_knn(x, y, k=4))
+    assert searches() == before + 2  # those of the rows, none of the tables
+    with pytest.raises(InputError, match="mutual_knn: other: expected Neighbours, as the other side is; got ndarray"):
+        featdiv.mutual_knn(tables[0], y)
+    with pytest.raises(NotEnoughData, match="x: expected at least k=13 neighbours of each row; got 12"):
+        featdiv.mutual_knn(*tables, k=13)
+    with pytest.raises(
+        InputError, match=r"other: expected leave-one-out neighbours of 150 rows by cosine; got 150 .* l2"
+    ):
+        featdiv.mutual_knn(tables[0], featdiv.Neighbours.of(y, k=12, distance="l2"))
 
 
 def test_mutual_knn_refusals(pair):

@@ -1,0 +1,318 @@
+"""Neighbours: hand tables, scikit-learn, float64 truth, and every backend against every other."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+import featdiv
+from featdiv.errors import (
+    BackendUnavailable,
+    BudgetExceeded,
+    FormatError,
+    InputError,
+    MissingDependency,
+    NonFiniteError,
+    NotEnoughData,
+    ZeroNormError,
+)
+from featdiv.ops import _native
+from featdiv.stats import neighbours as module
+from featdiv.stats.neighbours import Neighbours
+
+BACKENDS = ["faiss", "numpy", "torch", "reference"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    if request.param == "faiss":
+        pytest.importorskip("faiss")
+    if request.param == "native" and _native.missing():
+        pytest.skip(str(_native.missing()))
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def truth(gallery, queries, k, distance, *, same):
+    """Neighbours by a full sort of float64 values, rounded to float32 as the contract says; ties by index."""
+    g, q = np.asarray(gallery, float), np.asarray(queries, float)
+    if distance == "cosine":
+        g, q = g / np.linalg.norm(g, axis=1)[:, None], q / np.linalg.norm(q, axis=1)[:, None]
+        cost = -np.minimum((q[:, None] * g).sum(axis=2).astype(np.float32), 1.0)
+    else:
+        cost = ((q[:, None] - g) ** 2).sum(axis=2).astype(np.float32)
+    if same:
+        np.fill_diagonal(cost, np.inf)
+    order = np.argsort(cost, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(cost, order, axis=1)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_a_hand_table(backend, distance):
+    """Four points on a line and one off it; under l2 the middle ones tie and the lower index wins."""
+    x = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [0.0, 5.0]])
+    near = Neighbours.of(x, k=2, distance=distance, backend=backend)
+    if distance == "l2":
+        assert near.indices.tolist() == [[1, 2], [0, 2], [1, 3], [2, 1], [0, 1]]
+        expected = [[1, 2], [1, 1], [1, 1], [1, 2], [26**0.5, 29**0.5]]
+        np.testing.assert_allclose(near.distances, expected, rtol=1e-6)
+        np.testing.assert_allclose(near.squared_distances, np.square(expected), rtol=1e-6)
+    else:
+        assert near.indices.tolist() == [[1, 2], [0, 2], [0, 1], [0, 1], [0, 1]]
+        assert near.similarities.tolist() == [[1, 1]] * 4 + [[0, 0]]
+    assert (near.n, near.k, near.n_gallery, near.d, near.backend) == (5, 2, 5, 2, backend)
+    assert near.leave_one_out
+    assert near.recall is None
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+@pytest.mark.parametrize("same", [True, False])
+def test_ties_by_the_hundred_are_decided_as_in_float64(backend, rng, distance, same):
+    x = rng.integers(-2, 3, size=(400, 4)).astype(np.float32)
+    x = x[x.any(axis=1)]
+    queries = None if same else x[::3]
+    near = Neighbours.of(x, queries, k=12, distance=distance, backend=backend)
+    indices, cost = truth(x, x if same else x[::3], 12, distance, same=same)
+    np.testing.assert_array_equal(near.indices, indices)
+    measured = -near.similarities if distance == "cosine" else near.squared_distances
+    np.testing.assert_allclose(measured, cost, atol=3e-7, rtol=3e-7)
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_agrees_with_scikit_learn(backend, rng, distance):
+    x, q = rng.normal(size=(500, 33)), rng.normal(size=(70, 33))
+    near = Neighbours.of(x.astype(np.float32), q, k=9, distance=distance, backend=backend)
+    metric = "cosine" if distance == "cosine" else "euclidean"
+    distances, indices = NearestNeighbors(n_neighbors=9, metric=metric, algorithm="brute").fit(x).kneighbors(q)
+    assert (near.indices == indices).mean() > 0.99
+    measured = 1.0 - near.similarities if distance == "cosine" else near.distances
+    np.testing.assert_allclose(measured, distances, atol=2e-6)
+
+
+def test_distances_far_from_the_origin_keep_their_digits(backend, rng):
+    """A common offset of 1e4 leaves nothing of |x|^2 + |y|^2 - 2 x.y in float32."""
+    x = rng.normal(size=(300, 8)) + 1e4
+    near = Neighbours.of(x, k=5, distance="l2", backend=backend)
+    distances, indices = NearestNeighbors(n_neighbors=6, algorithm="brute").fit(x - 1e4).kneighbors(x - 1e4)
+    np.testing.assert_array_equal(near.indices, indices[:, 1:])
+    np.testing.assert_allclose(near.distances, distances[:, 1:], rtol=1e-5)
+
+
+def test_distances_of_near_copies_are_right_though_tiny(backend, rng):
+    x = rng.normal(size=(100, 16))
+    twins = x + 1e-6 * rng.normal(size=x.shape)
+    near = Neighbours.of(x, twins, k=1, distance="l2", backend=backend)
+    assert near.indices.ravel().tolist() == list(range(100))
+    np.testing.assert_allclose(near.distances.ravel(), np.linalg.norm(x - twins, axis=1), rtol=1e-6)
+
+
+def test_a_row_is_left_out_by_its_place_not_by_its_distance(backend):
+    """Forty copies of one row: each finds the first others of lowest index, never itself."""
+    x = np.tile([[0.3, -0.7, 0.2]], (40, 1))
+    near = Neighbours.of(x, k=3, backend=backend)
+    expected = [[j for j in range(40) if j != i][:3] for i in range(40)]
+    assert near.indices.tolist() == expected
+    kept = Neighbours.of(x, x, k=3, exclude_self=False, backend=backend)
+    assert kept.indices.tolist() == [[0, 1, 2]] * 40
+
+
+@pytest.mark.parametrize("distance", ["cosine", "l2"])
+def test_shards_and_whole_give_the_same_table(backend, rng, distance):
+    x = rng.integers(-3, 4, size=(5000, 6)).astype(np.float32) + 0.5
+    whole = Neighbours.of(x, x[:300], k=7, distance=distance, backend=backend)
+    seen = []
+    parts = [x[:7], x[7:1500], x[1500:]]
+    memory = 4 * 8192 * 6 + 12 * 300 * (7 + 8 + 7) + 4 * 6 * 1500
+    small = Neighbours.of(
+        parts,
+        x[:300],
+        k=7,
+        distance=distance,
+        backend=backend,
+        memory=memory,
+        progress=lambda a, b: seen.append((a, b)),
+    )
+    assert len(seen) == 4  # 5000 rows, some 1,500 at a time
+    assert seen[-1] == (1200, 1200)
+    np.testing.assert_array_equal(small.indices, whole.indices)
+    np.testing.assert_array_equal(small.values, whole.values)
+
+
+def test_leave_one_out_across_shards(rng):
+    x = rng.integers(0, 3, size=(3000, 5)).astype(np.float32) + 1.0
+    whole = Neighbours.of(x, k=4)
+    small = Neighbours.of(x, k=4, memory=12 * 3000 * 4 + 4 * 8192 * 5 + 12 * 3000 * 12 + 4 * 5 * 1100)
+    np.testing.assert_array_equal(small.indices, whole.indices)
+    assert not (small.indices == np.arange(3000)[:, None]).any()
+
+
+def test_streams_are_collected_or_refused(rng):
+    x = rng.normal(size=(600, 8)).astype(np.float32)
+    near = Neighbours.of((x[i : i + 100] for i in range(0, 600, 100)), k=3)
+    np.testing.assert_array_equal(near.indices, Neighbours.of(x, k=3).indices)
+    with pytest.raises(InputError, match=r"gallery: expected rows that can be read again.*featdiv\.convert"):
+        Neighbours.of((x[i : i + 100] for i in range(0, 600, 100)), k=3, memory=10_000)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "int8", "uint8", "bfloat16"])
+def test_any_element_type(rng, dtype):
+    x = rng.normal(size=(120, 10)) * 20
+    rows = torch.from_numpy(x).bfloat16() if dtype == "bfloat16" else np.abs(x).astype(dtype) + 1
+    plain = rows.double().numpy() if dtype == "bfloat16" else rows.astype(np.float64)
+    indices, _ = truth(plain, plain, 5, "cosine", same=True)
+    np.testing.assert_array_equal(Neighbours.of(rows, k=5).indices, indices)
+
+
+def test_rows_of_extreme_scale(rng):
+    x = rng.normal(size=(60, 5))
+    expected = Neighbours.of(x, k=4).indices
+    np.testing.assert_array_equal(Neighbours.of(x * 1e200, k=4).indices, expected)
+    np.testing.assert_array_equal(Neighbours.of(x * 1e-200, k=4).indices, expected)
+    with pytest.raises(InputError, match=r"gallery: expected entries up to .* from the mean"):
+        Neighbours.of(x * 1e20, k=4, distance="l2")
+
+
+def test_head_is_a_view_of_the_first_columns(rng):
+    near = Neighbours.of(rng.normal(size=(50, 4)), k=9)
+    head = near.head(2)
+    assert head.k == 2
+    assert np.shares_memory(head.indices, near.indices)
+    with pytest.raises(InputError, match=r"Neighbours\.head: k: expected 1 to 9"):
+        near.head(10)
+    with pytest.raises(InputError, match=r"Neighbours\.distances: .*distance='cosine'.*similarities"):
+        near.distances  # noqa: B018
+
+
+def test_an_index_is_measured(rng):
+    pytest.importorskip("faiss")
+    centres = rng.normal(size=(16, 12)) * 4
+    x = (centres[rng.integers(16, size=4000)] + rng.normal(size=(4000, 12))).astype(np.float32)
+    flat = Neighbours.of(x, k=10)
+    poor = Neighbours.of(x, k=10, index="IVF16,Flat")
+    good = Neighbours.of(x, k=10, index="IVF16,Flat:nprobe=16")
+    assert good.recall == 1.0
+    np.testing.assert_array_equal(good.indices, flat.indices)
+    chosen = np.unique(np.linspace(0, 3999, 1000).astype(int))
+    shares = [len(set(a) & set(b)) / 10 for a, b in zip(flat.indices[chosen], poor.indices[chosen], strict=True)]
+    assert poor.recall == pytest.approx(np.mean(shares), abs=1e-12)
+    assert poor.recall < 1.0
+    assert poor.index == "IVF16,Flat"
+    # Product quantisation loses digits; the similarities reported are those of the rows all the same.
+    coarse = Neighbours.of(x, k=3, index="PQ4x4")
+    unit = x / np.linalg.norm(x.astype(float), axis=1)[:, None]
+    np.testing.assert_allclose(coarse.similarities[:, 0], (unit * unit[coarse.indices[:, 0]]).sum(axis=1), atol=2e-7)
+
+
+def test_an_index_that_faiss_refuses(rng):
+    pytest.importorskip("faiss")
+    x = rng.normal(size=(300, 12)).astype(np.float32)
+    with pytest.raises(InputError, match=r"index: expected 'flat' or a FAISS factory string.*'NoSuch'"):
+        Neighbours.of(x, k=3, index="NoSuch")
+    with pytest.raises(InputError, match="use backend='faiss', not 'numpy'"):
+        Neighbours.of(x, k=3, index="IVF4,Flat", backend="numpy")
+    with pytest.raises(NotEnoughData, match="finds fewer than 251 neighbours"):
+        Neighbours.of(x, k=250, index="IVF4,Flat")
+
+
+def test_without_faiss_the_own_op_searches_and_says_so(monkeypatch, rng):
+    x = rng.normal(size=(60, 4))
+    expected = Neighbours.of(x, k=3).indices
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "faiss" else pytest.fail(name))
+    near = Neighbours.of(x, k=3)
+    np.testing.assert_array_equal(near.indices, expected)
+    assert near.backend in ("native", "numpy", "torch")
+    assert near.notes == (f"FAISS is not installed: searched by topk ({near.backend})",)
+    with pytest.raises(MissingDependency, match=r"featdiv\[faiss\]"):
+        Neighbours.of(x, k=3, backend="faiss")
+    with pytest.raises(MissingDependency, match=r"featdiv\[faiss\]"):
+        Neighbours.of(x, k=3, index="IVF4,Flat")
+
+
+def test_the_backend_in_force_is_used(rng):
+    x = rng.normal(size=(20, 4))
+    with featdiv.use_backend("numpy"):
+        assert Neighbours.of(x, k=3).backend == "numpy"
+    with pytest.raises(BackendUnavailable, match="topk has no cuda backend"):
+        Neighbours.of(x, k=3, backend="cuda")
+    with pytest.raises(InputError, match="expected 'auto' or one of"):
+        Neighbours.of(x, k=3, backend="annoy")
+
+
+def test_bad_rows_are_named(backend, rng):
+    x = rng.normal(size=(30, 4))
+    bad = x.copy()
+    bad[17, 2] = np.nan
+    with pytest.raises(NonFiniteError, match=r"Neighbours\.of: gallery: .*first in row 17") as caught:
+        Neighbours.of(bad, k=3, backend=backend)
+    assert caught.value.first_row == 17
+    with pytest.raises(NonFiniteError, match="queries: "):
+        Neighbours.of(x, bad, k=3, backend=backend)
+    zero = x.copy()
+    zero[5] = 0.0
+    with pytest.raises(ZeroNormError, match=r"gallery: expected rows of non-zero norm; got 1 zero rows.*row 5"):
+        Neighbours.of(zero, k=3, backend=backend)
+    assert Neighbours.of(zero, k=3, distance="l2", backend=backend).n == 30
+
+
+def test_arguments_are_checked_first(rng):
+    x = rng.normal(size=(10, 4))
+    with pytest.raises(NotEnoughData, match="10 neighbours need a gallery of at least 11 rows; got 10"):
+        Neighbours.of(x, k=10)
+    assert Neighbours.of(x, x, k=10).k == 10
+    with pytest.raises(InputError, match="k: expected a positive integer"):
+        Neighbours.of(x, k=0)
+    with pytest.raises(InputError, match="queries: expected d=4 features"):
+        Neighbours.of(x, x[:, :3], k=1)
+    with pytest.raises(InputError, match="exclude_self: expected queries that are the 10 rows"):
+        Neighbours.of(x, x[:3], k=1, exclude_self=True)
+    with pytest.raises(InputError, match="distance: expected one of 'cosine', 'l2'"):
+        Neighbours.of(x, k=1, distance="manhattan")
+    with pytest.raises(BudgetExceeded, match="table of neighbours"):
+        Neighbours.of(x, k=1, memory=100)
+
+
+def test_files_round_trip(tmp_path, rng):
+    pytest.importorskip("faiss")
+    x = rng.normal(size=(200, 6)).astype(np.float32)
+    for near in (Neighbours.of(x, k=4), Neighbours.of(x, x[:9], k=4, distance="l2", index="IVF4,Flat:nprobe=4")):
+        near.save(tmp_path / "near.npz")
+        back = Neighbours.load(tmp_path / "near.npz")
+        for field in ("n_gallery", "d", "distance", "leave_one_out", "backend", "index", "recall", "notes"):
+            assert getattr(back, field) == getattr(near, field), field
+        assert dict(back.fingerprints) == dict(near.fingerprints)
+        np.testing.assert_array_equal(back.indices, near.indices)
+        np.testing.assert_array_equal(back.values, near.values)
+
+
+def test_damaged_files_are_refused(tmp_path, rng):
+    near = Neighbours.of(rng.normal(size=(20, 6)), k=4)
+    path = tmp_path / "near.npz"
+    near.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FormatError, match=r"Neighbours\.load: path: .*damaged"):
+        Neighbours.load(path)
+    with np.load(tmp_path / "near.npz" if path.write_bytes(whole) else path) as archive:
+        entries = dict(archive)
+    np.savez(path, **{**entries, "indices": entries["indices"] + 10})
+    with pytest.raises(FormatError, match="indices: expected rows 0 to 19"):
+        Neighbours.load(path)
+    np.savez(path, **{**entries, "values": entries["values"][:, ::-1]})
+    with pytest.raises(FormatError, match="values: expected neighbours from near to far"):
+        Neighbours.load(path)
+
+
+def test_searches_are_counted(rng):
+    before = module.searches()
+    near = Neighbours.of(rng.normal(size=(20, 6)), k=4)
+    near.head(2)
+    assert module.searches() == before + 1
