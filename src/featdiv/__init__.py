@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from featdiv.io import convert as convert
     from featdiv.io import open as open
     from featdiv.metrics.geometric.alignment import alignment as alignment
+    from featdiv.metrics.geometric.intrinsic_dimension import intrinsic_dimension as intrinsic_dimension
     from featdiv.metrics.geometric.near_duplicates import NearDuplicates as NearDuplicates
     from featdiv.metrics.geometric.near_duplicates import near_duplicates as near_duplicates
     from featdiv.metrics.geometric.pair_histogram import PairHistogram as PairHistogram
@@ -166,6 +167,7 @@ _PUBLIC = {
     "mutual_knn": "featdiv.metrics.similarity.mutual_knn",
     "DimensionUsage": "featdiv.metrics.spectral.dimension_usage",
     "Eigenvalues": "featdiv.metrics.spectral.eigenvalues",
+    "intrinsic_dimension": "featdiv.metrics.geometric.intrinsic_dimension",
     "uniformity": "featdiv.metrics.geometric.uniformity",
     "alignment": "featdiv.metrics.geometric.alignment",
     "pair_histogram": "featdiv.metrics.geometric.pair_histogram",

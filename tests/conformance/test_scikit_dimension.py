@@ -53,3 +53,13 @@ def test_it_inherits_what_the_default_pca_loses(lpca, disagree):
     x = (q * np.sqrt(2047.0) + 1000.0).astype(np.float32)
     theirs = lpca(ver="participation_ratio").fit(x).dimension_
     disagree(featdiv.participation_ratio(x), theirs, 64.0, rel=1e-5, peer_off_by=0.1)
+
+
+def test_twonn(rows, load, agree):
+    theirs = load("skdim").id.TwoNN(discard_fraction=0.1).fit(rows).dimension_
+    agree(featdiv.intrinsic_dimension(rows), theirs, rel=1e-9)
+
+
+def test_mle_with_inverses_averaged(rows, load, agree):
+    theirs = load("skdim").id.MLE().fit(rows, comb="mle", n_neighbors=8).dimension_
+    agree(featdiv.intrinsic_dimension(rows, definition="mle", k=8), theirs, rel=1e-9)

@@ -10,6 +10,7 @@ from featdiv.metrics.geometric import sources
 
 _ROTATIONS = ("row permutation", "feature permutation", "rotation")
 _DIRECTIONS = (*_ROTATIONS, "isotropic scaling", "row scaling")
+_NEITHER = "neither high nor low is better as such"
 _DISTANCES = (*_ROTATIONS, "translation", "isotropic scaling")
 
 
@@ -136,6 +137,36 @@ METRICS = (
             "sample": "rows to draw; all by default",
         },
         jackknife="it holds a count of rare pairs and a maximum, for which resampling fails",
+    ),
+    _metric(
+        "intrinsic_dimension",
+        summary="The dimension of the sheet that rows lie on locally, from distances to neighbours.",
+        needs="rows",
+        definitions=(
+            Definition(
+                name="twonn",
+                formula="slope through the origin of -ln(1 - F) on ln(T_2/T_1), F = i/n, without the largest tenth",
+                source=sources.FACCO_2017,
+            ),
+            Definition(
+                name="mle",
+                formula="mean over k of 1 / mean over rows of 1/(k - 1) sum_(j < k) ln(T_k/T_j), k = 10 to 20",
+                source=sources.LEVINA_2005,
+            ),
+        ),
+        sources=(sources.MACKAY_2005,),
+        bounds=Bounds(text="0 <= value", lower=_zero),
+        direction=_NEITHER,
+        unit="dimensions",
+        invariances=_DISTANCES,
+        parameters={
+            "definition": "two neighbours, or a range of them",
+            "discard": "for twonn: share of the largest ratios to leave out",
+            "k": "for mle: number of neighbours, or first and last of a range",
+            "neighbours": "Euclidean neighbours made elsewhere",
+            "sample": "rows to draw; all by default",
+        },
+        note="High dimensions are underestimated: rows that fill d dimensions grow as exp(d). Compare at equal n.",
     ),
 )
 """Every geometric metric, in the order in which they are shown."""
