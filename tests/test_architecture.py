@@ -15,7 +15,7 @@ import featdiv
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "featdiv"
 
-LEAVES = {"errors", "_optional", "results", "io"}
+LEAVES = {"errors", "_optional", "results", "io", "protocols"}
 """Anyone may import these; they import one another only."""
 
 LAYERS = (

@@ -199,7 +199,7 @@ _PUBLIC = {
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 
-_ROOMS = ("metrics",)
+_ROOMS = ("metrics", "protocols")
 """Subpackages that are public as such, loaded on first use."""
 
 __all__ = ["__version__", *_ROOMS, *sorted(_PUBLIC)]
