@@ -31,6 +31,7 @@ SHOWN_ELSEWHERE = {
     "NormSums": "part of Moments",
     "Provenance": "part of a result",
     "Result": "base of the results",
+    "RidgeProbe": "returned by featdiv.ridge_probe, whose example shows it",
     "Score": "returned by the metric functions, whose examples show it",
     "Spectrum": "returned by featdiv.spectrum, whose example shows it",
     "SpectrumBatch": "returned by featdiv.spectra, whose example shows it",

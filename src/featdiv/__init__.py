@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from featdiv.metrics.weights.filter_diversity import LayerDiversity as LayerDiversity
     from featdiv.metrics.weights.filter_diversity import filter_diversity as filter_diversity
     from featdiv.ops._dispatch import use_backend as use_backend
+    from featdiv.probes.ridge import RidgeProbe as RidgeProbe
+    from featdiv.probes.ridge import ridge_probe as ridge_probe
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
     from featdiv.results import Result as Result
@@ -196,6 +198,8 @@ _PUBLIC = {
     "gbc": "featdiv.metrics.transferability.gbc",
     "parc": "featdiv.metrics.transferability.parc",
     "lda": "featdiv.metrics.transferability.lda",
+    "ridge_probe": "featdiv.probes.ridge",
+    "RidgeProbe": "featdiv.probes.ridge",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

@@ -27,11 +27,13 @@ def refitted(x, labels, shrinkage):
         keep = np.arange(len(x)) != i
         rest, known = x[keep], labels[keep]
         means = [rest[known == label].mean(axis=0) for label in names]
-        within = sum((rest[known == label] - m).T @ (rest[known == label] - m) for label, m in zip(names, means))
+        within = sum(
+            (rest[known == label] - m).T @ (rest[known == label] - m) for label, m in zip(names, means, strict=True)
+        )
         covariance = ((1 - shrinkage) * within + ridge * np.eye(d)) / (len(rest) - len(names))
         logits = [
             multivariate_normal.logpdf(x[i], m, covariance) + np.log((known == label).mean())
-            for label, m in zip(names, means)
+            for label, m in zip(names, means, strict=True)
         ]
         own = int(np.searchsorted(names, labels[i]))
         total += log_softmax(logits)[own]

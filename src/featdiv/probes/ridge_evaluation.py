@@ -1,0 +1,140 @@
+"""How well ridge solutions predict rows: those left out in turn, and those held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import io
+from featdiv.errors import NotEnoughData
+from featdiv.metrics.transferability.labelled_blocks import labelled_blocks
+from featdiv.metrics.transferability.regression import blocks_with_targets
+from featdiv.probes.ridge_path import RidgePath
+from featdiv.stats.moments import Float64Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Evaluation:
+    """How well each strength did.
+
+    Attributes:
+        values: (l,) accuracy, or R^2 averaged over targets.
+        n: rows.
+        per_class: (c,) accuracy of each class where one strength was judged; NaN for a class without rows.
+    """
+
+    values: Float64Array
+    n: int
+    per_class: Float64Array | None = None
+
+
+def leave_one_out(
+    source: io.Embeddings,
+    path: RidgePath,
+    classes: npt.NDArray[Any] | None,
+    known: Any,
+    *,
+    function: str,
+    normalize: str | None,
+    ignore: Any = None,
+    at: int | None = None,
+) -> Evaluation:
+    """Judges every strength (or the one ``at``) on each row by the fit without it."""
+    tally = _Tally(path, classes, at)
+    for rows, truth in _blocks(source, classes, known, function=function, normalize=normalize, ignore=ignore):
+        turned = path.rotated(rows)
+        leverage = path.leverage(turned)
+        targets = truth if classes is None else np.eye(len(classes))[truth]
+        for place, strength in enumerate(tally.strengths):
+            predicted = path.predicted(turned, strength)
+            tally.add(place, path.without_own(predicted, targets, leverage[:, strength]), truth)
+        tally.count(truth)
+    return tally.result()
+
+
+def held_out(
+    source: io.Embeddings,
+    path: RidgePath,
+    classes: npt.NDArray[Any] | None,
+    known: Any,
+    *,
+    function: str,
+    normalize: str | None,
+    ignore: Any = None,
+    at: int | None = None,
+) -> Evaluation:
+    """Judges every strength (or the one ``at``) on rows that were not fitted to."""
+    tally = _Tally(path, classes, at)
+    for rows, truth in _blocks(source, classes, known, function=function, normalize=normalize, ignore=ignore):
+        turned = path.rotated(rows)
+        for place, strength in enumerate(tally.strengths):
+            tally.add(place, path.predicted(turned, strength), truth)
+        tally.count(truth)
+    return tally.result()
+
+
+def _blocks(
+    source: io.Embeddings,
+    classes: npt.NDArray[Any] | None,
+    known: Any,
+    *,
+    function: str,
+    normalize: str | None,
+    ignore: Any,
+) -> Iterator[tuple[Float64Array, npt.NDArray[Any]]]:
+    """Yields (rows, index of their class or their targets)."""
+    if classes is None:
+        yield from blocks_with_targets(source, known, function=function, normalize=normalize)
+        return
+    for rows, codes, _ in labelled_blocks(source, classes, function=function, normalize=normalize, ignore=ignore):
+        yield rows, codes
+
+
+class _Tally:
+    """Counts what was right, or sums squared errors, for each strength."""
+
+    def __init__(self, path: RidgePath, classes: npt.NDArray[Any] | None, at: int | None) -> None:
+        self.strengths = list(range(len(path.lambdas))) if at is None else [at]
+        self._classes = classes
+        width = path.moments.t
+        self._sums = np.zeros((len(self.strengths), width))
+        self._rows = np.zeros(width)
+        self._first: Float64Array | None = None
+        self._linear = np.zeros(width)
+        self._square = np.zeros(width)
+        self._n = 0
+
+    def add(self, place: int, predicted: Float64Array, truth: npt.NDArray[Any]) -> None:
+        """Takes the predictions of one strength for a block."""
+        if self._classes is None:
+            self._sums[place] += np.square(predicted - truth).sum(axis=0)
+        else:
+            right = truth[predicted.argmax(axis=1) == truth]
+            self._sums[place] += np.bincount(right, minlength=len(self._classes))
+
+    def count(self, truth: npt.NDArray[Any]) -> None:
+        """Takes a block's labels or targets, once."""
+        self._n += len(truth)
+        if self._classes is not None:
+            self._rows += np.bincount(truth, minlength=len(self._classes))
+            return
+        if self._first is None:
+            self._first = truth[0].copy()
+        self._linear += (truth - self._first).sum(axis=0)
+        self._square += np.square(truth - self._first).sum(axis=0)
+
+    def result(self) -> Evaluation:
+        """Returns accuracies, or R^2 about the mean of these rows' own targets."""
+        if not self._n:
+            raise NotEnoughData("there are no labelled rows to judge the probe on")
+        if self._classes is None:
+            spread = self._square - self._linear**2 / self._n
+            return Evaluation(values=(1.0 - self._sums / spread).mean(axis=1), n=self._n)
+        per_class = None
+        if len(self.strengths) == 1:
+            per_class = np.divide(self._sums[0], self._rows, out=np.full(len(self._rows), np.nan), where=self._rows > 0)
+        return Evaluation(values=self._sums.sum(axis=1) / self._n, n=self._n, per_class=per_class)
