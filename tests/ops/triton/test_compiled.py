@@ -1,0 +1,127 @@
+"""Every Triton kernel, in every shape of the tables, compiled for Ampere and Hopper: no GPU is needed for that."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from featdiv.ops._triton_shapes import GRAM_SHAPES
+
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
+"""Compute capability to the bytes of shared memory that one block may have."""
+
+ROWS = {"d": "i32", "padded": "i32", "row_stride": "i64", "column_stride": "i64"}
+MOVES = {"shift": "*fp64", "powers": "*fp64", "largest": "*fp64", "inverse": "*fp64"}
+SOURCES = {"source": "*i64", "first": "i64", "count": "i64", "group_of_block": "*i32"}
+ELEMENTS = {"bfloat16": "bf16", "float16": "fp16", "float64": "fp64"}
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
+
+
+def gram_jobs() -> list[dict]:
+    types = {"plane_stride": "i64", "padded": "i32", "tile_row": "*i32", "tile_column": "*i32", "tiles": "i32"}
+    jobs = []
+    for (major, element, products), shapes in GRAM_SHAPES.items():
+        elements = [element, *(["float16"] if element == "bfloat16" and products == 1 else [])]
+        for shape in dict.fromkeys(shapes):
+            constants = {
+                "height": shape.height,
+                "width": shape.width,
+                "chain": shape.chain,
+                "block_rows": 64,
+                "products": products,
+                "upcast": False,
+            }
+            jobs += [
+                {
+                    "module": "gram",
+                    "name": "gram",
+                    "types": {"planes": f"*{ELEMENTS[name]}", **types, "starts": "*i64", "slab": "*fp64"},
+                    "constants": constants,
+                    "capability": 10 * major,
+                    "warps": warps,
+                    "stages": stages,
+                }
+                for name in elements
+                for warps, stages in shape.pipelines
+            ]
+    return jobs
+
+
+def pack_jobs() -> list[dict]:
+    jobs = []
+    for element, planes, terms, everything in [
+        ("fp32", "bf16", 3, False),
+        ("fp32", "bf16", 3, True),
+        ("fp16", "fp16", 1, False),
+        ("bf16", "bf16", 2, True),
+        ("fp64", "fp64", 1, True),
+    ]:
+        flags = dict.fromkeys(("gather", "has_shift", "has_powers", "has_norms"), everything)
+        constants = {"block_rows": 64, "block_columns": 64}
+        types = {"x": f"*{element}", **SOURCES, **MOVES, **ROWS}
+        out = {"planes": f"*{planes}", "plane_stride": "i64", "totals": "*fp64", "squares": "*fp64"}
+        wide = everything or element in ("fp64", "i64")
+        jobs.append(
+            {
+                "name": "pack",
+                "types": {**types, **out},
+                "constants": {**constants, **flags, "terms": terms, "wide": wide},
+            }
+        )
+        out = {"weighted": "*fp64", "fourth": "*fp64"}
+        jobs.append({"name": "norm_sums", "types": {**types, **out}, "warps": 8, "stages": 1})
+        jobs[-1]["constants"] = {"block_rows": 64, "block_columns": 32, **flags}
+        norms = {"x": f"*{element}", "largest": "*fp64", "inverse": "*fp64", "n": "i32", "d": "i32"}
+        strides = {"row_stride": "i64", "column_stride": "i64"}
+        narrow = {"block_rows": 16, "block_columns": 64}
+        jobs.append({"name": "row_norms", "types": {**norms, **strides}, "constants": narrow})
+        means = {name: types[name] for name in ("x", "source", "largest", "inverse", *ROWS)}
+        means |= {"means": "*fp64", "places": "*i64", "used": "*i64"}
+        jobs.append({"name": "group_means", "types": means, "constants": {**narrow, "has_norms": everything}})
+    sums = {"partial": "*fp64", "starts": "*i64", "out": "*fp64", "width": "i32"}
+    jobs.append({"name": "sum_blocks", "types": sums, "constants": {"block_columns": 64, "strip": 32}})
+    for job in jobs:
+        job["module"] = "pack"
+    slab = {"slab": "*fp64", "tile_row": "*i32", "tile_column": "*i32", "tiles": "i32", "of_group": "*i64"}
+    slab |= {"out": "*fp64", "d": "i32"}
+    constants = {"height": 128, "width": 64, "strip": 32}
+    jobs.append({"module": "gram", "name": "sum_segments", "types": slab, "constants": constants})
+    return [{"warps": 4, "stages": 3, **job, "capability": capability} for job in jobs for capability in (80, 90)]
+
+
+def compiled(jobs: list[dict]) -> list[dict]:
+    script = Path(__file__).with_name("compile_kernels.py")
+    run = subprocess.run(
+        [sys.executable, str(script)], input=json.dumps(jobs), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    return json.loads(run.stdout)
+
+
+def check(found: list[dict]) -> None:
+    for kernel in found:
+        assert kernel["spilled"] == 0, kernel
+        assert kernel["shared"] <= SHARED_MEMORY[kernel["capability"]], kernel
+
+
+@pytest.mark.slow
+def test_products_use_tensor_cores_and_spill_nothing():
+    found = compiled(gram_jobs())
+    check(found)
+    for kernel in found:
+        element = kernel["types"]["planes"][1:].replace("fp", "f")
+        wgmma = kernel["capability"] == 90 and element != "f64"
+        expected = "wgmma.mma_async" if wgmma else "mma.sync"
+        assert kernel["instructions"], kernel
+        assert all(expected in each and element in each for each in kernel["instructions"]), kernel
+
+
+@pytest.mark.slow
+def test_packing_spills_nothing():
+    check(compiled(pack_jobs()))
