@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from featdiv.errors import FormatError as FormatError
     from featdiv.errors import InputError as InputError
     from featdiv.errors import MissingDependency as MissingDependency
+    from featdiv.errors import NearDuplicateWarning as NearDuplicateWarning
     from featdiv.errors import NonFiniteError as NonFiniteError
     from featdiv.errors import NotEnoughData as NotEnoughData
     from featdiv.errors import RowError as RowError
@@ -89,6 +90,8 @@ if TYPE_CHECKING:
     from featdiv.metrics.weights.filter_diversity import LayerDiversity as LayerDiversity
     from featdiv.metrics.weights.filter_diversity import filter_diversity as filter_diversity
     from featdiv.ops._dispatch import use_backend as use_backend
+    from featdiv.probes.knn import knn_probe as knn_probe
+    from featdiv.probes.knn_result import KnnProbe as KnnProbe
     from featdiv.probes.ridge import RidgeProbe as RidgeProbe
     from featdiv.probes.ridge import ridge_probe as ridge_probe
     from featdiv.results import Interval as Interval
@@ -111,6 +114,7 @@ _PUBLIC = {
     "FormatError": "featdiv.errors",
     "InputError": "featdiv.errors",
     "MissingDependency": "featdiv.errors",
+    "NearDuplicateWarning": "featdiv.errors",
     "NonFiniteError": "featdiv.errors",
     "NotEnoughData": "featdiv.errors",
     "SourceNotFound": "featdiv.errors",
@@ -131,6 +135,8 @@ _PUBLIC = {
     "Moments": "featdiv.stats",
     "NormSums": "featdiv.stats",
     "Neighbours": "featdiv.stats.neighbours",
+    "knn_probe": "featdiv.probes.knn",
+    "KnnProbe": "featdiv.probes.knn_result",
     "Comparison": "featdiv.analyses",
     "Spectrum": "featdiv.analyses",
     "SpectrumBatch": "featdiv.analyses",

@@ -89,3 +89,7 @@ def _rebuild_unavailable(message: str, reasons: Mapping[str, str]) -> BackendUna
 
 class SmallSampleWarning(UserWarning):
     """There are too few rows for what the numbers would usually be taken to claim."""
+
+
+class NearDuplicateWarning(UserWarning):
+    """Rows that are classified have all but identical rows among those that were learned from."""

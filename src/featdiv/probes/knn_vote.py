@@ -38,12 +38,12 @@ class Rule:
 
 def rules(k: Sequence[int], votes: Sequence[str], temperatures: Sequence[float]) -> tuple[Rule, ...]:
     """Returns every combination, the numbers of neighbours ascending."""
-    found = []
-    for number in sorted(set(k)):
-        for vote in dict.fromkeys(votes):
-            for temperature in dict.fromkeys(temperatures) if vote == "exp" else (None,):
-                found.append(Rule(k=number, vote=vote, temperature=temperature))
-    return tuple(found)
+    weighting: list[tuple[str, float | None]] = []
+    for vote in dict.fromkeys(votes):
+        weighting += (
+            [(vote, temperature) for temperature in dict.fromkeys(temperatures)] if vote == "exp" else [(vote, None)]
+        )
+    return tuple(Rule(k=number, vote=vote, temperature=value) for number in sorted(set(k)) for vote, value in weighting)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,8 +69,8 @@ def tally(neighbours: Neighbours, codes: Int64Array, truth: Int64Array, wanted: 
     """Returns the outcome of every rule.
 
     A class has the sum of the weights of the neighbours that belong to it: 1 each for ``"uniform"``, exp(s / T) for
-    ``"exp"``, s the cosine, or -|x - y|^2 / 2 (which differs from the cosine of unit rows by a constant). Equal sums are
-    decided by the larger sum of s, then by the lower class.
+    ``"exp"``, s the cosine, or -|x - y|^2 / 2 (which differs from the cosine of unit rows by a constant). Equal sums
+    are decided by the larger sum of s, then by the lower class.
 
     Args:
         neighbours: of m queries in a gallery of n rows.

@@ -1,0 +1,97 @@
+"""Rows and their labels, as a kNN probe takes them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import io
+from featdiv.errors import InputError, NotEnoughData
+from featdiv.probes.knn_result import joined
+from featdiv.probes.knn_vote import Int64Array
+from featdiv.stats import neighbours_rows
+from featdiv.stats.class_labels import MISSING, as_labels
+
+_FUNCTION = "knn_probe"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Labelled:
+    """Rows with the class of each.
+
+    Attributes:
+        source: the rows, which can be read again.
+        labels: (n,) labels.
+        classes: (c,) the labels, sorted.
+        codes: (n,) place of each label in ``classes``.
+    """
+
+    source: io.Embeddings
+    labels: npt.NDArray[Any]
+    classes: npt.NDArray[Any]
+    codes: Int64Array
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return len(self.labels)
+
+    def coded_as(self, train: Labelled) -> Labelled:
+        """Returns these rows with the classes of the training rows.
+
+        Raises:
+            InputError: if a class is not among them.
+        """
+        if train.labels.dtype.kind != self.labels.dtype.kind:
+            raise InputError(
+                f"{_FUNCTION}: test_labels: expected {_kind(train.labels)}, as the training labels are; got "
+                f"{_kind(self.labels)}"
+            )
+        unknown = self.classes[~np.isin(self.classes, train.classes)]
+        if len(unknown):
+            rows = int(np.isin(self.labels, unknown).sum())
+            raise InputError(
+                f"{_FUNCTION}: test_labels: expected classes that train has; {joined(unknown.tolist())} (of {rows} "
+                "rows) are not among them, so no neighbour can vote for them. Leave them out, or add training rows"
+            )
+        codes = np.searchsorted(train.classes, self.labels).astype(np.int64)
+        return dataclasses.replace(self, classes=train.classes, codes=codes)
+
+    def subset(self, index: Int64Array) -> Labelled:
+        """Returns some of the rows, in memory, with the same classes."""
+        rows = self.source.take(index)
+        return dataclasses.replace(self, source=io.open(rows), labels=self.labels[index], codes=self.codes[index])
+
+
+def labelled(rows: Any, labels: Any, *, name: str, labels_name: str, memory: int) -> Labelled:
+    """Returns rows with their labels, checked.
+
+    Raises:
+        InputError: if labels are missing, or cannot be used.
+        NotEnoughData: for ``train``, if there is one class.
+    """
+    opened = io.open(rows) if labels is None else io.open(rows, labels=labels)
+    source = neighbours_rows.opened(opened, function=_FUNCTION, name=name, memory=memory)
+    if source.labels is None:
+        raise InputError(
+            f"{_FUNCTION}: {labels_name}: expected one label for each row of {name}; got none. Pass {labels_name}=, "
+            "or a source that carries them"
+        )
+    values = as_labels(source.labels, function=f"{_FUNCTION}: {name}")
+    if values.dtype.kind == "i" and (values == MISSING).any():
+        count = int((values == MISSING).sum())
+        raise InputError(
+            f"{_FUNCTION}: {labels_name}: expected a class for every row; got -1, which marks a missing label, for "
+            f"{count} rows. Leave those rows out"
+        )
+    classes, codes = np.unique(values, return_inverse=True)
+    if name == "train" and len(classes) < 2:
+        raise NotEnoughData(f"{_FUNCTION}: {labels_name}: expected at least two classes; got only {classes[0]!s}")
+    return Labelled(source=source, labels=values, classes=classes, codes=codes.reshape(-1).astype(np.int64))
+
+
+def _kind(labels: npt.NDArray[Any]) -> str:
+    return "integers" if labels.dtype.kind == "i" else "strings"
