@@ -7,11 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from featdiv.analyses import Comparison as Comparison
+    from featdiv.analyses import Directions as Directions
+    from featdiv.analyses import Diversity as Diversity
     from featdiv.analyses import Spectrum as Spectrum
     from featdiv.analyses import SpectrumBatch as SpectrumBatch
     from featdiv.analyses import compare as compare
+    from featdiv.analyses import directions as directions
+    from featdiv.analyses import diversity as diversity
     from featdiv.analyses import spectra as spectra
     from featdiv.analyses import spectrum as spectrum
+    from featdiv.backbones.extract import extract as extract
+    from featdiv.backbones.extract import extract_layers as extract_layers
+    from featdiv.backbones.features import Features as Features
     from featdiv.backbones.images import Images as Images
     from featdiv.backbones.images import images as images
     from featdiv.errors import BackendUnavailable as BackendUnavailable
@@ -90,10 +97,17 @@ if TYPE_CHECKING:
     from featdiv.metrics.weights.filter_diversity import LayerDiversity as LayerDiversity
     from featdiv.metrics.weights.filter_diversity import filter_diversity as filter_diversity
     from featdiv.ops._dispatch import use_backend as use_backend
+    from featdiv.probes.calibration import Calibration as Calibration
+    from featdiv.probes.calibration import TemperatureScaling as TemperatureScaling
+    from featdiv.probes.calibration import ece as ece
+    from featdiv.probes.calibration import temperature_scaling as temperature_scaling
+    from featdiv.probes.fewshot import FewshotProbe as FewshotProbe
+    from featdiv.probes.fewshot import fewshot_probe as fewshot_probe
     from featdiv.probes.knn import knn_probe as knn_probe
     from featdiv.probes.knn_result import KnnProbe as KnnProbe
     from featdiv.probes.ridge import RidgeProbe as RidgeProbe
     from featdiv.probes.ridge import ridge_probe as ridge_probe
+    from featdiv.reports import report as report
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
     from featdiv.results import Result as Result
@@ -104,6 +118,11 @@ if TYPE_CHECKING:
     from featdiv.stats import Moments as Moments
     from featdiv.stats import NormSums as NormSums
     from featdiv.stats.neighbours import Neighbours as Neighbours
+    from featdiv.studies.agreement import RankAgreement as RankAgreement
+    from featdiv.studies.agreement import rank_agreement as rank_agreement
+    from featdiv.studies.log_odds import log_odds as log_odds
+    from featdiv.studies.paired_tests import mcnemar as mcnemar
+    from featdiv.studies.paired_tests import permutation_test as permutation_test
 
 __version__ = "0.1.0"
 
@@ -138,11 +157,19 @@ _PUBLIC = {
     "knn_probe": "featdiv.probes.knn",
     "KnnProbe": "featdiv.probes.knn_result",
     "Comparison": "featdiv.analyses",
+    "Directions": "featdiv.analyses",
+    "directions": "featdiv.analyses",
+    "report": "featdiv.reports",
+    "Diversity": "featdiv.analyses",
+    "diversity": "featdiv.analyses",
     "Spectrum": "featdiv.analyses",
     "SpectrumBatch": "featdiv.analyses",
     "compare": "featdiv.analyses",
     "spectra": "featdiv.analyses",
     "spectrum": "featdiv.analyses",
+    "Features": "featdiv.backbones.features",
+    "extract": "featdiv.backbones.extract",
+    "extract_layers": "featdiv.backbones.extract",
     "Images": "featdiv.backbones.images",
     "images": "featdiv.backbones.images",
     "effective_rank": "featdiv.metrics.spectral.effective_rank",
@@ -206,6 +233,17 @@ _PUBLIC = {
     "lda": "featdiv.metrics.transferability.lda",
     "ridge_probe": "featdiv.probes.ridge",
     "RidgeProbe": "featdiv.probes.ridge",
+    "RankAgreement": "featdiv.studies.agreement",
+    "rank_agreement": "featdiv.studies.agreement",
+    "log_odds": "featdiv.studies.log_odds",
+    "mcnemar": "featdiv.studies.paired_tests",
+    "permutation_test": "featdiv.studies.paired_tests",
+    "Calibration": "featdiv.probes.calibration",
+    "TemperatureScaling": "featdiv.probes.calibration",
+    "ece": "featdiv.probes.calibration",
+    "temperature_scaling": "featdiv.probes.calibration",
+    "FewshotProbe": "featdiv.probes.fewshot",
+    "fewshot_probe": "featdiv.probes.fewshot",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

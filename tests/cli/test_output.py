@@ -55,3 +55,16 @@ def test_numbers_have_six_significant_digits():
         "0.333333",
         "1e-09",
     ]
+
+
+def test_the_value_of_noise_stands_beside_the_score(capsys):
+    import numpy as np
+
+    import featdiv
+    from featdiv.metrics.spectral import noise
+
+    spectrum = featdiv.spectrum(np.random.default_rng(0).normal(size=(400, 50)))
+    output.print_result(spectrum, title="")
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith("participation_ratio "))
+    assert line.split()[-1] == output.number(noise.participation_ratio(400, 50))

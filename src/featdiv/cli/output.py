@@ -107,6 +107,11 @@ def result_rows(result: Any) -> list[list[str]]:
 
 def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
     """Prints a result as a table, followed by the remarks in its provenance."""
-    print_table(["score", "value", "95 % interval"], result_rows(result), title=title, right=(1,))
+    columns, rows = ["score", "value", "95 % interval"], result_rows(result)
+    baselines = getattr(result, "baselines", {})
+    if baselines:
+        columns = [*columns, "noise"]
+        rows = [[*row, number(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
+    print_table(columns, rows, title=title, right=(1, 3) if baselines else (1,))
     for note in result.provenance.notes:
         say(f"note: {note}", quiet=quiet)

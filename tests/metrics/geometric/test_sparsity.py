@@ -65,7 +65,7 @@ def test_groups_are_left_out_whole():
 def test_few_rows_have_no_interval_and_say_so():
     found = featdiv.sparsity(np.eye(9))
     assert not found.intervals
-    assert "at least 5 slabs of 1024 rows" in found.provenance.notes[0]
+    assert "at least 5 slabs of 256 rows" in found.provenance.notes[0]
     with pytest.raises(InputError, match="sparsity: interval: 'jackknife' cannot be had here"):
         featdiv.sparsity(np.eye(9), interval="jackknife")
 

@@ -110,3 +110,26 @@ def test_isoscore_equals_the_published_algorithm(power):
 def test_isoscore_needs_two_features(rows):
     with pytest.raises(NotEnoughData, match="isoscore: it divides by d - 1, and there is one feature"):
         featdiv.isoscore(rows[:, :1])
+
+
+def test_the_debiased_participation_ratio_is_that_of_the_population():
+    scales = np.arange(1.0, 41.0) ** -0.4
+    population = (scales**2).sum() ** 2 / (scales**4).sum()
+    rng = np.random.default_rng(12)
+    draws = [rng.normal(size=(60, 40)) * scales for _ in range(60)]
+    values = [float(featdiv.participation_ratio(x, definition="debiased", precision="float64")) for x in draws]
+    biased = [float(featdiv.participation_ratio(x, precision="float64")) for x in draws]
+    assert np.mean(values) == pytest.approx(population, rel=0.03)
+    assert np.mean(biased) < 0.8 * population
+
+
+def test_the_debiased_participation_ratio_exceeds_the_number_of_rows():
+    rng = np.random.default_rng(13)
+    values = [float(featdiv.participation_ratio(rng.normal(size=(50, 400)), definition="debiased")) for _ in range(20)]
+    assert np.mean(values) == pytest.approx(400.0, rel=0.15)
+
+
+def test_the_debiased_participation_ratio_needs_unequal_eigenvalues(eigenvalues):
+    with pytest.raises(NotEnoughData, match="equally far from one another"):
+        participation_ratio.core(eigenvalues(np.ones(4), n=5), "debiased")
+    assert participation_ratio.core(eigenvalues([3.0, 0.0], n=5), "debiased") == pytest.approx(1.0)

@@ -15,6 +15,7 @@ from featdiv import __version__
 from featdiv.analyses.spectral import plan, scores
 from featdiv.analyses.spectral.result import Spectrum
 from featdiv.errors import SmallSampleWarning
+from featdiv.metrics.spectral import noise
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
 from featdiv.results import Interval, Provenance
@@ -72,6 +73,8 @@ def assemble(
         if warn:
             warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
         notes = [*notes, note]
+    told = values if eigen.centered else {name: values[name] for name in ("rankme", "vendi") if name in values}
+    notes = [*notes, *noise.remarks(told, eigen.n, eigen.d)]
     outside = [name for name, interval in intervals.items() if name in values and values[name] not in interval]
     if outside:
         notes = [

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.metrics.spectral import noise
 from featdiv.results import Result
 from featdiv.stats.moments import Moments
 
@@ -58,6 +59,7 @@ class Spectrum(Result):
         "mean",
         "fit",
         "noise",
+        "baselines",
         "per_class",
         "per_class_skipped",
     )
@@ -101,6 +103,13 @@ class Spectrum(Result):
     def explained_variance_ratio(self) -> Float64Array:
         """(r,) eigenvalues over the total variance."""
         return np.asarray(self.eigenvalues / self.total_variance)
+
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Score name to the value that isotropic noise of the same n and d gives, where it is known."""
+        if not self.centered:
+            return noise.baselines(["rankme", *(["vendi"] if "vendi" in self.scores else [])], self.n, self.d)
+        return noise.baselines(list(self.scores), self.n, self.d)
 
     @property
     def effective_rank(self) -> float:

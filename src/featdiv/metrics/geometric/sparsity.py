@@ -21,7 +21,7 @@ from featdiv.stats.grouped import located
 from featdiv.stats.resampling import Float64Array
 
 EPSILON = 1e-3
-SLAB_ROWS = 1024
+SLAB_ROWS = 256
 BUCKETS = 20
 
 
@@ -167,7 +167,7 @@ def sparsity(x: Any, *, eps: float = EPSILON, groups: Any = None, interval: str 
         eps: magnitude below which an entry of a unit row counts as zero. Entries have a root mean square of
             1/sqrt(d), so compare at equal d.
         groups: (n,) group ids (video, patient, document): the jackknife leaves out whole groups.
-        interval: ``"auto"`` (95 % jackknife where there are at least 5 slabs of 1,024 rows, or 5 groups),
+        interval: ``"auto"`` (95 % jackknife where there are at least 5 slabs of 256 rows, or 5 groups),
             ``"jackknife"`` (always, or an error that says why not), or None.
 
     Returns:

@@ -207,6 +207,7 @@ METRICS = (
         direction=_SEPARATED,
         unit="1",
         invariances=_ABOUT_THE_MEAN,
+        jackknife="it grows with the number of rows, which leaving some out changes",
         note="Of all rows, from one pass. It grows with n where class means differ: compare at equal n.",
     ),
 )

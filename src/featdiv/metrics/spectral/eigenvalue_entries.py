@@ -91,11 +91,20 @@ METRICS = (
     metric(
         "participation_ratio",
         summary="The number of dimensions that the features would fill evenly, weighted by variance.",
-        definitions=only("sum(lambda)^2 / sum(lambda^2)", sources.GAO_2017),
+        definitions=(
+            Definition(name="gao2017", formula="sum(lambda)^2 / sum(lambda^2)", source=sources.GAO_2017),
+            Definition(
+                name="debiased",
+                formula="((m + 1) s^2 - 2 q)/(m q - s^2), s = sum(lambda), q = sum(lambda^2), m = n - 1",
+                source=sources.SRIVASTAVA_2005,
+            ),
+        ),
         bounds=DIMENSION_BOUNDS,
         direction=HIGHER,
         unit=DIMENSIONS,
         invariances=ABOUT_THE_MEAN,
+        parameters={"definition": "of the sample, or unbiased for the population"},
+        note="It grows with n up to the population's value; 'debiased' compares over n and may exceed min(n, d).",
     ),
     metric(
         "stable_rank",

@@ -43,6 +43,13 @@ GAO_2017 = Source(
     title="A theory of multineuronal dimensionality, dynamics and measurement",
     venue="bioRxiv 214262",
 )
+SRIVASTAVA_2005 = Source(
+    authors="Srivastava",
+    year=2005,
+    title="Some tests concerning the covariance matrix in high dimensional data",
+    venue="Journal of the Japan Statistical Society 35(2), 251-272",
+    where="section 2",
+)
 RUDELSON_2007 = Source(
     authors="Rudelson & Vershynin",
     year=2007,

@@ -1,0 +1,315 @@
+"""The statistics that scores share, each made once and only if a score asks for it.
+
+Where there are labels, one reading into class moments gives the moments of all rows too. Rows go to parts that the
+jackknife leaves out: the user's groups whole, else contiguous slabs, with labels a slab of every class to each part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import io
+from featdiv.analyses.diversity_table.selection import FUNCTION
+from featdiv.analyses.spectral import jackknife, plan
+from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
+from featdiv.metrics.geometric import rows as row_sets
+from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.metrics.spectral.inputs import FLOOR_SHARE
+from featdiv.stats import ClassMoments, Moments, grouped
+from featdiv.stats.grouped import Progress
+
+CHEAP_PRODUCTS = 2e9
+"""Rows that take no more multiply-adds are read in float64."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of one call, checked."""
+
+    interval: str | None
+    precision: str
+    backend: str
+    memory: int
+    seed: int
+    progress: Progress | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """Moments of all rows and of the parts of them, of one kind of rows.
+
+    Attributes:
+        total: of all rows.
+        parts: of the parts; one where no intervals are wanted.
+        classes: class moments of all rows, where there are labels.
+        class_parts: those of the parts.
+    """
+
+    total: Moments
+    parts: Sequence[Moments]
+    classes: ClassMoments | None = None
+    class_parts: Sequence[ClassMoments] = ()
+
+
+class Shared:
+    """What the scores of one call are computed from.
+
+    Attributes:
+        source: the rows, or None where only a statistic was given.
+        options: arguments of the call.
+        passes: what each reading of the rows was for.
+        backends: op to the backend that ran it.
+        notes: remarks for the provenance.
+    """
+
+    def __init__(self, source: io.Embeddings | None, options: Options, *, of_classes: bool) -> None:
+        self.source = source
+        self.options = options
+        self.passes: list[str] = []
+        self.backends: dict[str, str] = {}
+        self.notes: list[str] = []
+        self._of_classes = of_classes and source is not None and source.labels is not None
+        self._given: Parts | None = None
+        self._made: dict[str | None, Parts] = {}
+        self._left_out: dict[str | None, jackknife.LeftOut | str] = {}
+        self._eigen: dict[str | None, tuple[Eigenvalues, Eigenvalues]] = {}
+        self._rows: row_sets.Rows | None = None
+
+    @classmethod
+    def of_statistic(cls, x: Moments | ClassMoments, options: Options) -> Shared:
+        """Returns what a statistic alone can give."""
+        shared = cls(None, options, of_classes=False)
+        if isinstance(x, ClassMoments):
+            shared._given = Parts(total=x.total(), parts=(), classes=x)
+        else:
+            shared._given = Parts(total=x, parts=())
+        return shared
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        if self._given is not None:
+            return self._given.total.n
+        assert self.source is not None
+        assert self.source.n is not None
+        return self.source.n
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        if self._given is not None:
+            return self._given.total.d
+        assert self.source is not None
+        return self.source.d
+
+    @functools.cached_property
+    def plan(self) -> plan.Plan:
+        """How many parts there are, or why there are no intervals."""
+        assert self.source is not None
+        groups = self.source.groups
+        return plan.make(
+            method="gram",
+            n=self.n,
+            d=self.d,
+            one_pass=False,
+            interval=self.options.interval,
+            groups=None if groups is None else len(np.unique(groups)),
+            memory=self.options.memory,
+            chunk_bytes=self.source.chunk_rows() * self.source.row_bytes,
+            function=FUNCTION,
+        )
+
+    def rows(self) -> row_sets.Rows:
+        """Returns the rows in memory.
+
+        Raises:
+            NotEnoughData: if only a statistic was given.
+        """
+        if self.source is None:
+            raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
+        if self._rows is None:
+            self._rows = row_sets.of_source(self.source, function="diversity", memory=self.options.memory)
+            if self.source.format != "array":
+                self.passes.append("rows into memory")
+        return self._rows
+
+    def moments(self, normalize: str | None) -> Parts:
+        """Returns the moments of rows as they are (None) or divided by their norms (``"l2"``)."""
+        if self._given is not None:
+            if normalize is not None and self._given.total.normalize != normalize:
+                raise NotEnoughData("it needs rows of norm one, and x holds moments of rows as they are")
+            if normalize is None and self._given.total.normalize is not None:
+                raise NotEnoughData("it needs rows as they are, and x holds moments of normalised rows")
+            return self._given
+        if normalize not in self._made:
+            cheap = self.n * self.d**2 <= CHEAP_PRODUCTS
+            precision = "float64" if cheap else self.options.precision
+            parts = self._read(normalize, precision)
+            if precision != "float64" and self._too_coarse(parts.total):
+                self.notes.append(f"read again in float64: too much of the spectrum lay below the {precision} floor")
+                parts = self._read(normalize, "float64")
+            self.backends["scatter"] = parts.total.backend
+            self._made[normalize] = parts
+        return self._made[normalize]
+
+    def eigen(self, normalize: str | None) -> tuple[Eigenvalues, Eigenvalues]:
+        """Returns (centred, uncentred) eigenvalues."""
+        if normalize not in self._eigen:
+            found = Eigenvalues.both_of_moments(self.moments(normalize).total)
+            self._eigen[normalize] = (
+                dataclasses.replace(found[0], unit_rows=found[0].unit_rows or normalize == "l2"),
+                dataclasses.replace(found[1], unit_rows=found[1].unit_rows or normalize == "l2"),
+            )
+        return self._eigen[normalize]
+
+    def classes(self, normalize: str | None) -> ClassMoments:
+        """Returns the class moments of rows as they are, or divided by their norms."""
+        classes = self.moments(normalize).classes
+        if classes is None:
+            raise NotEnoughData("it needs labels, and x holds moments without classes")
+        return classes
+
+    def left_out(self, normalize: str | None) -> jackknife.LeftOut | str:
+        """Returns the statistics without each part in turn, or why there are none."""
+        if normalize not in self._left_out:
+            self._left_out[normalize] = self._leave_out(normalize)
+        return self._left_out[normalize]
+
+    def classes_left_out(self, normalize: str | None) -> Sequence[ClassMoments] | str:
+        """Returns the class moments without each part in turn, or why there are none."""
+        reason = self.no_intervals()
+        if reason:
+            return reason
+        parts = self.moments(normalize)
+        rests = _without_each(parts.class_parts)
+        if any(rest.c < (parts.classes.c if parts.classes else 0) for rest in rests):
+            return "leaving out a part of the rows would leave out a class"
+        return rests
+
+    def no_intervals(self) -> str:
+        """Returns why the jackknife is not to be had, or an empty text."""
+        if self.options.interval is None:
+            return "none were asked for"
+        if self.source is None:
+            return "x is a statistic, one part that cannot be divided"
+        return self.plan.no_interval
+
+    def _leave_out(self, normalize: str | None) -> jackknife.LeftOut | str:
+        reason = self.no_intervals()
+        if reason:
+            return reason
+        found = self.moments(normalize)
+        always = self.options.interval == "jackknife"
+        exact, reason = plan.affordable(self.n, self.d, len(found.parts), always=always)
+        if reason:
+            return reason
+        return jackknife.leave_one_out(found.total, found.parts, *self.eigen(normalize), exact=exact)
+
+    def _too_coarse(self, total: Moments) -> bool:
+        try:
+            return max(eigen.share_below_floor for eigen in Eigenvalues.both_of_moments(total)) > FLOOR_SHARE
+        except NotEnoughData:
+            return False
+
+    def _read(self, normalize: str | None, precision: str) -> Parts:
+        assert self.source is not None
+        what = "class moments" if self._of_classes else "moments"
+        self.passes.append(f"{what} of {'unit rows' if normalize else 'rows'} in {precision}")
+        if self._of_classes:
+            return self._read_classes(normalize, precision)
+        read = grouped.read(
+            self.source,
+            function=FUNCTION,
+            buckets=self.plan.buckets,
+            slab=self.plan.slab,
+            use_groups=self.source.groups is not None,
+            normalize=normalize,
+            norm_sums=None if normalize is None else False,
+            precision=precision,
+            backend=self.options.backend,
+            seed=self.options.seed,
+            progress=self.options.progress,
+        )
+        return Parts(total=read.total, parts=read.parts)
+
+    def _read_classes(self, normalize: str | None, precision: str) -> Parts:
+        source, options = self.source, self.options
+        assert source is not None
+        assert source.labels is not None
+        found = []
+        for index in dealt(source.labels, source.groups, self.plan.buckets):
+            try:
+                found.append(
+                    ClassMoments.from_source(
+                        _some(source, index),
+                        normalize=normalize,
+                        precision=precision,
+                        backend=options.backend,
+                        memory=options.memory,
+                        seed=options.seed,
+                    )
+                )
+            except RowError as error:
+                first = int(index[error.first_row])
+                message = str(error).replace("ClassMoments.from_source", FUNCTION)
+                message = message.replace(f"row {error.first_row}", f"row {first}")
+                raise type(error)(message, count=error.count, first_row=first) from None
+            except (InputError, BudgetExceeded) as error:
+                raise type(error)(str(error).replace("ClassMoments.from_source", FUNCTION)) from None
+            if options.progress is not None:
+                options.progress(sum(part.n for part in found), source.n)
+        total = functools.reduce(ClassMoments.merge, found)
+        return Parts(total=total.total(), parts=[part.total() for part in found], classes=total, class_parts=found)
+
+
+def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: int) -> list[npt.NDArray[np.int64]]:
+    """Returns the rows of each part: whole groups, or a contiguous slab of every class."""
+    n = len(labels)
+    if buckets == 1:
+        return [np.arange(n)]
+    if groups is not None:
+        bucket = np.unique(groups, return_inverse=True)[1].reshape(-1) % buckets
+    else:
+        codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes)
+        starts = np.cumsum(counts) - counts
+        rank = np.empty(n, dtype=np.int64)
+        rank[order] = np.arange(n) - starts[codes[order]]
+        bucket = rank * buckets // counts[codes]
+        # A class of few rows begins elsewhere than the last one, so that parts are of like size.
+        bucket = (bucket + codes) % buckets
+    found = [np.flatnonzero(bucket == part) for part in range(buckets)]
+    return [part for part in found if len(part)]
+
+
+def _some(source: io.Embeddings, index: npt.NDArray[np.int64]) -> Iterator[tuple[Any, Any]]:
+    """Yields (rows, labels) of some rows, a chunk at a time."""
+    assert source.labels is not None
+    step = source.chunk_rows()
+    for start in range(0, len(index), step):
+        part = index[start : start + step]
+        yield source.take(part), source.labels[part]
+
+
+def _without_each(parts: Sequence[ClassMoments]) -> list[ClassMoments]:
+    """Returns the merge of all parts but one, for each, in three merges a part."""
+    merge: Callable[[ClassMoments, ClassMoments], ClassMoments] = ClassMoments.merge
+    before: list[ClassMoments | None] = [None]
+    for part in parts[:-1]:
+        before.append(part if before[-1] is None else merge(before[-1], part))
+    after: ClassMoments | None = None
+    found: list[ClassMoments] = []
+    for place in range(len(parts) - 1, -1, -1):
+        left = before[place]
+        rest = left if after is None else (after if left is None else merge(left, after))
+        assert rest is not None
+        found.append(rest)
+        after = parts[place] if after is None else merge(parts[place], after)
+    return found[::-1]
