@@ -19,10 +19,12 @@ ALIASES = {"nesum": "stable_rank"}
 
 SHOWN_ELSEWHERE = {
     "Comparison": "returned by featdiv.compare, whose example shows it",
+    "Directions": "returned by featdiv.directions, whose example shows it",
     "CrossNormSums": "part of CrossMoments",
     "DimensionUsage": "returned by featdiv.dimension_usage, whose example shows it",
     "Eigenvalues": "part of a Spectrum; the cores of the metrics take it",
     "Embeddings": "made by featdiv.open, whose example shows it",
+    "Features": "returned by featdiv.extract, whose example shows it",
     "FilterDiversity": "returned by featdiv.filter_diversity, whose example shows it",
     "Images": "made by featdiv.images, whose example shows it",
     "Interval": "part of a result",
@@ -31,6 +33,9 @@ SHOWN_ELSEWHERE = {
     "NormSums": "part of Moments",
     "Provenance": "part of a result",
     "Result": "base of the results",
+    "Calibration": "returned by featdiv.ece, whose example shows it",
+    "FewshotProbe": "returned by featdiv.fewshot_probe, whose example shows it",
+    "TemperatureScaling": "returned by featdiv.temperature_scaling, whose example shows it",
     "RidgeProbe": "returned by featdiv.ridge_probe, whose example shows it",
     "Score": "returned by the metric functions, whose examples show it",
     "Spectrum": "returned by featdiv.spectrum, whose example shows it",

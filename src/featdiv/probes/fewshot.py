@@ -1,0 +1,238 @@
+"""`fewshot_probe`: accuracy of the nearest centroid in many small random tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import __version__
+from featdiv.errors import FeatdivError, InputError, NonFiniteError, NotEnoughData
+from featdiv.io.embeddings import positive
+from featdiv.metrics.labelled.inputs import dropped_note, opened
+from featdiv.metrics.labelled.rows import LabelledRows
+from featdiv.probes.fewshot_episodes import Episodes, accuracies
+from featdiv.results import Interval, Provenance, Result
+from featdiv.stats import ClassMoments, arguments, budget
+from featdiv.stats.moments import Float64Array
+
+FUNCTION = "fewshot_probe"
+LEVEL = 0.95
+_QUANTILE = 1.96
+_ROWS = 8192
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class FewshotProbe(Result):
+    """Result of `fewshot_probe`; ``scores`` hold ``"1_shot"``, ``"5_shot"``, … each with its interval.
+
+    Attributes:
+        shots: support rows of each class, ascending; those there is data for.
+        ways: classes of an episode.
+        queries: query rows of each class.
+        accuracies: (s, e) accuracy of every episode.
+        eligible: (s,) classes that have rows enough for each of ``shots``.
+    """
+
+    shots: tuple[int, ...]
+    ways: int
+    queries: int
+    accuracies: Float64Array
+    eligible: tuple[int, ...]
+
+    _array_fields: ClassVar[tuple[str, ...]] = ("shots", "ways", "queries", "eligible")
+
+    def table(self) -> list[dict[str, float]]:
+        """Returns one dictionary for each number of shots: shots, accuracy, low, high, classes."""
+        lines = []
+        for shots, classes in zip(self.shots, self.eligible, strict=True):
+            name = f"{shots}_shot"
+            interval = self.intervals[name]
+            lines.append(
+                {
+                    "shots": shots,
+                    "accuracy": self.scores[name],
+                    "low": interval.low,
+                    "high": interval.high,
+                    "classes": classes,
+                }
+            )
+        return lines
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4f}" for name, value in self.scores.items())
+        return f"FewshotProbe({self.ways}-way: {shown})"
+
+
+def fewshot_probe(
+    x: Any,
+    labels: Any = None,
+    *,
+    shots: int | Sequence[int] = (1, 5, 20, 50),
+    ways: int = 5,
+    queries: int = 15,
+    episodes: int = 600,
+    normalize: str | None = None,
+    ignore: int | str | None = None,
+    seed: int = 0,
+    memory: int | float | str | None = None,
+) -> FewshotProbe:
+    """Few-shot probe: mean accuracy of the nearest centroid over random episodes, by squared Euclidean distance.
+
+    An episode draws ``ways`` classes, and of each ``shots`` rows, whose mean is the centroid, and ``queries`` other
+    rows to classify. All episodes are drawn at once, with a generator of their own for each number of shots, and
+    judged in batches.
+
+    Args:
+        x: rows (array, path, source that can be read by index), held in float32.
+        labels: one integer or string for each row; None where ``x`` carries them.
+        shots: support rows of each class, one number or several.
+        ways: classes of an episode.
+        queries: query rows of each class.
+        episodes: how many to draw for each number of shots.
+        normalize: ``"l2"`` to divide each row by its norm first.
+        ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
+        seed: of the draws; the row order changes them, their law stays.
+        memory: budget for the rows, in bytes or as text; None for a quarter of the RAM.
+
+    Returns:
+        A frozen `FewshotProbe`: mean accuracies, with mean ± 1.96 std/sqrt(episodes). The intervals say how well the
+        mean over episodes of these rows is known, not what other rows would give. Classes with fewer than shots +
+        queries rows are left out (``eligible`` counts the others); with fewer than ``ways`` of them, the score is
+        undefined.
+
+    Raises:
+        NotEnoughData: if no number of shots has enough classes.
+        InputError: if an argument cannot be used, labels are missing, or the source can be read only once.
+        BudgetExceeded: if the rows do not fit the budget.
+
+    Complexity:
+        O(episodes ways (shots + queries) d), memory O(n d).
+
+    Source:
+        Snell et al. 2017 for the classifier; Ericsson et al. 2021, section 3.1, for the protocol.
+
+    Example:
+        >>> import featdiv, numpy as np
+        >>> labels = np.repeat(np.arange(6), 30)
+        >>> x = 9.0 * np.eye(6)[labels] + np.random.default_rng(0).normal(size=(180, 6))
+        >>> probe = featdiv.fewshot_probe(x, labels, shots=(1, 5))
+        >>> probe.scores["5_shot"] >= probe.scores["1_shot"] > 0.9
+        True
+    """
+    wanted = sorted({positive(k, f"{FUNCTION}: shots") for k in ([shots] if isinstance(shots, int) else shots)})
+    if not wanted:
+        raise InputError(f"{FUNCTION}: shots: expected at least one number; got none")
+    queries, ways = positive(queries, f"{FUNCTION}: queries"), positive(ways, f"{FUNCTION}: ways")
+    episodes = positive(episodes, f"{FUNCTION}: episodes")
+    for name, value, least in (("ways", ways, 2), ("episodes", episodes, 2)):
+        if value < least:
+            raise InputError(f"{FUNCTION}: {name}: expected at least {least}; got {value}")
+    arguments.one_of(FUNCTION, "normalize", normalize, (None, "l2"))
+    if isinstance(x, ClassMoments):
+        raise InputError(f"{FUNCTION}: x: expected labelled rows; got ClassMoments, which no longer hold them")
+    limit = budget.budget_bytes(memory, function=FUNCTION)
+    with opened(x, labels, function=FUNCTION) as source:
+        found = LabelledRows.of(source, function=FUNCTION, ignore=ignore, normalize=normalize)
+        assert source.n is not None
+        budget.require(
+            4 * source.n * source.d,
+            limit,
+            function=FUNCTION,
+            what=f"{source.n} rows of {source.d} features in float32",
+            advice="Raise memory=, or pass a sample of the rows.",
+        )
+        rows = _rows(found)
+    counts = found.counts
+    members = np.split(np.argsort(found.codes, kind="stable")[found.dropped :], np.cumsum(counts)[:-1])
+    scores, intervals, undefined, judged, eligible = {}, {}, {}, [], []
+    for k in wanted:
+        name = f"{k}_shot"
+        able = np.flatnonzero(counts >= k + queries)
+        if len(able) < ways:
+            undefined[name] = (
+                f"{ways} classes with at least {k + queries} rows are needed; {len(able)} of {len(counts)} have them"
+            )
+            continue
+        # A stream of its own for each number of shots: asking for more of them changes none.
+        random = np.random.default_rng([seed, k])
+        drawn = Episodes.draw(counts[able], ways=ways, shots=k, queries=queries, episodes=episodes, random=random)
+        try:
+            values = accuracies(rows, [members[c] for c in able], drawn)
+        except FloatingPointError:
+            raise _bad_row(rows) from None
+        scores[name] = float(values.mean())
+        intervals[name] = _interval(values)
+        judged.append(values)
+        eligible.append(len(able))
+    if not scores:
+        raise NotEnoughData(f"{FUNCTION}: {next(iter(undefined.values()))}")
+    return FewshotProbe(
+        scores=scores,
+        undefined=undefined,
+        intervals=intervals,
+        provenance=Provenance(
+            function=f"featdiv.{FUNCTION}",
+            version=__version__,
+            arguments={"ways": ways, "queries": queries, "episodes": episodes, "normalize": normalize},
+            method="nearest centroid",
+            precision="float32",
+            n=int(counts.sum()),
+            d=rows.shape[1],
+            seed=seed,
+            passes=1,
+            notes=dropped_note(found.dropped),
+            dtype=source.dtype,
+            source=source.description,
+            fingerprint=source.fingerprint,
+        ),
+        shots=tuple(k for k in wanted if f"{k}_shot" in scores),
+        ways=ways,
+        queries=queries,
+        accuracies=np.array(judged),
+        eligible=tuple(eligible),
+    )
+
+
+def _bad_row(rows: npt.NDArray[np.float32]) -> FeatdivError:
+    bad = ~np.isfinite(rows).all(axis=1)
+    if not bad.any():
+        return InputError(f"{FUNCTION}: x: squared distances overflow float32; scale the rows down, or normalize='l2'")
+    first = int(np.flatnonzero(bad)[0])
+    return NonFiniteError(
+        f"{FUNCTION}: x: expected finite rows; got {int(bad.sum())} with NaN or infinity, the first is row {first}. "
+        "Leave such rows out.",
+        count=int((~np.isfinite(rows)).sum()),
+        first_row=first,
+    )
+
+
+def _rows(found: LabelledRows) -> npt.NDArray[np.float32]:
+    """Returns all rows in float32; an array that is float32 already is not copied."""
+    source = found.source
+    if found.normalize is None:
+        for chunk in source.chunks(source.n):
+            if int(chunk.rows.shape[0]) == source.n and source.dtype == "float32" and source.device == "cpu":
+                return np.array(chunk.rows, copy=None if source.format == "array" else True)
+    rows = np.empty((source.n or 0, source.d), dtype=np.float32)
+    for part in np.array_split(np.flatnonzero(found.codes >= 0), max(1, len(rows) // _ROWS)):
+        rows[part] = found.take(part)
+    return rows
+
+
+def _interval(values: Float64Array) -> Interval:
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    mean = float(values.mean())
+    return Interval(
+        low=mean - _QUANTILE * error,
+        high=mean + _QUANTILE * error,
+        level=LEVEL,
+        standard_error=error,
+        method="mean ± 1.96 standard errors over episodes",
+        estimand="mean over episodes of these rows",
+        groups=len(values),
+    )
