@@ -151,19 +151,17 @@ void pair_block(const PairBlock<T>& b) {
       constexpr T ulps = __is_same(T, float) ? T(0x1p-22) : T(0x1p-51);
       const V rounded = (magnitude<L>(value) + (b.low < 0 ? -b.low : b.low)) * ulps;
       const V slack = (error + rounded) * b.per_unit + magnitude<L>(x) * ulps;
-      const V bounded = x < T(-1) ? V{} - T(1) : (x > T(b.bins + 1) ? V{} + T(b.bins + 1) : x);
+      const T last = T(b.bins);
+      const V bounded = x < T(-0.5) ? V{} - T(0.5) : (x > last + T(0.5) ? V{} + (last + T(0.5)) : x);
       const I whole = __builtin_convertvector(bounded + T(1), I);  // bounded + 1 >= 0: truncation is the floor
-      const V edge = __builtin_convertvector(__builtin_convertvector(bounded + T(1.5), I), V) - T(1);
-      auto unsure = (magnitude<L>(bounded - edge) <= slack) & (edge >= T(0)) & (edge <= T(b.bins));
+      V edge = __builtin_convertvector(__builtin_convertvector(bounded + T(0.5), I), V);
+      // The nearest of the edges that divide values from values.
+      const T first_edge = b.open_low ? T(1) : T(0), last_edge = b.open_high ? last - T(1) : last;
+      edge = edge < first_edge ? V{} + first_edge : (edge > last_edge ? V{} + last_edge : edge);
+      const auto unsure = (magnitude<L>(x - edge) <= slack) & (V{} + first_edge <= last_edge);
       V number = __builtin_convertvector(whole, V);
-      if (b.open_low) {
-        unsure &= edge > T(0);
-        number = edge <= T(0) ? V{} + T(1) : number;
-      }
-      if (b.open_high) {
-        unsure &= edge < T(b.bins);
-        number = edge >= T(b.bins) ? V{} + T(b.bins) : number;
-      }
+      if (b.open_low) number = number < T(1) ? V{} + T(1) : number;
+      if (b.open_high) number = number > last ? V{} + last : number;
       number = unsure ? V{} + T(bin_unsure) : number;
       const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
       number = counts ? number : V{} + T(bin_no_pair);

@@ -16,7 +16,11 @@ namespace {
 
 // Panels on each side of one task: together they fit the second-level cache for some hundred features.
 constexpr int64_t task_panels = 4;
-constexpr double largest_float_peak = 0x1p55, smallest_float_peak = 0x1p-40;
+// Magnitudes whose squares, and sums of them, neither overflow nor vanish.
+template <class T>
+constexpr double largest_peak = sizeof(T) == sizeof(float) ? 0x1p55 : 0x1p490;
+template <class T>
+constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450;
 
 using Pair = std::array<int64_t, 2>;
 
@@ -124,7 +128,7 @@ class PairRunner {
       if (right_.outcome != Outcome::done) return PairOutcome(int(right_.outcome));
     }
     const double peak = std::max(left_.peak, right_.peak);
-    if (sizeof(T) == sizeof(float) && peak != 0 && !(peak <= largest_float_peak && peak >= smallest_float_peak))
+    if (peak != 0 && !(peak <= largest_peak<T> && peak >= smallest_peak<T>))
       return PairOutcome::out_of_range;
     const int64_t down = (left_.count + task_panels - 1) / task_panels;
     const int64_t across = (right().count + task_panels - 1) / task_panels;
@@ -258,9 +262,10 @@ class PairRunner {
       }
   }
 
-  // The bin of a float64 value; the last bin holds its upper edge.
+  // The bin of a float64 value; the last bin holds its upper edge. A cosine passes 1 by rounding alone.
   int64_t bin_of(double value) const {
     const double* end = job_.edges + job_.bins + 1;
+    if (job_.measure == Measure::cosine && job_.normalize) value = std::min(1.0, std::max(-1.0, value));
     if (value == high()) return job_.bins;
     return std::upper_bound(job_.edges, end, value) - job_.edges;
   }

@@ -32,7 +32,7 @@ struct PairResult {
   double nearest_value = 0;
 };
 
-// `out_of_range`: the rows are too large or small for float32; the same job with `doubles` will do.
+// `out_of_range`: squares of the entries overflow or vanish; if not in `doubles` already, the same job with it may do.
 enum class PairOutcome : int { done, not_finite, zero_norm, no_memory, out_of_range };
 
 PairOutcome pair_sums(const PairJob&, PairResult&);

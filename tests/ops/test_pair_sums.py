@@ -131,6 +131,14 @@ def test_copies_are_neither_lost_past_the_last_edge_nor_below_zero(backend, rng)
     assert apart.close_pairs.tolist() == [[0, 1], [0, 2]]
 
 
+def test_copies_fall_into_the_last_of_a_million_bins(backend, rng):
+    """The bins are narrower than the rounding of float32, so that every cosine is computed again; some pass 1."""
+    copies = np.repeat(rng.normal(size=(40, 33)).astype(np.float32), 2, axis=0)
+    got = pair_sums(copies[::-1], copies, measure="cosine", bins=1 << 20, backend=backend)
+    assert (got.below, got.above) == (0, 0)
+    assert got.histogram[-1] == 160
+
+
 def test_large_offsets_do_not_hurt_distances(backend, rng):
     x = 1000.0 + rng.normal(size=(90, 8))
     truth = np.exp(-0.1 * pdist(x) ** 2).sum()
@@ -150,6 +158,34 @@ def test_any_scale(backend, rng, scale):
     assert unit.exp_sums[0] == pytest.approx(
         pair_sums(x / np.float32(scale), backend="reference").exp_sums[0], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_distances_far_beyond_the_edges_are_counted_above(backend, precision):
+    x = np.array([[0.0], [1e6], [3e6], [3e6 + 0.25]])
+    found = pair_sums(
+        x, measure="distance", bins=4, limits=(0.0, 1.0), normalize=None, precision=precision, backend=backend
+    )
+    assert (found.histogram.tolist(), found.below, found.above) == ([0, 1, 0, 0], 0, 5)
+
+
+@pytest.mark.parametrize("isa", _native.ISAS)
+def test_a_rounding_wider_than_a_bin_is_resolved_beyond_the_last_edge_too(monkeypatch, rng, isa):
+    if _native.missing():
+        pytest.skip(str(_native.missing()))
+    monkeypatch.setenv("FEATDIV_ISA", isa)
+    x = 1.0 + np.concatenate([np.zeros((1, 8)), rng.normal(size=(300, 8))])
+    near = x[:1] + 1e-6 * rng.normal(size=(300, 8))
+    limits = (0.0, 2e-6)
+    found = pair_sums(x, near, measure="distance", bins=50, limits=limits, normalize=None, rates=[])
+    truth = np.histogram(cdist(x, near), bins=50, range=limits)[0]
+    assert found.histogram.tolist() == truth.tolist()
+
+
+def test_squares_that_overflow_are_an_error():
+    for backend in ("native", "torch"):
+        with pytest.raises(InputError, match="multiply all rows by a constant"):
+            pair_sums(np.array([[1e200], [-1e200]]), normalize=None, measure="distance", backend=backend)
 
 
 def test_no_pairs(backend):

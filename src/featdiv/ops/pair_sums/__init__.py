@@ -129,7 +129,7 @@ def pair_sums(
         backend: backend name or ``"auto"``.
 
     Raises:
-        InputError: if an argument has the wrong shape, type, range or combination.
+        InputError: if an argument has the wrong shape, type, range or combination, or squared norms overflow.
         NonFiniteError: if a row holds NaN or infinity; ``count`` and ``first_row`` count within ``x`` (or ``other``,
             where ``x`` is good).
         ZeroNormError: with ``normalize="l2"``, if a row has norm zero; likewise.
@@ -215,6 +215,14 @@ def _checked_task(
         examples=examples if threshold is not None else 0,
         normalize=normalize,
         precision="float64" if precision == "float64" else "float32",
+    )
+
+
+def out_of_range() -> InputError:
+    """Returns the error of rows whose squared norms float64 cannot hold."""
+    return InputError(
+        "pair_sums: expected entries whose squares float64 can hold, between 1e-135 and 1e147; "
+        "multiply all rows by a constant"
     )
 
 

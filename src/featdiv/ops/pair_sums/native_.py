@@ -10,7 +10,7 @@ import numpy.typing as npt
 from featdiv.errors import BudgetExceeded, InputError, RowError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
-from featdiv.ops.pair_sums import MEASURES, PairSums, PairTask, of_set
+from featdiv.ops.pair_sums import MEASURES, PairSums, PairTask, of_set, out_of_range
 from featdiv.ops.scatter import Sums, native_
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
     if outcome == _native.NO_MEMORY:
         wanted = 4 * d * (n + (0 if right is None else len(right)))
         raise BudgetExceeded(f"pair_sums: no memory for a packed copy of the rows, about {wanted:,} bytes")
+    if outcome == _native.OUT_OF_RANGE:
+        raise out_of_range()
     if outcome != _native.DONE:
         _raise_for_sets(x, other, task)
     return _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None)

@@ -12,7 +12,7 @@ import torch
 
 from featdiv.errors import NonFiniteError, RowError, ZeroNormError
 from featdiv.ops._dispatch import Request
-from featdiv.ops.pair_sums import PairSums, PairTask, of_set
+from featdiv.ops.pair_sums import PairSums, PairTask, of_set, out_of_range
 from featdiv.ops.pair_sums.reference import bin_counts
 from featdiv.ops.scatter import torch_ as scatter_torch
 
@@ -99,6 +99,8 @@ class _Set:
             )
         if error is not None:
             raise of_set(error, other, in_other=in_other)
+        if not bool(torch.isfinite(self.squares).all()):
+            raise out_of_range()
 
     def fits_float32(self) -> bool:
         """Whether float32 holds the squared norms and their sums."""
