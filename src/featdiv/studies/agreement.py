@@ -1,0 +1,306 @@
+"""`featdiv.rank_agreement`: does a score rank models as the ground truth does?"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import warnings
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from featdiv import __version__
+from featdiv.errors import InputError
+from featdiv.results import Interval, Provenance, Result
+from featdiv.stats.moments import Float64Array
+from featdiv.studies import bootstrap, coefficients, tables
+from featdiv.studies.tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FUNCTION = "featdiv.rank_agreement"
+LEAST_MODELS = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class RankAgreement(Result):
+    """Result of `rank_agreement`.
+
+    ``scores`` hold ``"<measure>"`` where there is one ground truth, else ``"<truth>: <measure>"``, and
+    ``"<truth> ~ <other truth>: <measure>"`` for the agreement of two ground truths, which is the ceiling.
+
+    Attributes:
+        models: names of the models.
+        datasets: names of the data sets; empty where values are not of a data set.
+        truths: names of the ground truths; empty for one without a name.
+        measures: names of the measures.
+        cells: one dictionary for each comparison and data set: ``comparison``, ``dataset``, ``models`` (how many have
+            both values), and the measures (None where undefined).
+    """
+
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    truths: tuple[str, ...]
+    measures: tuple[str, ...]
+    cells: tuple[Mapping[str, Any], ...]
+
+    _array_fields: ClassVar[tuple[str, ...]] = ("models", "datasets", "truths", "measures", "cells")
+
+    @property
+    def comparisons(self) -> tuple[str, ...]:
+        """What was compared: each ground truth, then each pair of them; empty text for one without a name."""
+        return tuple(dict.fromkeys(cell["comparison"] for cell in self.cells))
+
+    def table(self) -> list[dict[str, Any]]:
+        """Returns one dictionary for each comparison and measure: comparison, measure, value, low, high, undefined."""
+        lines = []
+        for comparison in self.comparisons:
+            for measure in self.measures:
+                name = _name(comparison, measure)
+                interval = self.intervals.get(name)
+                lines.append(
+                    {
+                        "comparison": comparison,
+                        "measure": measure,
+                        "value": self.scores.get(name),
+                        "low": interval.low if interval else None,
+                        "high": interval.high if interval else None,
+                        "undefined": self.undefined.get(name, ""),
+                    }
+                )
+        return lines
+
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draws the coefficients with their intervals, ground truths side by side.
+
+        Args:
+            ax: axes to draw on; None for a new figure.
+
+        Returns:
+            The figure that was drawn on.
+        """
+        from featdiv.studies import plot
+
+        return plot.agreement(self, ax)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value:.4g}" for name, value in list(self.scores.items())[:4])
+        more = ", …" if len(self.scores) > 4 else ""
+        return f"RankAgreement({len(self.models)} models, {max(1, len(self.datasets))} data sets, {shown}{more})"
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", "measure", "value", "95 % interval"))
+        lines = []
+        for line in self.table():
+            value = "undefined" if line["value"] is None else f"{line['value']:.4g}"
+            interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
+            cells = (line["comparison"], line["measure"], value, interval or line["undefined"])
+            lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
+        caption = f"RankAgreement of {len(self.models)} models"
+        return f"<table><caption>{caption}</caption><tr>{heads}</tr>{''.join(lines)}</table>"
+
+
+def rank_agreement(
+    scores: Any,
+    ground_truth: Any,
+    *,
+    k: tuple[int, ...] = (1, 3),
+    draws: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> RankAgreement:
+    """How well a score ranks models, measured against one ground truth or several.
+
+    For each data set, over the models that have both values:
+
+    * ``weighted_kendall``: additive hyperbolic weighted tau, ranks by either side averaged, as
+      `scipy.stats.weightedtau` (``rank=True``, ``weigher=None``) gives it: agreement at the top counts most;
+    * ``kendall``: tau-b; ``spearman``; ``pearson``;
+    * ``regret@k``: best truth, less the best truth among the k highest scores, in units of the ground truth. Among
+      equal scores the worse model comes first, so that ties earn no luck;
+    * ``top1_hit``: 1 if the highest score picks a model with the best truth, else 0.
+
+    The value is the mean over data sets on which the measure exists. Intervals are percentiles of a bootstrap that
+    draws models, the same on every data set, and data sets where there are several. No value depends on the order in
+    which models or data sets are given. O(draws datasets models^2), in bounded memory.
+
+    Args:
+        scores: higher is better: a mapping from model to value, a mapping from data set to such mappings, or a data
+            frame, models as index and data sets as columns. NaN and None are missing values.
+        ground_truth: the same models and data sets; or a mapping from name to such tables, for several ground truths
+            side by side. Their agreement with one another is then reported too: no score can be asked for more.
+        k: the k of ``regret@k``.
+        draws: number of resamples; 0 for no intervals.
+        level: coverage of the intervals.
+        seed: seed of the resamples.
+
+    Returns:
+        A `RankAgreement`.
+
+    Raises:
+        InputError: if scores and ground truth name different models or data sets, or hold fewer than 3 models.
+
+    Source: Vigna (2015), A weighted correlation index for rankings with ties; You et al. (2021) judge LogME by it.
+
+    Example:
+        >>> import featdiv
+        >>> scores = {"a": 0.1, "b": 0.5, "c": 0.4, "d": 0.9}
+        >>> accuracy = {"a": 60.0, "b": 70.0, "c": 72.0, "d": 80.0}
+        >>> found = featdiv.rank_agreement(scores, accuracy)
+        >>> round(found.read("kendall"), 4), found.read("top1_hit"), found.read("regret@1")  # 5 of 6 pairs agree
+        (0.6667, 1.0, 0.0)
+    """
+    table = tables.read(scores, function=FUNCTION, argument="scores")
+    truths = _truths(ground_truth, table)
+    if len(table.models) < LEAST_MODELS:
+        raise InputError(f"{FUNCTION}: scores: expected at least {LEAST_MODELS} models; got {len(table.models)}")
+    _check_numbers(k, draws, level)
+    measures = _measures(k)
+    comparisons = [(name, table, truth) for name, truth in truths.items()]
+    comparisons += [(f"{a} ~ {b}", truths[a], truths[b]) for a, b in combinations(truths, 2)]
+    found: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    intervals: dict[str, Interval] = {}
+    cells: list[Mapping[str, Any]] = []
+    for comparison, one, other in comparisons:
+        by_dataset = {name: _on_datasets(measure, one, other, None) for name, measure in measures.items()}
+        cells += _cells(comparison, one, other, by_dataset)
+        resampled = _resampled(measures, one, other, draws=draws, seed=seed)
+        for measure, values in by_dataset.items():
+            name = _name(comparison, measure)
+            if np.isnan(values).all():
+                undefined[name] = "too few models with both values, or all of them equal"
+                continue
+            found[name] = float(np.nanmean(values))
+            interval = bootstrap.percentile_interval(
+                resampled[measure],
+                level=level,
+                estimand="models and data sets" if len(one.datasets) > 1 else "models",
+                groups=len(one.models),
+            )
+            if interval is not None:
+                intervals[name] = interval
+    return RankAgreement(
+        scores=found,
+        undefined=undefined,
+        intervals=intervals,
+        models=table.models,
+        datasets=tuple(filter(None, table.datasets)),
+        truths=tuple(filter(None, truths)),
+        measures=tuple(measures),
+        cells=tuple(cells),
+        provenance=Provenance(
+            function=FUNCTION,
+            version=__version__,
+            arguments={"k": tuple(k), "draws": draws, "level": level},
+            method="mean over data sets, percentile bootstrap",
+            n=len(table.models),
+            seed=seed,
+            notes=_notes(cells, table),
+        ),
+    )
+
+
+def _truths(ground_truth: Any, table: Table) -> dict[str, Table]:
+    levels = 1 if table.datasets == ("",) else 2
+    argument = "ground_truth"
+    if tables.depth(ground_truth) == levels + 1:
+        named = {
+            str(name): tables.read(value, function=FUNCTION, argument=f"{argument}[{name!r}]")
+            for name, value in dict(ground_truth).items()
+        }
+    elif tables.depth(ground_truth) == levels:
+        named = {"": tables.read(ground_truth, function=FUNCTION, argument=argument)}
+    else:
+        shape = "a mapping from models to values" if levels == 1 else "a table of models on data sets, as scores"
+        raise InputError(f"{FUNCTION}: {argument}: expected {shape}, or a mapping from names to several of them")
+    for name, truth in named.items():
+        which = f"{argument}[{name!r}]" if name else argument
+        tables.require_same_models(table, truth, function=FUNCTION, arguments=("scores", which))
+        tables.require_same_datasets(table, truth, function=FUNCTION, arguments=("scores", which))
+    return named
+
+
+def _check_numbers(k: tuple[int, ...], draws: int, level: float) -> None:
+    for value in k:
+        if value < 1:
+            raise InputError(f"{FUNCTION}: k: expected whole numbers of at least 1; got {value!r}")
+    if draws < 0:
+        raise InputError(f"{FUNCTION}: draws: expected 0 or more; got {draws!r}")
+    if not 0.0 < level < 1.0:
+        raise InputError(f"{FUNCTION}: level: expected a number between 0 and 1; got {level!r}")
+
+
+def _measures(k: tuple[int, ...]) -> dict[str, coefficients.Coefficient]:
+    measures: dict[str, coefficients.Coefficient] = dict(coefficients.COEFFICIENTS)
+    for value in dict.fromkeys(k):
+        measures[f"regret@{value}"] = _regret(value)
+    measures["top1_hit"] = lambda x, y: _hit(coefficients.regret(x, y, 1))
+    return measures
+
+
+def _regret(k: int) -> Callable[[Float64Array, Float64Array], Float64Array]:
+    return lambda x, y: coefficients.regret(x, y, k)
+
+
+def _hit(regret: Float64Array) -> Float64Array:
+    return np.where(np.isnan(regret), np.nan, regret == 0.0)
+
+
+def _on_datasets(measure: coefficients.Coefficient, one: Table, other: Table, places: Any) -> Float64Array:
+    """Values of a measure, (b, data sets), over models at ``places`` (b, models), or (1, data sets) over all."""
+    columns = []
+    for j in range(len(one.datasets)):
+        x, y = one.values[:, j], other.values[:, j]
+        columns.append(measure(x[None] if places is None else x[places], y[None] if places is None else y[places]))
+    return np.stack(columns, axis=1)
+
+
+def _resampled(
+    measures: Mapping[str, coefficients.Coefficient], one: Table, other: Table, *, draws: int, seed: int
+) -> dict[str, Float64Array]:
+    rng = np.random.default_rng(seed)
+    n, datasets = one.values.shape
+    parts: dict[str, list[Float64Array]] = {name: [] for name in measures}
+    for size in bootstrap.chunks(draws, n):
+        places = rng.integers(0, n, size=(size, n))
+        chosen = rng.integers(0, datasets, size=(size, datasets))
+        for name, measure in measures.items():
+            values = np.take_along_axis(_on_datasets(measure, one, other, places), chosen, axis=1)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
+                parts[name].append(np.nanmean(values, axis=1))
+    return {name: np.concatenate(values) if values else np.empty(0) for name, values in parts.items()}
+
+
+def _cells(comparison: str, one: Table, other: Table, by_dataset: Mapping[str, Float64Array]) -> list[dict[str, Any]]:
+    both = np.isfinite(one.values) & np.isfinite(other.values)
+    return [
+        {
+            "comparison": comparison,
+            "dataset": dataset,
+            "models": int(both[:, j].sum()),
+            **{name: None if np.isnan(values[0, j]) else float(values[0, j]) for name, values in by_dataset.items()},
+        }
+        for j, dataset in enumerate(one.datasets)
+    ]
+
+
+def _notes(cells: list[Mapping[str, Any]], table: Table) -> tuple[str, ...]:
+    short = [cell for cell in cells if cell["models"] < len(table.models)]
+    if not short:
+        return ()
+    least = min(short, key=lambda cell: int(cell["models"]))
+    where = " of ".join(filter(None, [least["dataset"], least["comparison"]])) or "the ground truth"
+    return (
+        f"values are missing: {len(short)} of {len(cells)} comparisons are over fewer models than {len(table.models)}, "
+        f"the fewest, {least['models']}, on {where}",
+    )
+
+
+def _name(comparison: str, measure: str) -> str:
+    return f"{comparison}: {measure}" if comparison else measure
