@@ -80,11 +80,20 @@ def weights(model: Any) -> Iterator[Weight]:
     )
 
 
-def load(path: str) -> Mapping[str, Any]:
-    """Reads a state dict: ``.safetensors``, or what ``torch.save`` wrote, from which only tensors are taken."""
+def load(path: str, *, argument: str = f"{FUNCTION}: model") -> Mapping[str, Any]:
+    """Reads a state dict: ``.safetensors``, or what ``torch.save`` wrote, from which only tensors are taken.
+
+    Args:
+        path: of the file.
+        argument: function and argument that messages name.
+
+    Raises:
+        SourceNotFound: if there is no such file.
+        FormatError: if it is damaged, or holds more than tensors.
+    """
+    where = f"{argument}: {path}"
     if not os.path.isfile(path):
-        raise SourceNotFound(f"{FUNCTION}: model: {path}: there is no such file")
-    where = f"{FUNCTION}: model: {path}"
+        raise SourceNotFound(f"{where}: there is no such file")
     if path.lower().endswith(".safetensors"):
         import safetensors
         import safetensors.torch

@@ -1,0 +1,219 @@
+"""Batches through a network: workers that decode, mixed precision, and half the batch where memory does not suffice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from featdiv.backbones.images import Images
+from featdiv.backbones.layers import Capture
+from featdiv.backbones.transforms import Transform
+from featdiv.errors import BudgetExceeded, FeatdivError, InputError
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH_CPU = 32
+BATCH_CUDA = 256
+MOST_WORKERS = 16
+FEWEST_IMAGES_FOR_WORKERS = 512
+
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "not enough memory")
+
+
+class Prepared:
+    """The chosen images as tensors; a map-style dataset whose errors travel as values.
+
+    An exception in a loader's worker comes back wrapped in that worker's traceback, which no user wants to read.
+    """
+
+    def __init__(self, images: Images, transform: Transform | None, index: Sequence[int], function: str) -> None:
+        self.images = images
+        self.transform = transform
+        self.index = index
+        self.function = function
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, position: int) -> Any:
+        try:
+            image, _ = self.images[self.index[position]]
+        except FeatdivError as error:
+            return error
+        if self.transform is not None:
+            if hasattr(image, "is_floating_point"):
+                return InputError(
+                    f"{self.function}: transform: the data holds tensors that are prepared already; pass transform=None"
+                )
+            image = self.transform(image)
+        if not hasattr(image, "is_floating_point"):
+            return InputError(
+                f"{self.function}: transform: expected a tensor (3, h, w) from each image; got {type(image).__name__}. "
+                "Let transform= end with ToTensor"
+            )
+        return image
+
+
+def collated(items: list[Any]) -> Any:
+    """Returns a batch, or the first error in it."""
+    import torch
+
+    for item in items:
+        if isinstance(item, FeatdivError):
+            return item
+    shapes = {tuple(item.shape) for item in items}
+    if len(shapes) > 1:
+        shown = " and ".join(map(str, sorted(shapes)[:2]))
+        return InputError(
+            f"featdiv.extract: transform: expected tensors of one shape; got {shown}. Resize and crop in transform="
+        )
+    return torch.stack(items)
+
+
+def workers_for(workers: int | str, device: str, n: int, function: str) -> int:
+    """Returns the number of loader processes.
+
+    Raises:
+        InputError: unless it is ``"auto"`` or a number from 0 on.
+    """
+    if workers == "auto":
+        cores = os.cpu_count() or 1
+        if n < FEWEST_IMAGES_FOR_WORKERS:
+            return 0
+        return min(MOST_WORKERS, cores - 1 if device.startswith("cuda") else cores // 2)
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+        raise InputError(f"{function}: workers: expected 'auto' or a number from 0 on; got {workers!r}")
+    return workers
+
+
+def batches(prepared: Prepared, *, batch_size: int, workers: int, device: str) -> Iterator[torch.Tensor]:
+    """Yields batches in order.
+
+    Raises:
+        FeatdivError: what reading an image raised.
+    """
+    from torch.utils.data import DataLoader
+
+    loader: Any = DataLoader(
+        prepared,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        num_workers=workers,
+        collate_fn=collated,
+        pin_memory=device.startswith("cuda"),
+        prefetch_factor=4 if workers else None,
+    )
+    for batch in loader:
+        if isinstance(batch, FeatdivError):
+            raise batch
+        yield batch
+
+
+class Runner:
+    """A network on its device, ready for batches of any size.
+
+    Args:
+        capture: the network with the layers to keep.
+        device: where to run.
+        autocast: ``"bfloat16"`` or ``"float16"`` for mixed precision, or None.
+        dtype: element type of the rows.
+        channels_last: whether weights and images lie in that memory format.
+        compile: True for ``torch.compile``, or the name of one of its backends.
+        function: public name for messages.
+    """
+
+    def __init__(
+        self,
+        capture: Capture,
+        *,
+        device: str,
+        autocast: str | None,
+        dtype: str,
+        channels_last: bool,
+        compile: bool | str,
+        function: str,
+    ) -> None:
+        import torch
+
+        self.capture = capture
+        self.device = device
+        self.function = function
+        self.autocast = autocast
+        self.dtype = getattr(torch, dtype)
+        self.format = torch.channels_last if channels_last else torch.preserve_format
+        module = capture.model.module
+        module.to(device=device, memory_format=self.format)  # type: ignore[call-overload]
+        parameter = next((p for p in module.parameters() if p.is_floating_point()), None)
+        self.input_dtype = parameter.dtype if parameter is not None else torch.float32
+        self.step: Callable[[torch.Tensor], list[torch.Tensor]] = capture
+        if compile:
+            backend = compile if isinstance(compile, str) else "inductor"
+            self.step = torch.compile(capture.__call__, backend=backend)
+        self.largest: int | None = None
+        """Images that fit at once, once that has turned out to be fewer than a batch."""
+
+    def __call__(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        """Returns the rows of each layer, on the device.
+
+        Raises:
+            BudgetExceeded: if memory does not suffice for one image.
+            InputError: if the network refuses the shape of the batch.
+        """
+        import torch
+
+        while True:
+            size = min(self.largest or len(batch), len(batch))
+            try:
+                parts = [self._forward(part) for part in batch.split(size)]
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise BudgetExceeded(
+                        f"{self.function}: device: one image of shape {tuple(batch.shape[1:])} needs more memory than "
+                        f"{self.device} has; take smaller images (transform=), autocast=, or another device"
+                    ) from None
+                self.largest = max(1, size // 2)
+            else:
+                return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)]
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
+    def _forward(self, batch: torch.Tensor) -> list[torch.Tensor]:
+        import torch
+
+        x = batch.to(self.device, non_blocking=True)
+        x = x.to(dtype=self.input_dtype)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=self.format) if self.format == torch.channels_last else x
+        with torch.inference_mode(), self._precision():
+            try:
+                rows = self.step(x)
+            except (RuntimeError, AssertionError, ValueError) as error:
+                if _out_of_memory(error) or isinstance(error, FeatdivError) or not _about_shapes(error):
+                    raise
+                raise InputError(
+                    f"{self.function}: transform: {self.capture.model.name} refuses a batch of shape {tuple(x.shape)}: "
+                    f"{' '.join(str(error).split())[:300]}. Prepare images in its size, for example "
+                    "transform={'input_size': (3, 224, 224)}"
+                ) from error
+        return [layer.to(self.dtype) for layer in rows]
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        import torch
+
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.partition(":")[0], dtype=getattr(torch, self.autocast))
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
+def _about_shapes(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, (AssertionError, ValueError)) or any(word in text for word in ("size", "shape", "channel"))

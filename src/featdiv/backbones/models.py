@@ -1,0 +1,287 @@
+"""`load_model`: a network by name or as a module, with its weights, and how images are prepared for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from featdiv._optional import require
+from featdiv.backbones import checkpoints
+from featdiv.backbones.torchvision_shim import prepare_torchvision
+from featdiv.errors import InputError, SourceNotFound
+
+if TYPE_CHECKING:
+    import torch
+
+FUNCTION = "featdiv.backbones.load_model"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A network, its weights, and how images are prepared for it.
+
+    Attributes:
+        module: the network, in evaluation mode.
+        name: what to call it: the timm name, the name on the Hub, or the class.
+        kind: ``"timm"``, ``"transformers"`` or ``"module"``.
+        weights: where they come from, in words.
+        data_config: ``input_size``, ``interpolation``, ``mean``, ``std``, ``crop_pct``, ``crop_mode`` as timm calls
+            them, or None for a module that does not say.
+        notes: what a reader of the numbers should know.
+    """
+
+    module: torch.nn.Module
+    name: str
+    kind: str
+    weights: str
+    data_config: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    def weights_hash(self) -> str:
+        """Returns the hash of structure and weights as they are now; about a second a gigabyte."""
+        return checkpoints.hash_of(self.module)
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}, {self.parameters:,} parameters, {self.weights}>"
+
+
+def load_model(
+    model: Any,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    pretrained: bool = True,
+    strict: bool = True,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Model:
+    """Returns a network with its weights, ready to evaluate.
+
+    Args:
+        model: a timm name (``"resnet18"``, ``"vit_small_patch14_dinov2.lvd142m"``, ``"hf-hub:…"``); ``"hf:"`` and the
+            name of a vision model of transformers (extra ``transformers``); any ``torch.nn.Module``, which is used as
+            it is and set to evaluation mode; or a `Model`, which passes through.
+        checkpoint: ``.safetensors`` or ``.pt`` file with the weights. Prefixes that wrappers left (``module.``,
+            ``model.``, …) and containers (``state_dict``, ``model``) are taken off; a timm model gets as many classes
+            as the file has, or no classifier where the file has none.
+        pretrained: take timm's or the Hub's weights where there is no checkpoint; False draws them from ``seed``.
+        strict: False leaves out entries of the checkpoint that the model does not have.
+        seed: of random weights.
+        options: further arguments of ``timm.create_model``, such as ``{"img_size": 32}``.
+
+    Raises:
+        InputError: for an unknown name (with those near it), a model without pretrained weights, or a checkpoint that
+            does not fit, with its missing, unexpected and misshaped entries.
+        SourceNotFound: if the checkpoint is not there, or pretrained weights cannot be fetched.
+        FormatError: if the checkpoint is damaged, or a pickle with more than tensors in it, which is never loaded.
+        MissingDependency: if timm or transformers is not installed.
+
+    Example:
+        >>> from featdiv.backbones import load_model
+        >>> model = load_model("test_vit", pretrained=False)
+        >>> model
+        <Model test_vit, 371,240 parameters, random weights (seed 0)>
+        >>> model.data_config["input_size"]
+        (3, 160, 160)
+    """
+    import torch
+
+    if isinstance(model, Model):
+        _refuse(model.name, checkpoint=checkpoint, options=options)
+        return model
+    if isinstance(model, torch.nn.Module):
+        _refuse(type(model).__name__, options=options)
+        return _module(model, checkpoint, strict)
+    if not isinstance(model, str) or not model:
+        raise InputError(f"{FUNCTION}: model: expected a name or a torch.nn.Module; got {type(model).__name__}")
+    if model.startswith("hf:"):
+        _refuse(model, options=options)
+        return _transformers(model.removeprefix("hf:"), checkpoint, pretrained, strict, seed)
+    return _timm(model, checkpoint, pretrained, strict, seed, dict(options or {}))
+
+
+def _refuse(name: str, **given: Any) -> None:
+    for argument, value in given.items():
+        if value is not None:
+            raise InputError(f"{FUNCTION}: {argument}: {name} is made already; leave {argument}= out")
+
+
+def _module(module: torch.nn.Module, checkpoint: Any, strict: bool) -> Model:
+    weights = "weights as given"
+    notes: tuple[str, ...] = ()
+    if checkpoint is not None:
+        weights, notes = _load(module, os.fspath(checkpoint), strict)
+    module.eval()
+    kind, config = "module", None
+    if _is_timm(module):
+        kind, config = "timm", _timm_config(module)
+    elif any(cls.__module__.partition(".")[0] == "transformers" for cls in type(module).__mro__):
+        kind = "transformers"
+    tag = getattr(module, "pretrained_cfg", None) or {}
+    name = tag.get("architecture") if isinstance(tag, Mapping) else None
+    return Model(
+        module=module, name=name or type(module).__name__, kind=kind, weights=weights, data_config=config, notes=notes
+    )
+
+
+def _is_timm(module: Any) -> bool:
+    return hasattr(module, "forward_features") and hasattr(module, "forward_head") and hasattr(module, "pretrained_cfg")
+
+
+def _load(module: torch.nn.Module, path: str, strict: bool) -> tuple[str, tuple[str, ...]]:
+    state = checkpoints.unwrapped(checkpoints.read(path), list(module.state_dict()))
+    return _loaded(module, state, path, strict)
+
+
+def _loaded(module: torch.nn.Module, state: Any, path: str, strict: bool) -> tuple[str, tuple[str, ...]]:
+    passed = checkpoints.load_into(module, state, path, strict=strict)
+    notes = (f"{len(passed)} entries of the checkpoint were left out, such as {passed[0]}",) if passed else ()
+    return f"checkpoint {os.path.basename(path)}", notes
+
+
+def _timm(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int, options: dict[str, Any]) -> Model:
+    prepare_torchvision()
+    timm = require("timm", extra="vision", needed_by=f"making the model {name!r}")
+    if ":" not in name:
+        _check_name(timm, name)
+    wanted = pretrained and checkpoint is None
+    module = _created(timm, name, wanted, seed, options)
+    weights = f"random weights (seed {seed})"
+    notes: tuple[str, ...] = ()
+    if wanted:
+        tag = module.pretrained_cfg.get("tag")
+        weights = f"pretrained weights{f' {tag}' if tag else ''}"
+    if checkpoint is not None:
+        path = os.fspath(checkpoint)
+        state = checkpoints.unwrapped(checkpoints.read(path), list(module.state_dict()))
+        classes = _classes_in(module, state)
+        if classes is not None and "num_classes" not in options:
+            module = _created(timm, name, False, seed, {**options, "num_classes": classes})
+        weights, notes = _loaded(module, state, path, strict)
+    config = _timm_config(module)
+    if "img_size" in options and "input_size" not in (options.get("pretrained_cfg_overlay") or {}):
+        size = options["img_size"]
+        height, width = (size, size) if isinstance(size, int) else size
+        config["input_size"] = (config["input_size"][0], height, width)
+    return Model(module=module.eval(), name=name, kind="timm", weights=weights, data_config=config, notes=notes)
+
+
+def _check_name(timm: Any, name: str) -> None:
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise InputError(f"{FUNCTION}: model: timm {timm.__version__} has no model {architecture!r}{hint}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        known = f"it has {', '.join(tags)}" if tags else "it has none"
+        raise InputError(f"{FUNCTION}: model: {architecture!r} has no weights called {tag!r}; {known}")
+
+
+def _created(timm: Any, name: str, pretrained: bool, seed: int, options: dict[str, Any]) -> Any:
+    import torch
+
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return timm.create_model(name, pretrained=pretrained, **options)
+    except TypeError as error:
+        raise InputError(f"{FUNCTION}: options: {name!r} does not take them: {error}") from None
+    except Exception as error:
+        if not pretrained:
+            raise
+        if "No pretrained weights" in str(error) or "Invalid pretrained tag" in str(error):
+            raise InputError(
+                f"{FUNCTION}: pretrained: timm has no weights for {name!r}; pass checkpoint=, or pretrained=False for "
+                "random ones"
+            ) from None
+        raise SourceNotFound(_not_fetched(name, error)) from None
+
+
+def _not_fetched(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return (
+        f"{FUNCTION}: model: the pretrained weights of {name!r} are not on this machine and could not be fetched "
+        f"({reason}). Pass checkpoint=FILE (.safetensors or .pt, from a machine that is online), or point HF_HOME "
+        "to a cache that holds them; pretrained=False means random weights"
+    )
+
+
+def _classes_in(module: Any, state: Mapping[str, Any]) -> int | None:
+    """Returns how many classes a checkpoint has, 0 for no classifier, or None where the model fits as it is."""
+    classifier = (getattr(module, "pretrained_cfg", None) or {}).get("classifier")
+    names = [classifier] if isinstance(classifier, str) else list(classifier or [])
+    own = module.state_dict()
+    for name in names:
+        weight = f"{name}.weight"
+        if weight not in own:
+            continue
+        if weight not in state:
+            return 0
+        if state[weight].shape[0] != own[weight].shape[0]:
+            return int(state[weight].shape[0])
+    return None
+
+
+def _timm_config(module: Any) -> dict[str, Any]:
+    prepare_torchvision()
+    data = require("timm.data", extra="vision", needed_by="preparing images for a model")
+    config: dict[str, Any] = data.resolve_model_data_config(module)
+    return config
+
+
+def _transformers(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int) -> Model:
+    import torch
+
+    prepare_torchvision()
+    transformers = require("transformers", extra="transformers", needed_by=f"loading hf:{name}")
+    weights = "pretrained weights"
+    notes: tuple[str, ...] = ()
+    try:
+        if pretrained and checkpoint is None:
+            module = transformers.AutoModel.from_pretrained(name)
+        else:
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                module = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(name))
+            weights = f"random weights (seed {seed})"
+        processor = transformers.AutoImageProcessor.from_pretrained(name, use_fast=False)
+    except (OSError, ValueError) as error:
+        raise SourceNotFound(_not_fetched(f"hf:{name}", error)) from None
+    if checkpoint is not None:
+        weights, notes = _load(module, os.fspath(checkpoint), strict)
+    return Model(
+        module=module.eval(),
+        name=f"hf:{name}",
+        kind="transformers",
+        weights=weights,
+        data_config=_processor_config(processor),
+        notes=notes,
+    )
+
+
+def _processor_config(processor: Any) -> dict[str, Any]:
+    """Returns what an image processor does, in timm's terms: resize the short side, crop the centre."""
+    resampling = {0: "nearest", 2: "bilinear", 3: "bicubic", 1: "lanczos"}
+    size = dict(processor.size or {})
+    crop = dict(getattr(processor, "crop_size", None) or {}) if getattr(processor, "do_center_crop", False) else {}
+    short = size.get("shortest_edge")
+    height = crop.get("height") or size.get("height") or short
+    width = crop.get("width") or size.get("width") or short
+    config: dict[str, Any] = {
+        "input_size": (3, height, width),
+        "interpolation": resampling.get(int(getattr(processor, "resample", 2) or 0), "bilinear"),
+        "crop_pct": height / short if short and crop else 1.0,
+        "crop_mode": "center" if short else "squash",
+    }
+    normalised = getattr(processor, "do_normalize", True)
+    config["mean"] = tuple(processor.image_mean) if normalised else (0.0, 0.0, 0.0)
+    config["std"] = tuple(processor.image_std) if normalised else (1.0, 1.0, 1.0)
+    return config

@@ -1,0 +1,115 @@
+"""How an image becomes the input of a model, and words for it that can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from featdiv._optional import require
+from featdiv.backbones.torchvision_shim import prepare_torchvision
+from featdiv.errors import InputError
+
+Transform = Callable[[Any], Any]
+
+CONFIG = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
+"""Keys of a data configuration, those of timm."""
+
+PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
+    "kornblith2019": {},
+    "ericsson2021": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"},
+    "sariyildiz2023": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"},
+    "dinov2": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"},
+}
+"""Published recipe to what it changes in the model's own configuration; mean and std stay those of the model.
+
+Kornblith et al. (2019) evaluate at each network's own size; Ericsson et al. (2021) and Sariyildiz et al. (2023) resize
+the short side to 224 with bicubic interpolation and crop the centre; DINOv2's evaluation resizes to 256 and crops 224.
+"""
+
+
+class Preparation(NamedTuple):
+    """A transform and what it is.
+
+    Attributes:
+        transform: image to tensor, or None where items are tensors already.
+        text: words that are the same for the same transform, for the key of a cache; empty if there are none.
+    """
+
+    transform: Transform | None
+    text: str
+
+
+def prepare(
+    transform: Any, data_config: Mapping[str, Any] | None, *, protocol: str | None = None, function: str
+) -> Preparation:
+    """Returns the transform that an argument means.
+
+    Args:
+        transform: ``"model"``; a mapping of changes to the model's configuration, such as
+            ``{"input_size": (3, 32, 32), "crop_pct": 1.0}``; a callable; or None for items that are tensors already.
+        data_config: of the model, or None where it has none.
+        protocol: a key of `PROTOCOLS`.
+        function: public name for messages.
+
+    Raises:
+        InputError: for anything else, or ``"model"`` with a model that does not say how its images are prepared.
+    """
+    if protocol is not None and protocol not in PROTOCOLS:
+        raise InputError(f"{function}: protocol: expected one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    if protocol is not None and (transform is None or callable(transform)):
+        raise InputError(f"{function}: protocol: {protocol!r} prepares the images; leave transform= out")
+    if transform is None:
+        return Preparation(None, "none")
+    if callable(transform):
+        return Preparation(transform, words_for(transform))
+    changes: Mapping[str, Any] = {}
+    if isinstance(transform, Mapping):
+        changes = transform
+    elif transform != "model":
+        raise InputError(
+            f"{function}: transform: expected 'model', a mapping with {', '.join(CONFIG)}, a callable or None; "
+            f"got {transform!r}"
+        )
+    unknown = [name for name in changes if name not in CONFIG]
+    if unknown:
+        raise InputError(f"{function}: transform: unknown {', '.join(unknown)}; expected {', '.join(CONFIG)}")
+    config = {**(data_config or {}), **(PROTOCOLS[protocol] if protocol else {}), **changes}
+    lacking = [name for name in ("input_size", "mean", "std") if name not in config]
+    if lacking:
+        raise InputError(
+            f"{function}: transform: the model does not say how its images are prepared ({', '.join(lacking)} "
+            "unknown); pass transform= (a callable from PIL image to tensor, or a mapping with these keys)"
+        )
+    return from_config(config)
+
+
+def from_config(config: Mapping[str, Any]) -> Preparation:
+    """Returns timm's evaluation transform for a data configuration."""
+    prepare_torchvision()
+    data = require("timm.data", extra="vision", needed_by="preparing images for a model")
+    known = {name: config[name] for name in CONFIG if config.get(name) is not None}
+    made = data.create_transform(**known, is_training=False)
+    text = "; ".join(f"{name} {known[name]}" for name in CONFIG if name in known)
+    return Preparation(made, text)
+
+
+def words_for(transform: Any) -> str:
+    """Returns words that identify a value: its ``repr``, or of a function the name, code and what it holds; or none.
+
+    They do not cover the globals that a function reads.
+    """
+    shown = " ".join(repr(transform).split())
+    if " at 0x" not in shown:
+        return shown
+    code = getattr(transform, "__code__", None)
+    if code is None:
+        return ""
+    held = [cell.cell_contents for cell in getattr(transform, "__closure__", None) or ()]
+    held += [*(getattr(transform, "__defaults__", None) or ()), *code.co_consts]
+    words = [words_for(value) for value in held]
+    if not all(words):
+        return ""
+    content = code.co_code + repr((code.co_names, words)).encode()
+    name = f"{getattr(transform, '__module__', '')}.{getattr(transform, '__qualname__', '')}"
+    return f"{name} {hashlib.blake2b(content, digest_size=8).hexdigest()}"
