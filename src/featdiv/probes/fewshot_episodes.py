@@ -94,7 +94,8 @@ def accuracies(rows: npt.NDArray[np.float32], members: Sequence[Index], drawn: E
     centroids = np.empty((slots, rows.shape[1]), dtype=np.float32)
     centroids[order] = support @ rows
     # Distances do not change with a common offset; float32 products would drown in a large one.
-    centre = centroids.mean(axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        centre = centroids.mean(axis=0)
     if not np.isfinite(centre).all():
         raise FloatingPointError
     centroids -= centre

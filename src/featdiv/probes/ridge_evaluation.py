@@ -32,6 +32,29 @@ class Evaluation:
     per_class: Float64Array | None = None
 
 
+class LeaveOneOut:
+    """Judges strengths on each row by the fit without it; fed block by block."""
+
+    def __init__(self, path: RidgePath, classes: npt.NDArray[Any] | None, at: int | None = None) -> None:
+        self._path = path
+        self._classes = classes
+        self._tally = _Tally(path, classes, at)
+
+    def add(self, rows: Float64Array, truth: npt.NDArray[Any]) -> None:
+        """Takes rows, and the index of each row's class or its targets."""
+        turned = self._path.rotated(rows)
+        leverage = self._path.leverage(turned)
+        targets = truth if self._classes is None else np.eye(len(self._classes))[truth]
+        for place, strength in enumerate(self._tally.strengths):
+            predicted = self._path.predicted(turned, strength)
+            self._tally.add(place, self._path.without_own(predicted, targets, leverage[:, strength]), truth)
+        self._tally.count(truth)
+
+    def result(self) -> Evaluation:
+        """Returns how well each strength did."""
+        return self._tally.result()
+
+
 def leave_one_out(
     source: io.Embeddings,
     path: RidgePath,
@@ -41,19 +64,12 @@ def leave_one_out(
     function: str,
     normalize: str | None,
     ignore: Any = None,
-    at: int | None = None,
 ) -> Evaluation:
-    """Judges every strength (or the one ``at``) on each row by the fit without it."""
-    tally = _Tally(path, classes, at)
+    """Judges every strength on each row by the fit without it."""
+    judge = LeaveOneOut(path, classes)
     for rows, truth in _blocks(source, classes, known, function=function, normalize=normalize, ignore=ignore):
-        turned = path.rotated(rows)
-        leverage = path.leverage(turned)
-        targets = truth if classes is None else np.eye(len(classes))[truth]
-        for place, strength in enumerate(tally.strengths):
-            predicted = path.predicted(turned, strength)
-            tally.add(place, path.without_own(predicted, targets, leverage[:, strength]), truth)
-        tally.count(truth)
-    return tally.result()
+        judge.add(rows, truth)
+    return judge.result()
 
 
 def held_out(

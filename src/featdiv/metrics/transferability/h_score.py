@@ -7,8 +7,8 @@ import functools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import (
     opened,
@@ -23,6 +23,7 @@ from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, req
 from featdiv.metrics.transferability.shrinkage import ledoit_wolf
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
+from featdiv.stats.moments import Float64Array
 
 DEFINITIONS = ("bao2019", "shrunk")
 
@@ -33,7 +34,7 @@ def core(classes: ClassMoments, definition: str = "bao2019", shrinkage: float | 
     Args:
         classes: class moments.
         definition: one of `DEFINITIONS`.
-        shrinkage: share of the identity, for ``"shrunk"``; moments do not hold it, see `shrinkage_of`.
+        shrinkage: share of the identity, for ``"shrunk"``; moments do not hold it, see `Shrinkage`.
     """
     import scipy.linalg
 
@@ -64,16 +65,24 @@ def check(definition: str, shrinkage: float | None) -> None:
         raise InputError(f"h_score: shrinkage: expected a share between 0 and 1; got {shrinkage!r}")
 
 
-def shrinkage_of(source: io.Embeddings, classes: ClassMoments, *, ignore: int | str | None = None) -> float:
-    """Returns the Ledoit-Wolf shrinkage of the rows of ``classes``, from a second reading of them."""
-    mean, fourth = classes.mean, 0.0
-    for rows, _, _ in labelled_blocks(
-        source, classes.classes, function="h_score", normalize=classes.normalize, ignore=ignore
-    ):
-        rows = rows - mean
-        squares = np.einsum("ij,ij->i", rows, rows)
-        fourth += float(squares @ squares)
-    return ledoit_wolf(classes.within + classes.between(), classes.n, fourth)
+class Shrinkage:
+    """The Ledoit-Wolf shrinkage of the rows of class moments, from a second reading of them."""
+
+    def __init__(self, classes: ClassMoments) -> None:
+        self._classes = classes
+        self._mean = classes.mean
+        self._fourth = 0.0
+
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
+        """Takes a block of rows."""
+        centred = rows - self._mean
+        squares = np.einsum("ij,ij->i", centred, centred)
+        self._fourth += float(squares @ squares)
+
+    def result(self) -> float:
+        """Returns the share of the identity."""
+        classes = self._classes
+        return ledoit_wolf(classes.within + classes.between(), classes.n, self._fourth)
 
 
 def h_score(
@@ -144,7 +153,13 @@ def h_score(
             )
             provenance = provenance_of(classes, function="h_score", source=source, precision=precision)
             with speaking_for("h_score"):
-                shrinkage = shrinkage_of(source, classes, ignore=ignore) if classes.n else None
+                if classes.n:
+                    found = Shrinkage(classes)
+                    for rows, codes, _ in labelled_blocks(
+                        source, classes.classes, function="h_score", normalize=normalize, ignore=ignore
+                    ):
+                        found.add(rows, codes)
+                    shrinkage = found.result()
         resolved = Resolved(function="h_score", statistic=classes, provenance=dataclasses.replace(provenance, passes=2))
     given = {} if shrinkage is None else {"shrinkage": shrinkage}
     score = resolved.score(functools.partial(core, shrinkage=shrinkage), definition=definition)

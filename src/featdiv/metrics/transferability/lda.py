@@ -7,8 +7,8 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, speaking_for
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
@@ -25,7 +25,7 @@ class Discriminant:
     Attributes:
         classes: the class moments that it was fitted to.
         shrinkage: share of the identity in the covariance within classes.
-        whiten: (d, r) matrix A with A A^T the inverse of ``within`` + ``ridge`` I, up to its null space.
+        whiten: (d, r) matrix A with A A^T the inverse of (1 - a) W + a Tr(W)/d I, up to its null space.
     """
 
     classes: ClassMoments
@@ -90,55 +90,61 @@ class LeftOut:
     alone: int
 
 
-def leave_one_out(source: io.Embeddings, fitted: Discriminant, *, ignore: int | str | None = None) -> LeftOut:
-    """Returns what each row's label gets from the discriminant of all other rows, from one more reading.
+class LeaveOneOut:
+    """What each row's label gets from the discriminant of all other rows, from one more reading.
 
     Taking a row out moves the mean of its class by -r/(n_c - 1), r its distance from it, and the scatter
     within classes by a matrix of rank one, -n_c/(n_c - 1) r r^T: Sherman & Morrison's identity gives all
     squared distances from the products that the whole's whitening makes. The ridge, a Tr(W)/d, stays the whole's.
-
-    Raises:
-        NotEnoughData: if every row is alone in its class.
     """
-    classes = fitted.classes
-    means = (classes.means - classes.mean) @ fitted.whiten
-    squares = np.einsum("ij,ij->i", means, means)
-    counts = classes.counts.astype(np.float64)
-    scale = max(fitted.degrees - 1, 1)
-    total, correct, rows_seen, alone = 0.0, 0, 0, 0
-    keep = 1.0 - fitted.shrinkage
-    for rows, codes, _ in labelled_blocks(
-        source, classes.classes, function="lda", normalize=classes.normalize, ignore=ignore
-    ):
-        z = (rows - classes.mean) @ fitted.whiten
+
+    def __init__(self, fitted: Discriminant) -> None:
+        self._fitted = fitted
+        classes = fitted.classes
+        self._means = (classes.means - classes.mean) @ fitted.whiten
+        self._squares = np.einsum("ij,ij->i", self._means, self._means)
+        self._counts = classes.counts.astype(np.float64)
+        self._total = 0.0
+        self._correct = self._rows = self._alone = 0
+
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
+        """Takes a block of rows and the index of each row's class."""
+        z = (rows - self._fitted.classes.mean) @ self._fitted.whiten
         index = np.arange(len(z))
-        own = counts[codes]
-        products = z @ means.T
-        lengths = np.einsum("ij,ij->i", z, z)
-        distances = lengths[:, None] - 2.0 * products + squares
-        r = z - means[codes]
+        own = self._counts[codes]
+        distances = np.einsum("ij,ij->i", z, z)[:, None] - 2.0 * (z @ self._means.T) + self._squares
+        r = z - self._means[codes]
         leverage = np.einsum("ij,ij->i", r, r)
         # (x - mu_j)^T M^-1 r for every class j, M the shrunk scatter of all rows.
-        across = np.einsum("ij,ij->i", z, r)[:, None] - r @ means.T
-        with np.errstate(divide="ignore", invalid="ignore"):
-            swell = own / (own - 1.0)
-            rest = np.maximum(1.0 - keep * swell * leverage, np.finfo(np.float64).tiny)
-            distances += (keep * swell / rest)[:, None] * np.square(across)
-            distances[index, codes] = np.square(swell) * leverage / rest
-            logits = np.log(counts)[None, :] - 0.5 * scale * distances
-            logits[index, codes] += np.log((own - 1.0) / own)
+        across = np.einsum("ij,ij->i", z, r)[:, None] - r @ self._means.T
+        keep = 1.0 - self._fitted.shrinkage
         lone = own < 2.0
-        logits = logits[~lone]
-        at = codes[~lone]
+        swell = own / np.maximum(own - 1.0, 1.0)
+        rest = np.maximum(1.0 - keep * swell * leverage, np.finfo(np.float64).eps)
+        distances += (keep * swell / rest)[:, None] * np.square(across)
+        distances[index, codes] = np.square(swell) * leverage / rest
+        logits = np.log(self._counts) - 0.5 * max(self._fitted.degrees - 1, 1) * distances
+        logits[index, codes] -= np.log(swell)
+        logits, at = logits[~lone], codes[~lone]
         top = logits.max(axis=1)
         chosen = logits[np.arange(len(at)), at]
-        total += float((chosen - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))).sum())
-        correct += int((logits.argmax(axis=1) == at).sum())
-        rows_seen += len(z)
-        alone += int(lone.sum())
-    if rows_seen == alone:
-        raise NotEnoughData("every class has one row: without it there is nothing to predict it from")
-    return LeftOut(log_likelihood=total / (rows_seen - alone), correct=correct, rows=rows_seen, alone=alone)
+        self._total += float((chosen - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))).sum())
+        self._correct += int((logits.argmax(axis=1) == at).sum())
+        self._rows += len(z)
+        self._alone += int(lone.sum())
+
+    def result(self) -> LeftOut:
+        """Returns what was found.
+
+        Raises:
+            NotEnoughData: if every row is alone in its class, or the log-likelihood overflows.
+        """
+        if self._rows == self._alone:
+            raise NotEnoughData("every class has one row: without it there is nothing to predict it from")
+        likelihood = self._total / (self._rows - self._alone)
+        if not math.isfinite(likelihood):
+            raise NotEnoughData("the log-likelihood overflows float64; scale the rows down")
+        return LeftOut(log_likelihood=likelihood, correct=self._correct, rows=self._rows, alone=self._alone)
 
 
 def lda(
@@ -201,11 +207,14 @@ def lda(
         try:
             fitted = core(classes, shrinkage)
             with speaking_for("lda"):
-                found = leave_one_out(source, fitted, ignore=ignore)
+                judge = LeaveOneOut(fitted)
+                for rows, codes, _ in labelled_blocks(
+                    source, classes.classes, function="lda", normalize=normalize, ignore=ignore
+                ):
+                    judge.add(rows, codes)
+            found = judge.result()
         except NotEnoughData as error:
             raise NotEnoughData(f"lda: {error}") from None
-    if not math.isfinite(found.log_likelihood):
-        raise NotEnoughData("lda: the log-likelihood overflows float64; scale the rows down")
     return Score(
         name="lda",
         scores={"lda": found.log_likelihood, "lda_accuracy": found.correct / found.rows},
