@@ -123,6 +123,8 @@ if TYPE_CHECKING:
     from featdiv.studies.log_odds import log_odds as log_odds
     from featdiv.studies.paired_tests import mcnemar as mcnemar
     from featdiv.studies.paired_tests import permutation_test as permutation_test
+    from featdiv.studies.correlate import Correlation as Correlation
+    from featdiv.studies.correlate import correlate as correlate
 
 __version__ = "0.1.0"
 
@@ -244,6 +246,8 @@ _PUBLIC = {
     "temperature_scaling": "featdiv.probes.calibration",
     "FewshotProbe": "featdiv.probes.fewshot",
     "fewshot_probe": "featdiv.probes.fewshot",
+    "Correlation": "featdiv.studies.correlate",
+    "correlate": "featdiv.studies.correlate",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

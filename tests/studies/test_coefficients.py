@@ -49,7 +49,8 @@ def test_undefined(name, x):
 
 def test_weighted_kendall_by_hand():
     # Two swaps of neighbours, at the top and at the bottom of four: the one at the top costs more. Weights by the
-    # ranks of either side: pairs sum to 3 (1 + 1/2 + 1/3 + 1/4) = 6.25; a swap of ranks i, j loses 2 (1/(1+i) + 1/(1+j)).
+    # ranks of either side: pairs sum to 3 (1 + 1/2 + 1/3 + 1/4) = 6.25; a swap of ranks i, j loses
+    # 2 (1/(1+i) + 1/(1+j)).
     truth = np.array([[4.0, 3.0, 2.0, 1.0]])
     top, bottom = np.array([[3.0, 4.0, 2.0, 1.0]]), np.array([[4.0, 3.0, 1.0, 2.0]])
     assert coefficients.weighted_kendall(top, truth)[0] == pytest.approx(1 - 2 * 1.5 / 6.25)

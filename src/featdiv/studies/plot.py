@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from featdiv.studies.agreement import RankAgreement
+    from featdiv.studies.correlate import Correlation
+
+_MOST_NAMED = 40
+"""Points above which names would cover one another."""
 
 _COEFFICIENTS = ("weighted_kendall", "kendall", "spearman", "pearson")
 
@@ -41,6 +45,32 @@ def agreement(found: RankAgreement, ax: Axes | None = None) -> Figure:
     ax.set_xlabel(f"agreement of {len(found.models)} models{several}")
     if comparisons != ("",):
         ax.legend(frameon=False, fontsize=8, loc="best")
+    return figure_of(ax)
+
+
+def scatter(found: Correlation, ax: Axes | None = None) -> Figure:
+    """Draws a correlation as a scatter of models with its line and band; see `Correlation.plot`."""
+    ax = ax if ax is not None else new_axes(6.0, 4.4)
+    margin = 0.06 * (float(np.ptp(found.x)) or 1.0)
+    grid = np.linspace(found.x.min() - margin, found.x.max() + margin, 100)
+    intercept, slope = found.line
+    if np.isfinite(slope):
+        low, high = found.band(grid)
+        ax.fill_between(grid, low, high, color="#1f4e79", alpha=0.15, linewidth=0, label="95 % band of the line")
+        ax.plot(grid, intercept + slope * grid, color="#1f4e79", linewidth=1.5)
+    ax.plot(found.x, found.y, "o", color="#c55a11", markersize=5)
+    if len(found.models) <= _MOST_NAMED:
+        for name, x, y in zip(found.models, found.x, found.y, strict=True):
+            ax.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.3")
+    height = 0.1 * (float(np.ptp(found.y)) or 1.0)
+    ax.set_xlim(grid[0], grid[-1] + 2 * margin)
+    ax.set_ylim(found.y.min() - height, found.y.max() + height)
+    ax.set_xlabel(found.labels[0])
+    ax.set_ylabel(found.labels[1])
+    if "pearson" in found.scores:
+        interval = found.intervals.get("pearson")
+        span = f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else ""
+        ax.set_title(f"r = {found.scores['pearson']:.2f}{span}, {len(found.models)} models", fontsize=10)
     return figure_of(ax)
 
 
