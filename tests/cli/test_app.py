@@ -11,7 +11,7 @@ import pytest
 import featdiv
 from featdiv.cli.app import commands
 
-COMMANDS = ("spectrum", "merge", "compare", "check", "info", "convert", "metrics", "doctor", "demo")
+COMMANDS = ("spectrum", "merge", "compare", "knn", "check", "info", "convert", "metrics", "doctor", "demo")
 
 
 def test_version(run):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from featdiv.cli import analyse, catalogue, check, compare, data, demo, doctor
+from featdiv.cli import analyse, catalogue, check, compare, data, demo, doctor, knn
 from featdiv.errors import FeatdivError
 
 BAD_DATA = 1
@@ -68,6 +68,7 @@ for _command, _summary in (
     (analyse.spectrum, "Effective rank, RankMe and more, from one pass."),
     (analyse.merge, "Merge the moments of shards."),
     (compare.compare, "How alike models are: CKA and more."),
+    (knn.knn, "Which class a row's nearest neighbours have."),
     (check.check, "Fail where a score misses its limit."),
     (data.info, "What a file of embeddings is."),
     (data.convert, "Write embeddings in another format or type."),

@@ -1,0 +1,227 @@
+"""``featdiv knn``: how well the nearest neighbours of a row tell its class."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from featdiv.cli import options, output
+from featdiv.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from featdiv.probes.knn_result import KnnProbe
+
+MOST_CLASSES_SHOWN = 30
+
+
+class Distance(enum.StrEnum):
+    """Values of ``--distance``."""
+
+    COSINE = "cosine"
+    L2 = "l2"
+
+
+class Vote(enum.StrEnum):
+    """Values of ``--vote``."""
+
+    BOTH = "both"
+    EXP = "exp"
+    UNIFORM = "uniform"
+
+
+class Select(enum.StrEnum):
+    """Values of ``--select``."""
+
+    EVALUATED = "evaluated"
+    TRAIN = "train"
+
+
+def knn(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PATH...]", help="Training rows: a file, or the shards of one set.", show_default=False
+        ),
+    ] = None,
+    train: Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")] = None,
+    labels: options.Labels = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="Rows to classify; default: each row by all the others."),
+    ] = None,
+    test_labels: Annotated[
+        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class and classify it.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out, or of the first few-shot draw.")] = 0,
+    k: Annotated[
+        str | None,
+        typer.Option("-k", metavar="K,K,...", help="Numbers of neighbours. [default: 1,5,10,20,50,100,200]"),
+    ] = None,
+    vote: Annotated[Vote, typer.Option(help="Weights exp(similarity / T), equal weights, or both.")] = Vote.BOTH,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="T of the exponential vote. [default: 0.07]")
+    ] = None,
+    distance: Annotated[Distance | None, typer.Option(help="What is near. [default: cosine]")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A published protocol, such as dinov2-knn.")
+    ] = None,
+    select: Annotated[
+        Select,
+        typer.Option(help="Where the best cell is chosen: on the rows evaluated, or by leaving one out of train."),
+    ] = Select.EVALUATED,
+    per_class: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Few-shot: so many training rows of every class vote.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of a few-shot probe.")] = 3,
+    index: Annotated[
+        str, typer.Option(metavar="NAME", help="flat, or a FAISS factory string such as IVF1024,Flat:nprobe=32.")
+    ] = "flat",
+    key: options.Key = None,
+    backend: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, faiss, or a backend of topk that `featdiv doctor` lists.")
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="Show the accuracy of each class, too.")] = False,
+    json: options.Json = None,
+    plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw accuracy against k.")] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """How well nearest neighbours tell the class of a row, for every k and both votes, from one search.
+
+    Rows to classify come from --test, from --holdout, or, without either, are all rows, each left out in turn.
+    """
+    for path, option in ((json, "--json"), (plot, "--plot")):
+        options.require_writable(path, option)
+    options.check_memory(memory)
+    if backend != "faiss":
+        options.check_backend(backend)
+    if bool(paths) == (train is not None):
+        raise typer.BadParameter("expected the training rows once: as PATH or with --train")
+    if labels is None:
+        raise typer.BadParameter("--labels: expected the labels of the training rows: a file, or a column beside them")
+    if test is not None and holdout is not None:
+        raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
+    if test is None and test_labels is not None:
+        raise typer.BadParameter("--test-labels: expected --test with it")
+    given: dict[str, Any] = {
+        "k": None if k is None else numbers(k),
+        "temperature": temperature,
+        "distance": None if distance is None else distance.value,
+        "vote": None if vote is Vote.BOTH else vote.value,
+    }
+    result = run_probe(
+        [train] if train is not None else paths or [],
+        test,
+        labels=labels,
+        test_labels=test_labels or labels,
+        holdout=holdout,
+        seed=seed,
+        key=key,
+        quiet=quiet,
+        protocol=protocol,
+        select=select.value,
+        per_class=per_class,
+        seeds=list(range(seed, seed + draws)),
+        index=index,
+        backend=backend,
+        memory=memory,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    if json != "-":
+        print_probe(result, classes=classes, quiet=quiet)
+    output.write_json(result.to_dict(), json)
+    if plot is not None:
+        output.save_plot(result, plot)
+    for written in (None if json == "-" else json, plot):
+        if written is not None:
+            output.say(f"wrote {written}", quiet=quiet)
+
+
+def run_probe(
+    train: list[str],
+    test: str | None,
+    *,
+    labels: str,
+    test_labels: str,
+    holdout: float | None,
+    seed: int,
+    key: str | None,
+    quiet: bool,
+    **arguments: Any,
+) -> KnnProbe:
+    """Calls `featdiv.knn_probe`, with a progress bar, on what the paths hold."""
+    import contextlib
+
+    import featdiv
+    from featdiv.probes import holdout as splitting
+
+    with contextlib.ExitStack() as stack:
+        rows: Any = stack.enter_context(options.open_source(train, key=key, labels=labels))
+        other: Any = None
+        if test is not None:
+            other = stack.enter_context(options.open_source([test], key=key, labels=test_labels))
+        elif holdout is not None:
+            fit, judge = splitting.split(rows.labels, holdout, seed=seed, function="featdiv knn")
+            rows, other = (featdiv.open(rows.take(part), labels=rows.labels[part]) for part in (fit, judge))
+        progress = stack.enter_context(progress_bar("searching", quiet=quiet))
+        return featdiv.knn_probe(rows, test=other, progress=progress, **arguments)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Returns "1,5,10" as whole numbers.
+
+    Raises:
+        typer.BadParameter: if it is something else.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"-k: expected whole numbers between commas, such as 1,5,20; got {text!r}") from None
+
+
+def print_probe(result: KnnProbe, *, classes: bool, quiet: bool) -> None:
+    """Prints the table of cells, the best of them, and the classes if they are wanted."""
+    best = result.best
+    columns = ["k", "vote", "top-1", "95 % interval", "top-5", "mean per class", ""]
+    lines = []
+    for cell in result.cells:
+        interval = f"{cell.interval.low:.4f} … {cell.interval.high:.4f}" if cell.interval else ""
+        vote = cell.vote if cell.temperature is None else f"{cell.vote} T={cell.temperature:g}"
+        scores = [f"{cell.top1:.4f}", interval, f"{cell.top5:.4f}", f"{cell.mean_per_class:.4f}"]
+        lines.append([str(cell.k), vote, *scores, "best" if cell is best else ""])
+    output.print_table(columns, lines, title=describe(result), right=(0, 2, 4, 5))
+    if classes and result.per_class_limit is None:
+        typer.echo()
+        accuracies = result.per_class()
+        order = accuracies.argsort()[:MOST_CLASSES_SHOWN]
+        rows = [[str(result.classes[i]), str(result.counts[i]), f"{accuracies[i]:.4f}"] for i in order]
+        shown = (
+            "all classes" if len(order) == len(accuracies) else f"the {len(order)} worst of {len(accuracies)} classes"
+        )
+        output.print_table(["class", "rows", "accuracy"], rows, title=f"{best.name}: {shown}", right=(1, 2))
+    for name, reason in result.undefined.items():
+        output.say(f"note: {name} is undefined: {reason}", quiet=quiet)
+    for note in result.provenance.notes:
+        output.say(f"note: {note}", quiet=quiet)
+
+
+def describe(result: KnnProbe) -> str:
+    """Returns one line on what was classified by what."""
+    made = result.provenance
+    n = int(result.counts.sum())
+    if result.draws is not None:
+        draws = f"{len(result.draws)} draws"
+        how = f"{n:,} rows by {result.per_class_limit} training rows of every class, {draws}"
+    elif made.method == "leave-one-out":
+        how = f"{n:,} rows by one another"
+    else:
+        how = f"{n:,} rows by {made.n:,} training rows"
+    backends = ", ".join(sorted(set(made.backends.values())))
+    return f"kNN probe of {how}, {len(result.classes)} classes, {made.arguments['distance']}, {backends}"

@@ -1,0 +1,48 @@
+"""Splitting labelled rows: a share of every class held out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import InputError, NotEnoughData
+
+
+def split(
+    labels: npt.NDArray[Any], share: float, *, seed: int, function: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the ascending rows to learn from, and those to judge on: about ``share`` of every class.
+
+    At least one row of every class is left to learn from; a class of one row is not judged on.
+
+    Args:
+        labels: (n,) labels.
+        share: of the rows that is held out, above 0 and below 1.
+        seed: of the draw.
+        function: public name for the error message.
+
+    Raises:
+        InputError: if the share is not between 0 and 1.
+        NotEnoughData: if no row would be held out.
+
+    Example:
+        >>> import numpy as np
+        >>> train, test = split(np.repeat(["a", "b"], [8, 4]), 0.25, seed=0, function="demo")
+        >>> len(train), len(test), int((test < 8).sum())
+        (9, 3, 2)
+    """
+    if not 0.0 < share < 1.0:
+        raise InputError(f"{function}: holdout: expected a share between 0 and 1; got {share}")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    codes = codes.reshape(-1)
+    order = order[np.argsort(codes[order], kind="stable")]
+    starts = np.cumsum(counts) - counts
+    place = np.arange(len(labels)) - starts[codes[order]]
+    held = np.minimum(np.round(share * counts), counts - 1)
+    out = place < held[codes[order]]
+    if not out.any():
+        raise NotEnoughData(f"{function}: holdout: {share:g} of classes of up to {int(counts.max())} rows is none")
+    return np.sort(order[~out]).astype(np.int64), np.sort(order[out]).astype(np.int64)
