@@ -14,6 +14,7 @@ GROUPS = {
     "Analyses": ("featdiv.analyses",),
     "Images and models": ("featdiv.backbones",),
     "Metrics": ("featdiv.metrics",),
+    "Studies": ("featdiv.studies",),
     "Statistics": ("featdiv.stats",),
     "Inputs": ("featdiv.io",),
     "Backends": ("featdiv.ops",),
@@ -122,11 +123,21 @@ def command_line() -> str:
     """Returns the page of all commands, from the command tree itself."""
     group = commands()
     lines = [COMMANDS_INTRODUCTION]
-    for name, command in group.commands.items():
-        context = command.make_context(name, [], resilient_parsing=True)
-        context.info_name = f"featdiv {name}"
-        lines += [f"## featdiv {name}", "", "```text", command.get_help(context), "```", ""]
+    for name in group.list_commands(None):
+        for path, command in subcommands(name, group.commands[name]):
+            context = command.make_context(path, [], resilient_parsing=True)
+            context.info_name = f"featdiv {path}"
+            lines += [f"## featdiv {path}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
+
+
+def subcommands(path: str, command: Any) -> Iterable[tuple[str, Any]]:
+    """Yields a command with its path, or those below it where it is a group."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, below in command.commands.items():
+        yield from subcommands(f"{path} {name}", below)
 
 
 def api() -> str:

@@ -11,7 +11,20 @@ import pytest
 import featdiv
 from featdiv.cli.app import commands
 
-COMMANDS = ("spectrum", "merge", "compare", "knn", "check", "info", "convert", "metrics", "doctor", "demo")
+COMMANDS = (
+    "spectrum",
+    "merge",
+    "compare",
+    "knn",
+    "correlate",
+    "check",
+    "info",
+    "convert",
+    "metrics",
+    "doctor",
+    "demo",
+    "protocol",
+)
 
 
 def test_version(run):
