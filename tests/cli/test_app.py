@@ -11,20 +11,7 @@ import pytest
 import featdiv
 from featdiv.cli.app import commands
 
-COMMANDS = (
-    "spectrum",
-    "merge",
-    "compare",
-    "knn",
-    "correlate",
-    "check",
-    "info",
-    "convert",
-    "metrics",
-    "doctor",
-    "demo",
-    "protocol",
-)
+COMMANDS = ("spectrum", "merge", "compare", "knn", "check", "extract", "info", "convert", "metrics", "doctor", "demo")
 
 
 def test_version(run):

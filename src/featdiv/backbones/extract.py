@@ -153,13 +153,14 @@ def extract_layers(model: Any, data: Any, layers: Sequence[str], **arguments: An
         >>> {layer: rows.d for layer, rows in features.items()}
         {'layer1': 32, 'layer2': 48, 'layer3': 192, 'layer4': 96}
     """
-    unknown = [name for name in arguments if name not in _DEFAULTS]
+    unknown = [name for name in arguments if name not in DEFAULTS]
     if unknown:
-        raise InputError(f"featdiv.extract_layers: no argument {unknown[0]!r}; expected {', '.join(_DEFAULTS)}")
-    return _extract("featdiv.extract_layers", model, data, layers, **{**_DEFAULTS, **arguments})
+        raise InputError(f"featdiv.extract_layers: no argument {unknown[0]!r}; expected {', '.join(DEFAULTS)}")
+    return _extract("featdiv.extract_layers", model, data, layers, **{**DEFAULTS, **arguments})
 
 
-_DEFAULTS: dict[str, Any] = {name: value for name, value in (extract.__kwdefaults__ or {}).items() if name != "layer"}
+DEFAULTS: dict[str, Any] = {name: value for name, value in (extract.__kwdefaults__ or {}).items() if name != "layer"}
+"""Arguments that `extract` and `extract_layers` share, with their defaults."""
 
 
 def _extract(
@@ -179,7 +180,7 @@ def _extract(
         opened = opened.split(split)
     with prepared(function, model, layers, n=len(opened), **arguments) as job:
         facts = job.facts()
-        sinks = [_sink(job, opened, {**facts, "layer": layer}, out=out, store=store) for layer in job.capture.layers]
+        sinks = [sink_for(job, opened, {**facts, "layer": layer}, out=out, store=store) for layer in job.capture.layers]
         started = time.perf_counter()
         computed = _run(job, opened, sinks, progress)
         seconds = time.perf_counter() - started
@@ -187,7 +188,8 @@ def _extract(
         return {layer: sink.finish(extra) for layer, sink in zip(job.capture.layers, sinks, strict=True)}
 
 
-def _sink(job: Job, data: Images, facts: Mapping[str, Any], *, out: Any, store: bool) -> Sink:
+def sink_for(job: Job, data: Images, facts: Mapping[str, Any], *, out: Any, store: bool) -> Sink:
+    """Returns what collects the rows of the layer that ``facts`` name, with the shards that are there already."""
     directory = None
     facts = {**facts, "origin": job.capture.origin[facts["layer"]], "data": data.fingerprint}
     if out is not None:

@@ -34,10 +34,12 @@ class Preparation(NamedTuple):
     Attributes:
         transform: image to tensor, or None where items are tensors already.
         text: words that are the same for the same transform, for the key of a cache; empty if there are none.
+        input_size: (channels, height, width) of the tensors, where it is known.
     """
 
     transform: Transform | None
     text: str
+    input_size: tuple[int, ...] | None = None
 
 
 def prepare(
@@ -91,7 +93,7 @@ def from_config(config: Mapping[str, Any]) -> Preparation:
     known = {name: config[name] for name in CONFIG if config.get(name) is not None}
     made = data.create_transform(**known, is_training=False)
     text = "; ".join(f"{name} {known[name]}" for name in CONFIG if name in known)
-    return Preparation(made, text)
+    return Preparation(made, text, tuple(known["input_size"]))
 
 
 def words_for(transform: Any) -> str:

@@ -13,18 +13,24 @@ Report = Callable[[int, int | None], None]
 def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Report | None]:
     """Yields the ``progress=`` callable of one run, or None where stderr is no terminal or ``quiet`` is set.
 
-    The bar counts rows and shows the time that is left; where the number of rows is unknown it has no end.
+    The bar counts rows, with their rate and the time that is left; where the number of rows is unknown it has no end.
     """
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f} rows"),
+        Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
