@@ -57,7 +57,7 @@ int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
 
 py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, int64_t m, int64_t other_stride,
                     int64_t d, int element, uintptr_t shift, bool normalize, bool doubles, uintptr_t rates,
-                    int rate_count, int measure, int bins, uintptr_t edges, bool has_threshold,
+                    int rate_count, bool distances, int measure, int bins, uintptr_t edges, bool has_threshold,
                     double threshold, int64_t most_examples, uintptr_t exp_sums, uintptr_t histogram,
                     uintptr_t examples, int threads, int isa) {
   const featdiv::PairJob job{rows_at(x, 0, n, d, x_stride, element),
@@ -67,6 +67,7 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                              doubles,
                              at<const double>(rates),
                              rate_count,
+                             distances,
                              featdiv::Measure(measure),
                              bins,
                              at<const double>(edges),
@@ -81,7 +82,8 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
     py::gil_scoped_release released;
     outcome = featdiv::pair_sums(job, result);
   }
-  return py::make_tuple(int(outcome), result.close, result.nearest[0], result.nearest[1], result.nearest_value);
+  return py::make_tuple(int(outcome), result.close, result.nearest[0], result.nearest[1], result.nearest_value,
+                        result.distance_sum);
 }
 
 py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element) {
@@ -97,7 +99,7 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 3;
+  m.attr("INTERFACE") = 4;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
@@ -109,7 +111,8 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
-        py::arg("normalize"), py::arg("doubles"), py::arg("rates"), py::arg("rate_count"), py::arg("measure"),
+        py::arg("normalize"), py::arg("doubles"), py::arg("rates"), py::arg("rate_count"),
+        py::arg("distances"), py::arg("measure"),
         py::arg("bins"), py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"),
         py::arg("most_examples"), py::arg("exp_sums"), py::arg("histogram"), py::arg("examples"), py::arg("threads"),
         py::arg("isa"));

@@ -13,6 +13,9 @@ constexpr int exp_rows = 8;
 
 enum class Measure : int { none, cosine, distance };
 
+// A squared distance below this share of |x|^2 + |y|^2 has lost too many digits for its root to be added.
+constexpr double near_share = 0x1p-10;
+
 // Values of `bin` that are no bins.
 constexpr int32_t bin_unsure = -1, bin_no_pair = -2;
 
@@ -29,6 +32,9 @@ struct PairBlock {
   const double* rates;  // t of exp(-t |x - y|^2)
   int rate_count;
   double* exp_sums;  // [rate_count] += over the pairs
+  double* distance_sum;  // += over the pairs that are not near; null where it is not wanted
+  int32_t* near;         // [W W] out: cells of the near pairs
+  int near_count;        // out
   Measure measure;
   T rounding;      // bound on the relative rounding of a product of two rows against their norms
   T* values;       // [W W] out: the measure of each pair
@@ -89,8 +95,46 @@ FEATDIV_INLINE void pair_products(const PairBlock<T>& b, T* products) {
   }
 }
 
+// Adds the distances of pairs, and lists the near ones, which are to be computed from the rows.
 template <class Isa, class T>
-void pair_block(const PairBlock<T>& b) {
+FEATDIV_INLINE void add_distances(PairBlock<T>& b, const T* products) {
+  constexpr int L = lanes<Isa, T>;
+  constexpr int W = panel_width<Isa, T>;
+  constexpr int D = lanes<Isa, double>;
+  using V = Vec<T, L>;
+  using VD = Vec<double, D>;
+  VD sum = {};
+  b.near_count = 0;
+  for (int i = 0; i < b.left_valid; ++i) {
+    V row = {}, flagged = {};
+    for (int v = 0; v < 3; ++v) {
+      V column;
+      for (int j = 0; j < L; ++j) column[j] = T(v * L + j);
+      const V squares = load<V>(b.right_squares + v * L) + b.left_squares[i];
+      const V q = squares - T(2) * load<V>(products + i * W + v * L);
+      const auto counts = (column < T(b.right_valid)) & (column > T(b.triangle ? i : -1));
+      const auto near = (q <= squares * T(near_share)) & (squares > T(0));
+      row += counts ? square_root<L, T>(near ? V{} : q) : V{};
+      flagged += counts & near ? V{} + T(1) : V{};
+    }
+    for (int h = 0; h < L; h += D) {
+      Vec<T, D> piece;
+      memcpy(&piece, reinterpret_cast<const T*>(&row) + h, sizeof piece);
+      sum += __builtin_convertvector(piece, VD);
+    }
+    T any = 0;
+    for (int j = 0; j < L; ++j) any += flagged[j];
+    if (any == T(0)) continue;
+    for (int j = b.triangle ? i + 1 : 0; j < b.right_valid; ++j) {
+      const T squares = b.right_squares[j] + b.left_squares[i];
+      if (squares - T(2) * products[i * W + j] <= squares * T(near_share)) b.near[b.near_count++] = i * W + j;
+    }
+  }
+  for (int i = 0; i < D; ++i) *b.distance_sum += sum[i];
+}
+
+template <class Isa, class T>
+void pair_block(PairBlock<T>& b) {
   constexpr int L = lanes<Isa, T>;
   constexpr int W = panel_width<Isa, T>;
   constexpr int D = lanes<Isa, double>;
@@ -128,6 +172,7 @@ void pair_block(const PairBlock<T>& b) {
     }
     for (int i = 0; i < D; ++i) b.exp_sums[rate] += sum[i];
   }
+  if (b.distance_sum) add_distances<Isa, T>(b, products);
   if (b.measure == Measure::none) return;
   for (int i = 0; i < b.left_valid; ++i) {
     for (int v = 0; v < 3; ++v) {

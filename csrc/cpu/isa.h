@@ -15,7 +15,7 @@ struct ProductKernels {
   int micro_rows;
   bool (*pack)(const PackBlock<T>&);
   void (*gram)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock&, double* gram);
-  void (*pairs)(const PairBlock<T>&);
+  void (*pairs)(PairBlock<T>&);
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
 };
 

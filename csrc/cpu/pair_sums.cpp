@@ -135,6 +135,7 @@ class PairRunner {
     for (int64_t j = 0; j < across; ++j)
       for (int64_t i = 0; i < (within_ ? j + 1 : down); ++i) tasks_.push_back({i, j});
     exp_sums_.resize(tasks_.size() * size_t(job_.rate_count));
+    distance_sums_.resize(job_.distances ? tasks_.size() : 0);
     parallel_for(job_.threads, int64_t(tasks_.size()), [&](int64_t task) {
       try {
         run_task(task);
@@ -146,6 +147,7 @@ class PairRunner {
     for (size_t task = 0; task < tasks_.size(); ++task)
       for (int rate = 0; rate < job_.rate_count; ++rate)
         result_.exp_sums[rate] += exp_sums_[task * size_t(job_.rate_count) + size_t(rate)];
+    for (const double sum : distance_sums_) result_.distance_sum += sum;
     std::sort(examples_.begin(), examples_.end());
     examples_.resize(std::min(examples_.size(), size_t(job_.most_examples)));
     for (size_t k = 0; k < examples_.size(); ++k) std::copy_n(examples_[k].data(), 2, result_.examples + 2 * k);
@@ -169,10 +171,12 @@ class PairRunner {
   const Packed<T>& right() const { return within_ ? left_ : right_; }
   const Rows& right_rows() const { return within_ ? job_.x : job_.other; }
 
-  double exact(int64_t i, int64_t j) const {
+  double exact(int64_t i, int64_t j) const { return exact(i, j, job_.measure); }
+
+  double exact(int64_t i, int64_t j, Measure measure) const {
     const double a = job_.normalize ? left_.inverse_norm[size_t(i)] : 1.0;
     const double b = job_.normalize ? right().inverse_norm[size_t(j)] : 1.0;
-    return kernels_.exact_measure(job_.x.row(i), right_rows().row(j), job_.x.d, job_.x.element, a, b, job_.measure);
+    return kernels_.exact_measure(job_.x.row(i), right_rows().row(j), job_.x.d, job_.x.element, a, b, measure);
   }
 
   void run_task(int64_t task) {
@@ -182,6 +186,7 @@ class PairRunner {
     const size_t cells = job_.measure == Measure::none ? 0 : size_t(width_ * width_);
     auto values = aligned_array<T>(int64_t(cells)), errors = aligned_array<T>(int64_t(cells));
     auto bins = aligned_array<int32_t>(int64_t(cells));
+    std::vector<int32_t> near(job_.distances ? size_t(width_ * width_) : 0);
     for (int64_t q = across * task_panels; q < std::min((across + 1) * task_panels, right().count); ++q)
       for (int64_t p = down * task_panels; p < std::min((down + 1) * task_panels, left_.count); ++p) {
         if (within_ && p > q) continue;
@@ -197,6 +202,8 @@ class PairRunner {
         block.rates = job_.rates;
         block.rate_count = job_.rate_count;
         block.exp_sums = exp_sums_.data() + task * job_.rate_count;
+        block.distance_sum = job_.distances ? &distance_sums_[size_t(task)] : nullptr;
+        block.near = near.data();
         block.measure = job_.measure;
         block.rounding = rounding_;
         block.values = values.get();
@@ -208,6 +215,9 @@ class PairRunner {
         block.open_high = job_.measure == Measure::cosine && job_.normalize && high() >= 1;
         block.bin = bins.get();
         product_.pairs(block);
+        for (int k = 0; k < block.near_count; ++k)
+          distance_sums_[size_t(task)] +=
+              exact(p * width_ + near[size_t(k)] / width_, q * width_ + near[size_t(k)] % width_, Measure::distance);
         if (job_.measure != Measure::none) inspect(block, p * width_, q * width_, tally);
       }
     if (job_.measure == Measure::none) return;
@@ -280,7 +290,7 @@ class PairRunner {
   T rounding_;
   Packed<T> left_, right_;
   std::vector<Pair> tasks_;
-  std::vector<double> exp_sums_;
+  std::vector<double> exp_sums_, distance_sums_;
   std::mutex mutex_;
   std::vector<Pair> examples_;
   double best_;

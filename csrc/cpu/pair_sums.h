@@ -13,6 +13,7 @@ struct PairJob {
   bool doubles;
   const double* rates;
   int rate_count;
+  bool distances;      // whether to add them up
   Measure measure;
   int bins;
   const double* edges;  // [bins + 1], equally spaced
@@ -30,6 +31,7 @@ struct PairResult {
   int64_t close = 0;   // pairs on the near side of the threshold
   int64_t nearest[2] = {-1, -1};
   double nearest_value = 0;
+  double distance_sum = 0;
 };
 
 // `out_of_range`: squares of the entries overflow or vanish; if not in `doubles` already, the same job with it may do.

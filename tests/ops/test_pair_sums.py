@@ -10,14 +10,15 @@ import torch
 from scipy.spatial.distance import cdist, pdist
 
 from featdiv.errors import InputError, NonFiniteError, ZeroNormError
-from featdiv.ops import _native
+from featdiv.ops import _dispatch, _native
 from featdiv.ops.pair_sums import native_, pair_sums
 
 
-@pytest.fixture(params=["native", "torch", "reference"])
+@pytest.fixture(params=["native", "torch", "triton", "reference"])
 def backend(request):
-    if request.param == "native" and _native.missing():
-        pytest.skip(str(_native.missing()))
+    reason = _dispatch.unsupported_reason(_dispatch.Request(op="pair_sums", d=8), request.param)
+    if reason is not None:
+        pytest.skip(reason)
     return request.param
 
 
@@ -158,6 +159,30 @@ def test_any_scale(backend, rng, scale):
     assert unit.exp_sums[0] == pytest.approx(
         pair_sums(x / np.float32(scale), backend="reference").exp_sums[0], rel=1e-5
     )
+
+
+@pytest.mark.parametrize("n", [1, 2, 47, 49, 150])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_sum_of_distances(backend, rng, n, precision):
+    x, y = rng.normal(size=(n, 19)) + 3.0, rng.normal(size=(31, 19))
+    unit_x, unit_y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
+    options = {"rates": [], "distances": True, "precision": precision, "backend": backend}
+    assert pair_sums(x, normalize=None, **options).distance_sum == pytest.approx(pdist(x).sum(), rel=1e-6)
+    assert pair_sums(x, **options).distance_sum == pytest.approx(pdist(unit_x).sum(), rel=1e-6)
+    assert pair_sums(x, y, **options).distance_sum == pytest.approx(cdist(unit_x, unit_y).sum(), rel=1e-6)
+    assert pair_sums(x, rates=[1.0], backend=backend).distance_sum is None
+
+
+def test_copies_add_no_distance(backend, rng):
+    """Differences of float32 products would give each of them about 1e-3."""
+    x = rng.normal(size=(20, 64))
+    near = x + 1e-6 * rng.normal(size=x.shape)
+    options = {"rates": [], "distances": True, "normalize": None, "backend": backend}
+    assert pair_sums(np.repeat(x[:1], 99, axis=0), **options).distance_sum == 0.0
+    tight = np.concatenate([x[:1], near[:1], x[:1] + 1.0])
+    assert pair_sums(tight, **options).distance_sum == pytest.approx(pdist(tight).sum(), rel=1e-6)
+    many = np.concatenate([x, near])
+    assert pair_sums(many, **options).distance_sum == pytest.approx(pdist(many).sum(), rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

@@ -3,6 +3,7 @@
 Over the unordered pairs i < j of one set, or over all pairs (i, j) of two sets, it gives
 
     exp_sums[t]  = sum exp(-t |x_i - y_j|^2)        for several t at once,
+    distance_sum = sum |x_i - y_j|,
     histogram    of the cosine x_i . y_j / (|x_i| |y_j|), or of the distance |x_i - y_j|,
     close        number of pairs with cosine >= threshold, or distance <= threshold, and the first of them,
     nearest      the pair with the largest cosine, or the smallest distance.
@@ -11,7 +12,8 @@ Bounds, with u = 2^-24 (float32) or 2^-53 (float64) and c = 44 + d/32: a squared
 c u (|x|^2 + |y|^2), a cosine by c u, and so a term exp(-t |x - y|^2) of rows of unit length by 2 c t u, relative;
 the errors of many pairs are of either sign and largely cancel in the sum. A pair whose value lies within its bound
 of a histogram edge or of the threshold is computed again in float64 from the rows themselves, so that counts are
-those of float64 arithmetic; only the choice of the nearest pair among pairs closer than the bound is arbitrary.
+those of float64 arithmetic, and so is a pair whose squared distance is below 2^-10 (|x|^2 + |y|^2) before its distance is added, so
+that near copies do not add the rounding of a difference; only the choice of the nearest pair among pairs closer than the bound is arbitrary.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class PairTask:
 
     Attributes:
         rates: values of t.
+        distances: whether to add up the distances.
         measure: ``"cosine"``, ``"distance"``, or None where nothing is wanted of it.
         edges: (bins + 1,) equally spaced histogram edges, or None.
         threshold: of close pairs, or None.
@@ -53,6 +56,7 @@ class PairTask:
     """
 
     rates: tuple[float, ...]
+    distances: bool
     measure: str | None
     edges: npt.NDArray[np.float64] | None
     threshold: float | None
@@ -77,6 +81,7 @@ class PairSums:
     Attributes:
         pairs: number of pairs: n (n - 1) / 2 within one set, n m across two.
         exp_sums: float64, one for each rate.
+        distance_sum: sum of the distances, or None.
         edges: (bins + 1,) float64 histogram edges, or None.
         histogram: (bins,) int64, or None. A bin holds its lower edge, the last one also its upper.
         below: pairs below the first edge.
@@ -89,6 +94,7 @@ class PairSums:
 
     pairs: int
     exp_sums: npt.NDArray[np.float64]
+    distance_sum: float | None = None
     edges: npt.NDArray[np.float64] | None = None
     histogram: npt.NDArray[np.int64] | None = None
     below: int = 0
@@ -104,6 +110,7 @@ def pair_sums(
     other: Rows | None = None,
     *,
     rates: Sequence[float] = (2.0,),
+    distances: bool = False,
     measure: str | None = None,
     bins: int = 0,
     limits: tuple[float, float] | None = None,
@@ -119,6 +126,7 @@ def pair_sums(
         x: (n, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
         other: (m, d) rows of a second set, of the same type and on the same device; None for pairs within ``x``.
         rates: values of t in exp(-t |x - y|^2), all positive and finite; may be empty.
+        distances: whether to add up the distances |x - y|.
         measure: ``"cosine"`` or ``"distance"`` for histogram, close pairs and nearest pair; None for none of them.
         bins: number of histogram bins; 0 for no histogram.
         limits: first and last histogram edge; default (-1, 1) for cosines, (0, 2) for distances of unit rows.
@@ -150,7 +158,7 @@ def pair_sums(
         >>> sums.histogram.tolist(), sums.close, sums.close_pairs.tolist()
         ([2, 4], 6, [[0, 1]])
     """
-    task = _checked_task(rates, measure, bins, limits, threshold, examples, normalize, precision)
+    task = _checked_task(rates, distances, measure, bins, limits, threshold, examples, normalize, precision)
     device, dtype = _checked_rows(x, other)
     n, d = (int(size) for size in x.shape)
     pairs = n * (n - 1) // 2 if other is None else n * int(other.shape[0])
@@ -176,6 +184,7 @@ def _checked_rows(x: Rows, other: Rows | None) -> tuple[str, str]:
 
 def _checked_task(
     rates: Sequence[float],
+    distances: bool,
     measure: str | None,
     bins: int,
     limits: tuple[float, float] | None,
@@ -209,6 +218,7 @@ def _checked_task(
         edges[-1] = high
     return PairTask(
         rates=tuple(float(rate) for rate in rates),
+        distances=distances,
         measure=measure,
         edges=edges,
         threshold=None if threshold is None else float(threshold),

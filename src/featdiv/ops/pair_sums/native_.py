@@ -35,12 +35,11 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
     left, right = _native.readable(x), None if other is None else _native.readable(other)
     n, d = (int(size) for size in x.shape)
     if n == 0 or (right is not None and not len(right)):
-        close, nearest = 0, None
-        return _result(task, exp_sums, counts, close, examples, nearest)
+        return _result(task, exp_sums, counts, 0, examples, None, 0.0)
     shift = _pilot_mean(left) if task.normalize is None else None
     hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
     for doubles in (True,) if task.precision == "float64" else (False, True):
-        outcome, close, i, j, value = _native.module().pair_sums(
+        outcome, close, i, j, value, distance_sum = _native.module().pair_sums(
             x=hosts[0].address,
             n=n,
             x_stride=hosts[0].row_stride,
@@ -54,6 +53,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
             doubles=doubles,
             rates=_native.address(rates),
             rate_count=len(rates),
+            distances=task.distances,
             measure=0 if task.measure is None else 1 + MEASURES.index(task.measure),
             bins=task.bins,
             edges=_native.address(task.edges),
@@ -75,7 +75,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
         raise out_of_range()
     if outcome != _native.DONE:
         _raise_for_sets(x, other, task)
-    return _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None)
+    return _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None, distance_sum)
 
 
 def _result(
@@ -85,10 +85,12 @@ def _result(
     close: int,
     examples: npt.NDArray[np.int64],
     nearest: tuple[int, int, float] | None,
+    distance_sum: float,
 ) -> PairSums:
     return PairSums(
         pairs=0,
         exp_sums=exp_sums,
+        distance_sum=distance_sum if task.distances else None,
         histogram=None if task.edges is None else counts[1:-1],
         below=int(counts[0]),
         above=int(counts[-1]),

@@ -34,6 +34,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
     except RowError as error:
         raise of_set(error, other, in_other=True) from None
     exp_sums = np.zeros(len(task.rates))
+    distance_sum = 0.0
     counts = np.zeros(task.bins + 2, dtype=np.int64)
     close = 0
     close_pairs: list[tuple[int, int]] = []
@@ -45,6 +46,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
             continue
         squares = ((partners - row) ** 2).sum(axis=1)
         exp_sums += np.exp(-np.outer(task.rates, squares)).sum(axis=1)
+        distance_sum += float(np.sqrt(squares).sum())
         if task.measure is None:
             continue
         values = np.sqrt(squares) if task.measure == "distance" else partners @ row
@@ -60,6 +62,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
     return PairSums(
         pairs=0,
         exp_sums=exp_sums,
+        distance_sum=distance_sum if task.distances else None,
         histogram=None if task.edges is None else counts[1:-1],
         below=int(counts[0]),
         above=int(counts[-1]),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 _BLOCK_ROWS = 1024
+_NEAR_SHARE = 2.0**-10
 _UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 _FLOAT32_NORMS = (2.0**-80, 2.0**110)
 
@@ -114,6 +115,7 @@ class _Run:
         # As for the native kernels, with the longest chain that a product may have.
         self.rounding = _UNIT[dtype] * (int(left.rows.shape[1]) + 12)
         self.exp_sums = np.zeros(len(task.rates))
+        self.distance_sum = 0.0
         self.counts = np.zeros(task.bins + 2, dtype=np.int64)
         self.close = 0
         self.examples: list[list[int]] = []
@@ -131,6 +133,13 @@ class _Run:
         for k, rate in enumerate(self.task.rates):
             terms = torch.where(counts, torch.exp(-rate * squares), 0.0)
             self.exp_sums[k] += float(terms.sum(dim=1, dtype=torch.float64).sum())
+        if self.task.distances:
+            near = counts & (squares <= norms * _NEAR_SHARE)
+            self.distance_sum += float(torch.where(counts & ~near, squares, 0.0).sqrt().sum(dtype=torch.float64))
+            where = near.nonzero()
+            for start in range(0, len(where), _BLOCK_ROWS * 16):
+                some = where[start : start + _BLOCK_ROWS * 16]
+                self.distance_sum += float(self._distance(some[:, 0] + i, some[:, 1] + j).sum())
         if self.task.measure is None or not bool(counts.any()):
             return
         if self.task.measure == "distance":
@@ -168,16 +177,19 @@ class _Run:
             self.nearest = (a, b, float(self._exact(*ends)))
 
     def _exact(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        left, right = self.left.take(rows), self.right.take(columns)
         if self.task.measure == "distance":
-            return (left - right).square().sum(dim=1).sqrt()
-        return (left * right).sum(dim=1)
+            return self._distance(rows, columns)
+        return (self.left.take(rows) * self.right.take(columns)).sum(dim=1)
+
+    def _distance(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        return (self.left.take(rows) - self.right.take(columns)).square().sum(dim=1).sqrt()
 
     def result(self) -> PairSums:
         """Returns what was found, on the host."""
         return PairSums(
             pairs=0,
             exp_sums=self.exp_sums,
+            distance_sum=self.distance_sum if self.task.distances else None,
             histogram=None if self.task.edges is None else self.counts[1:-1],
             below=int(self.counts[0]),
             above=int(self.counts[-1]),
