@@ -11,7 +11,22 @@ import pytest
 import featdiv
 from featdiv.cli.app import commands
 
-COMMANDS = ("spectrum", "merge", "compare", "knn", "check", "extract", "info", "convert", "metrics", "doctor", "demo")
+COMMANDS = (
+    "spectrum",
+    "merge",
+    "diversity",
+    "compare",
+    "knn",
+    "correlate",
+    "check",
+    "extract",
+    "info",
+    "convert",
+    "metrics",
+    "doctor",
+    "demo",
+    "protocol",
+)
 
 
 def test_version(run):
@@ -140,9 +155,7 @@ def _read(descriptor):
 
 
 def test_module_runs_as_the_command_does():
-    run = subprocess.run(
-        [sys.executable, "-m", "featdiv", "--version"], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-m", "featdiv", "--version"], capture_output=True, text=True, check=True)
     assert run.stdout == f"featdiv {featdiv.__version__}\n"
 
 

@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from featdiv.cli import analyse, catalogue, check, compare, data, demo, doctor, extract, knn
+from featdiv.cli import (
+    analyse,
+    catalogue,
+    check,
+    compare,
+    correlate,
+    data,
+    demo,
+    diversity,
+    doctor,
+    extract,
+    knn,
+    protocol,
+)
 from featdiv.errors import FeatdivError
 
 BAD_DATA = 1
@@ -21,6 +34,10 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 class _Commands(TyperGroup):
     """Turns errors that a user can meet into a line on stderr and an exit code; a bug keeps its traceback."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        # Typer puts groups before commands.
+        return sorted(super().list_commands(ctx), key=lambda name: isinstance(self.commands[name], TyperGroup))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -67,8 +84,10 @@ def featdiv(
 for _command, _summary in (
     (analyse.spectrum, "Effective rank, RankMe and more, from one pass."),
     (analyse.merge, "Merge the moments of shards."),
+    (diversity.diversity, "How diverse features are: a table."),
     (compare.compare, "How alike models are: CKA and more."),
     (knn.knn, "Which class a row's nearest neighbours have."),
+    (correlate.correlate, "What goes with what over models."),
     (check.check, "Fail where a score misses its limit."),
     (extract.extract, "Images through a network: features."),
     (data.info, "What a file of embeddings is."),
@@ -78,6 +97,7 @@ for _command, _summary in (
     (demo.demo, "The main job on scikit-learn's digits."),
 ):
     app.command(short_help=_summary)(_command)
+app.add_typer(protocol.app, name="protocol", short_help="Published protocols: list, show, diff.")
 
 
 def commands() -> Any:

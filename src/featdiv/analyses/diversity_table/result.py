@@ -57,7 +57,7 @@ class Diversity(Result):
         >>> from sklearn.datasets import load_digits
         >>> table = featdiv.diversity(load_digits().data, metrics=["effective_rank", "mean_cosine"])
         >>> [(line.name, round(line.value, 2), line.direction) for line in table.lines]
-        [('effective_rank', 39.72, 'higher is more diverse'), ('mean_cosine', 0.69, 'lower is more diverse')]
+        [('effective_rank', 39.71, 'higher is more diverse'), ('mean_cosine', 0.69, 'lower is more diverse')]
     """
 
     lines: tuple[Line, ...]

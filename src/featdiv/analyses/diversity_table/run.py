@@ -58,9 +58,9 @@ def diversity(
             (``"spectral"``, ``"geometric"``, ``"labelled"``), a metric, or a list of such names.
         groups: (n,) group ids (video, patient, document): resampling keeps groups whole.
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
-        interval: ``"auto"`` (95 % intervals: jackknife for what comes from moments, where it costs less than a
-            fifth of the pass; block bootstrap for means over pairs), ``"jackknife"`` (the same at any cost, or an error
-            that says why not), or None.
+        interval: ``"auto"`` (95 % intervals: jackknife for what comes from moments, where it costs less than a fifth
+            of the pass or pairs of rows are compared as well, which costs more; block bootstrap for means over pairs),
+            ``"jackknife"`` (the same at any cost, or an error that says why not), or None.
         precision: arithmetic of the second moments; few rows are read in float64 in any case.
         backend: backend of the second moments and of the pair sums.
         memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
@@ -109,7 +109,8 @@ def diversity(
             raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {source.n}")
         chosen = selection.chosen(metrics, labelled=source.labels is not None)
         of_classes = any(metric.family == "labelled" for metric in chosen)
-        shared = Shared(source, options, of_classes=of_classes)
+        of_pairs = any(metric.name in (*OF_PAIRS, "intrinsic_dimension") for metric in chosen)
+        shared = Shared(source, options, of_classes=of_classes, of_pairs=of_pairs)
         found = evaluate(chosen, shared)
         return _assembled(chosen, found, shared, metrics)
 

@@ -68,13 +68,15 @@ class Shared:
         notes: remarks for the provenance.
     """
 
-    def __init__(self, source: io.Embeddings | None, options: Options, *, of_classes: bool) -> None:
+    def __init__(self, source: io.Embeddings | None, options: Options, *, of_classes: bool, of_pairs: bool) -> None:
         self.source = source
         self.options = options
         self.passes: list[str] = []
         self.backends: dict[str, str] = {}
         self.notes: list[str] = []
         self._of_classes = of_classes and source is not None and source.labels is not None
+        # Beside n^2 d operations on pairs of rows the jackknife costs little, whatever share of the moments it is.
+        self._of_pairs = of_pairs
         self._given: Parts | None = None
         self._made: dict[str | None, Parts] = {}
         self._left_out: dict[str | None, jackknife.LeftOut | str] = {}
@@ -84,7 +86,7 @@ class Shared:
     @classmethod
     def of_statistic(cls, x: Moments | ClassMoments, options: Options) -> Shared:
         """Returns what a statistic alone can give."""
-        shared = cls(None, options, of_classes=False)
+        shared = cls(None, options, of_classes=False, of_pairs=False)
         if isinstance(x, ClassMoments):
             shared._given = Parts(total=x.total(), parts=(), classes=x)
         else:
@@ -113,17 +115,23 @@ class Shared:
         """How many parts there are, or why there are no intervals."""
         assert self.source is not None
         groups = self.source.groups
-        return plan.make(
+        make = functools.partial(
+            plan.make,
             method="gram",
             n=self.n,
             d=self.d,
             one_pass=False,
-            interval=self.options.interval,
             groups=None if groups is None else len(np.unique(groups)),
             memory=self.options.memory,
             chunk_bytes=self.source.chunk_rows() * self.source.row_bytes,
             function=FUNCTION,
         )
+        if self.options.interval == "auto" and self._of_pairs:
+            try:
+                return make(interval="jackknife")
+            except InputError:
+                pass  # Too few rows or groups, or too little memory: the plan for "auto" says which.
+        return make(interval=self.options.interval)
 
     def rows(self) -> row_sets.Rows:
         """Returns the rows in memory.
@@ -205,7 +213,7 @@ class Shared:
         if reason:
             return reason
         found = self.moments(normalize)
-        always = self.options.interval == "jackknife"
+        always = self.options.interval == "jackknife" or self._of_pairs
         exact, reason = plan.affordable(self.n, self.d, len(found.parts), always=always)
         if reason:
             return reason

@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import featdiv
+from featdiv import ClassMoments, InputError, Moments, NonFiniteError, NotEnoughData
+from featdiv.analyses.diversity_table import selection, statistics
+from featdiv.metrics import catalogue
+from featdiv.stats import neighbours
+
+
+@pytest.fixture(scope="module")
+def x():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(1400, 48)) * np.arange(1.0, 49.0) ** -0.5 + 0.3
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(1).integers(0, 5, size=1400)
+
+
+@pytest.fixture(scope="module")
+def table(x, labels):
+    return featdiv.diversity(x + np.eye(5, 48)[labels], labels, metrics="all")
+
+
+def test_the_default_table_is_the_documented_one_in_its_order(x, labels):
+    table = featdiv.diversity(x, labels)
+    metrics = list(dict.fromkeys(line.metric for line in table.lines))
+    assert metrics == [*selection.DEFAULT, *selection.DEFAULT_LABELLED]
+    assert [line.name for line in table.lines] == [
+        score for metric in metrics for score in catalogue.get(metric).scores
+    ]
+    assert [line.metric for line in featdiv.diversity(x).lines][-1] == "intrinsic_dimension"
+
+
+def test_every_score_is_that_of_its_own_function(x, labels, table):
+    moved = x + np.eye(5, 48)[labels]
+    for metric in {line.metric for line in table.lines}:
+        function = catalogue.get(metric).load()
+        arguments = [moved, labels] if catalogue.get(metric).family == "labelled" else [moved]
+        alone = function(*arguments)
+        for name, value in alone.scores.items():
+            assert table[name] == pytest.approx(value, rel=2e-5, abs=1e-9), name
+
+
+def test_lines_say_what_the_catalogue_says(table):
+    for line in table.lines:
+        entry = catalogue.get(line.metric)
+        assert line.direction == entry.direction
+        assert line.source == entry.definitions[0].source.short
+        assert line.value == table.scores[line.name]
+        if line.interval is not None:
+            assert line.interval.low < line.interval.high
+            assert table.intervals[line.name] is line.interval
+
+
+def test_what_is_shared_is_made_once(x, labels, monkeypatch):
+    searches = neighbours.searches()
+    table = featdiv.diversity(x, labels, metrics=["all", "uniformity"])
+    assert neighbours.searches() == searches + 1
+    passes = table.provenance.arguments["passes"]
+    assert len(passes) == len(set(passes)) == table.provenance.passes
+    assert passes.count("all pairs of rows") == 1
+    assert sum("moments of" in what and "each" not in what for what in passes) == 2
+
+
+def test_only_what_a_score_needs_is_read(x):
+    table = featdiv.diversity(x, metrics=["effective_rank", "redundancy"])
+    assert table.provenance.arguments["passes"] == ["moments of rows in float64"]
+    assert featdiv.diversity(x, metrics="sparsity").provenance.arguments["passes"] == ["entries"]
+
+
+def test_labels_do_not_change_the_scores_without_labels(x, labels):
+    with_labels, without = featdiv.diversity(x, labels, metrics="all"), featdiv.diversity(x, metrics="all")
+    for name, value in without.scores.items():
+        assert with_labels[name] == pytest.approx(value, rel=1e-9)
+
+
+def test_noise_stands_beside_and_a_floor_is_said_in_words():
+    noise = featdiv.diversity(np.random.default_rng(3).normal(size=(300, 60)), metrics="spectral")
+    assert noise.baselines["effective_rank"] == pytest.approx(noise["effective_rank"], rel=0.02)
+    assert any("not to be told from isotropic noise at n=300, d=60" in note for note in noise.provenance.notes)
+    decaying = np.random.default_rng(3).normal(size=(300, 60)) * np.arange(1.0, 61.0) ** -1.0
+    assert not any("not to be told" in n for n in featdiv.diversity(decaying, metrics="spectral").provenance.notes)
+
+
+def test_intervals_come_from_what_is_valid_for_each(table):
+    assert table.intervals["participation_ratio"].method == "jackknife, bias-corrected"
+    assert table.intervals["uniformity"].method == "block bootstrap"
+    assert table.intervals["class_separation"].method.startswith("jackknife")
+    assert "marchenko_pastur" not in table.intervals
+    assert "calinski_harabasz" not in table.intervals
+    assert any(note.startswith("no interval for marchenko_pastur") for note in table.provenance.notes)
+
+
+def test_no_intervals_where_none_are_asked_for(x, labels):
+    table = featdiv.diversity(x, labels, metrics="all", interval=None)
+    assert not table.intervals
+    assert not any("no interval" in note for note in table.provenance.notes)
+
+
+def test_groups_are_kept_whole_in_every_kind_of_interval():
+    rng = np.random.default_rng(4)
+    groups = rng.permutation(np.repeat(np.arange(60), 30))
+    x = (rng.normal(size=(60, 6)) + 0.3)[groups] + 1e-3 * rng.normal(size=(1800, 6))
+    labels = groups % 3
+    names = ["participation_ratio", "mean_cosine", "hoyer", "uniformity", "class_separation", "intrinsic_dimension"]
+    metrics = ["participation_ratio", "mean_cosine", "sparsity", "uniformity", "class_separation"]
+    whole = featdiv.diversity(x, labels, groups=groups, metrics=metrics)
+    naive = featdiv.diversity(x, labels, metrics=metrics)
+    for name in names[:-1]:
+        assert whole.intervals[name].standard_error > 2.0 * naive.intervals[name].standard_error, name
+
+
+def test_moments_leave_what_needs_rows_undefined(x, labels):
+    table = featdiv.diversity(Moments.of(x, precision="float64"))
+    assert table["effective_rank"] == pytest.approx(float(featdiv.effective_rank(x)), rel=1e-6)
+    assert "needs the rows" in table.undefined["uniformity"]
+    assert "norm one" in table.undefined["vendi"]
+    with pytest.raises(NotEnoughData, match="needs the rows"):
+        table.read("intrinsic_dimension")
+    assert table.to_dict()["scores"]["uniformity"] is None
+    classes = featdiv.diversity(ClassMoments.of(x, labels))
+    assert classes["nc1"] == pytest.approx(featdiv.neural_collapse(x, labels).nc1, rel=1e-4)
+    assert "nc4" in classes.undefined
+
+
+def test_zero_rows_leave_what_is_about_directions_undefined(x):
+    holed = x.copy()
+    holed[[5, 9]] = 0.0
+    table = featdiv.diversity(holed)
+    for name in ("vendi", "mean_cosine", "uniformity", "hoyer"):
+        assert table.undefined[name] == "2 zero rows have no direction, the first is row 5; leave them out", name
+    assert table["effective_rank"] == pytest.approx(float(featdiv.effective_rank(holed)), rel=1e-6)
+
+
+def test_copies_and_constant_features_are_no_failure(x):
+    copies = featdiv.diversity(np.tile(x[:100], (8, 1)))
+    assert "another point; got 0" in copies.undefined["intrinsic_dimension"]
+    constant = featdiv.diversity(np.ones((700, 4)))
+    assert "constant" in constant.undefined["effective_rank"]
+    assert constant["mean_cosine"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", [str, bytes, int])
+def test_labels_of_any_kind_are_mapped(x, labels, kind):
+    names = {str: np.array(["a", "bb", "x", "y", "z"])[labels], bytes: labels * 100 + 7, int: labels}[kind]
+    table = featdiv.diversity(x, names, metrics=["class_separation", "neural_collapse"])
+    assert table["class_separation"] == pytest.approx(float(featdiv.class_separation(x, labels)), rel=1e-5)
+
+
+def test_one_class_and_classes_of_one_row(x):
+    one = featdiv.diversity(x, np.zeros(1400, dtype=int))
+    assert "at least 2" in one.undefined["class_separation"]
+    assert "at least 2" in one.undefined["nc1"]
+    assert one["intra_class_distance"] > 0.0
+    labels = np.zeros(1400, dtype=int)
+    labels[7] = 1
+    lonely = featdiv.diversity(x, labels)
+    assert any("intra_class_distance: 1 classes of one row" in note for note in lonely.provenance.notes)
+    assert any("would leave out a class" in note for note in lonely.provenance.notes)
+
+
+def test_missing_labels_are_refused_or_ignored(x, labels):
+    missing = labels.copy()
+    missing[::4] = -1
+    with pytest.raises(InputError, match=r"featdiv.diversity.*-1"):
+        featdiv.diversity(x, missing)
+    table = featdiv.diversity(x, missing, ignore=-1, metrics=["effective_rank", "class_separation"])
+    kept = missing >= 0
+    assert table["class_separation"] == pytest.approx(float(featdiv.class_separation(x[kept], labels[kept])), rel=1e-5)
+    assert table.provenance.n == int(kept.sum())
+
+
+def test_an_iterable_is_kept_in_memory(x, labels):
+    chunks = ((x[start : start + 300], labels[start : start + 300]) for start in range(0, 1400, 300))
+    table = featdiv.diversity(chunks)
+    assert table["nc4"] == featdiv.neural_collapse(x, labels).nc4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"metrics": "efective_rank"}, "metrics: nothing is named 'efective_rank'; did you mean effective_rank"),
+        ({"metrics": []}, "metrics: expected at least one name"),
+        ({"metrics": "lidar"}, "metrics: 'lidar' needs labels=; got None"),
+        ({"metrics": "labelled"}, "metrics: 'labelled' needs labels=; got None"),
+        ({"metrics": ["alignment"]}, "alignment cannot be had here: it compares two views"),
+        ({"interval": "bootstrap"}, "interval: expected one of 'auto', 'jackknife', None"),
+        ({"labels": [0, 1]}, "labels"),
+        ({"ignore": 3}, "ignore: expected None without labels"),
+    ],
+)
+def test_arguments_that_cannot_be_used(x, arguments, message):
+    with pytest.raises(InputError, match=message):
+        featdiv.diversity(x, **arguments)
+
+
+def test_rows_that_cannot_be_used(x, labels):
+    with pytest.raises(NotEnoughData, match=r"featdiv\.diversity: x: expected at least 2 rows; got 1"):
+        featdiv.diversity(np.ones((1, 3)))
+    bad = x.copy()
+    bad[1234, 3] = np.nan
+    for given in (None, labels):
+        with pytest.raises(NonFiniteError) as caught:
+            featdiv.diversity(bad, given)
+        assert caught.value.first_row == 1234
+        assert "1234" in str(caught.value)
+
+
+def test_the_table_can_be_pasted_and_drawn(table):
+    frame = table.to_pandas()
+    assert list(frame.index) == [line.name for line in table.lines]
+    assert frame.loc["vendi", "value"] == table["vendi"]
+    markdown = table.to_markdown().splitlines()
+    assert len(markdown) == 2 + len(table.lines)
+    assert all(line.count("|") - line.count("\\|") == 8 for line in markdown)
+    latex = table.to_latex()
+    assert latex.count(r"\\") == 1 + len(table.lines)
+    assert r"effective\_rank" in latex
+    assert json.loads(table.to_json())["lines"][0]["name"] == "effective_rank"
+    figure = table.plot()
+    drawn = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
+    assert set(drawn) == set(table.scores)
+    assert "<td>vendi</td>" in table._repr_html_()
+    assert "Friedman" in table.cite()
+
+
+def test_parts_hold_every_row_once_and_some_of_every_class():
+    labels = np.repeat([3, 5, 9], [100, 45, 7])
+    parts = statistics.dealt(labels, None, 5)
+    assert np.sort(np.concatenate(parts)).tolist() == list(range(152))
+    for part in parts:
+        assert set(labels[part]) == {3, 5, 9}
+        assert (np.diff(part[labels[part] == 3]) == 1).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["effective_rank", "participation_ratio", "rankme", "vendi", "mean_cosine"])
+def test_jackknife_intervals_cover_the_population(name):
+    # 30 rows a feature of a decaying spectrum; the population's score from a hundred times as many rows.
+    scales = np.arange(1.0, 11.0) ** -0.6
+    offset = np.linspace(-0.4, 0.4, 10)
+    rng = np.random.default_rng(7)
+    large = rng.normal(size=(300_000, 10)) * scales + offset
+    truth = featdiv.diversity(large, metrics=[name], interval=None)[name]
+    if name == "effective_rank":
+        sigma = scales / scales.sum()
+        truth = float(np.exp(-(sigma * np.log(sigma)).sum()))
+    covered = 0
+    for _ in range(200):
+        # 1,500 rows: the least that give enough slabs, 150 a feature.
+        table = featdiv.diversity(rng.normal(size=(1500, 10)) * scales + offset, metrics=[name])
+        covered += truth in table.intervals[name]
+    assert 180 <= covered <= 198
+
+
+@pytest.mark.slow
+def test_repeated_rows_need_groups_to_be_covered():
+    rng = np.random.default_rng(8)
+    scales = np.arange(1.0, 6.0) ** -0.6
+    truth = (scales**2).sum() ** 2 / (scales**4).sum()
+    groups = np.arange(3000) % 150
+    naive = whole = 0
+    for _ in range(100):
+        x = (rng.normal(size=(150, 5)) * scales)[groups]
+        naive += truth in featdiv.diversity(x, metrics=["participation_ratio"]).intervals["participation_ratio"]
+        kept = featdiv.diversity(x, groups=groups, metrics=["participation_ratio"])
+        whole += truth in kept.intervals["participation_ratio"]
+    assert naive < 50
+    assert whole >= 88
