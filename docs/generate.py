@@ -15,6 +15,7 @@ GROUPS = {
     "Images and models": ("featdiv.backbones",),
     "Metrics": ("featdiv.metrics",),
     "Studies": ("featdiv.studies",),
+    "Probes": ("featdiv.probes",),
     "Statistics": ("featdiv.stats",),
     "Inputs": ("featdiv.io",),
     "Backends": ("featdiv.ops",),
