@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from featdiv.analyses import Diversity as Diversity
     from featdiv.analyses import Spectrum as Spectrum
     from featdiv.analyses import SpectrumBatch as SpectrumBatch
+    from featdiv.analyses import Transferability as Transferability
     from featdiv.analyses import compare as compare
     from featdiv.analyses import directions as directions
     from featdiv.analyses import diversity as diversity
     from featdiv.analyses import spectra as spectra
     from featdiv.analyses import spectrum as spectrum
+    from featdiv.analyses import transferability as transferability
     from featdiv.backbones.extract import extract as extract
     from featdiv.backbones.extract import extract_layers as extract_layers
     from featdiv.backbones.features import Features as Features
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from featdiv.backbones.images import images as images
     from featdiv.errors import BackendUnavailable as BackendUnavailable
     from featdiv.errors import BudgetExceeded as BudgetExceeded
+    from featdiv.errors import ConvergenceWarning as ConvergenceWarning
     from featdiv.errors import FeatdivError as FeatdivError
     from featdiv.errors import FormatError as FormatError
     from featdiv.errors import InputError as InputError
@@ -108,6 +111,8 @@ if TYPE_CHECKING:
     from featdiv.probes.ridge import RidgeProbe as RidgeProbe
     from featdiv.probes.ridge import ridge_probe as ridge_probe
     from featdiv.reports import report as report
+    from featdiv.probes.linear import linear_probe as linear_probe
+    from featdiv.probes.linear_result import LinearProbe as LinearProbe
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
     from featdiv.results import Result as Result
@@ -131,6 +136,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "BackendUnavailable": "featdiv.errors",
     "BudgetExceeded": "featdiv.errors",
+    "ConvergenceWarning": "featdiv.errors",
     "FeatdivError": "featdiv.errors",
     "FormatError": "featdiv.errors",
     "InputError": "featdiv.errors",
@@ -248,6 +254,10 @@ _PUBLIC = {
     "fewshot_probe": "featdiv.probes.fewshot",
     "Correlation": "featdiv.studies.correlate",
     "correlate": "featdiv.studies.correlate",
+    "LinearProbe": "featdiv.probes.linear_result",
+    "linear_probe": "featdiv.probes.linear",
+    "transferability": "featdiv.analyses",
+    "Transferability": "featdiv.analyses",
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 

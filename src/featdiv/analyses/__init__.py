@@ -9,6 +9,8 @@ from featdiv.analyses.principal.run import directions
 from featdiv.analyses.spectral.batch import SpectrumBatch, spectra
 from featdiv.analyses.spectral.result import Spectrum
 from featdiv.analyses.spectral.run import spectrum
+from featdiv.analyses.transferability_result import Transferability
+from featdiv.analyses.transferability_run import transferability
 
 __all__ = [
     "Comparison",
@@ -16,9 +18,11 @@ __all__ = [
     "Diversity",
     "Spectrum",
     "SpectrumBatch",
+    "Transferability",
     "compare",
     "directions",
     "diversity",
     "spectra",
     "spectrum",
+    "transferability",
 ]

@@ -65,7 +65,7 @@ def test_halves_merge_to_the_whole():
     ("call", "error", "message"),
     [
         (lambda x, y: featdiv.h_score(x, y, shrinkage=0.2), InputError, "shrinkage: expected None with"),
-        (lambda x, y: featdiv.h_score(x, y, definition="shrunk", shrinkage=2.0), InputError, "a share between 0 and 1"),
+        (lambda x, y: featdiv.h_score(x, y, definition="shrunk", shrinkage=2.0), InputError, "a share from 0 to 1"),
         (
             lambda x, y: featdiv.h_score(ClassMoments.of(x, y), definition="shrunk"),
             InputError,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import require_classes, resolve_classes
-from featdiv.metrics.transferability.labelled_blocks import labelled_blocks
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
@@ -60,17 +59,24 @@ def _bhattacharyya(
     return np.asarray(np.where(middle > 0.0, terms, np.where(gaps > 0.0, np.inf, 0.0)).sum(axis=1))
 
 
-def variances_of(source: io.Embeddings, classes: ClassMoments, *, ignore: int | str | None = None) -> Float64Array:
-    """Returns the (c, d) variances of the features in each class, from a second reading of the rows."""
-    squares = np.zeros((classes.c, classes.d))
-    for rows, codes, _ in labelled_blocks(
-        source, classes.classes, function="gbc", normalize=classes.normalize, ignore=ignore
-    ):
+class Variances:
+    """The variances of the features in each class, from a second reading of the rows: no (c, d, d) scatters."""
+
+    def __init__(self, classes: ClassMoments) -> None:
+        self._classes = classes
+        self._squares = np.zeros((classes.c, classes.d))
+
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
+        """Takes a block of rows and the index of each row's class."""
         order = np.argsort(codes, kind="stable")
         present, starts = np.unique(codes[order], return_index=True)
-        squares[present] += np.add.reduceat(np.square(rows - classes.means[codes])[order], starts, axis=0)
-    variances: Float64Array = squares / classes.counts[:, None]
-    return variances
+        squares = np.square(rows - self._classes.means[codes])[order]
+        self._squares[present] += np.add.reduceat(squares, starts, axis=0)
+
+    def result(self) -> Float64Array:
+        """Returns (c, d) variances."""
+        variances: Float64Array = self._squares / self._classes.counts[:, None]
+        return variances
 
 
 def gbc(

@@ -52,6 +52,8 @@ def core(classes: ClassMoments, definition: str = "bao2019", shrinkage: float | 
         return float((between[kept] / values[kept]).sum())
     if shrinkage is None:
         raise InputError("h_score: definition: 'shrunk' needs the rows, or shrinkage=; got class moments alone")
+    if shrinkage == 0.0:
+        return core(classes)
     shrunk = (1.0 - shrinkage) * values + shrinkage * float(np.trace(total)) / classes.d
     return float((1.0 - shrinkage) * (between / shrunk).sum())
 
@@ -61,8 +63,8 @@ def check(definition: str, shrinkage: float | None) -> None:
     arguments.one_of("h_score", "definition", definition, DEFINITIONS)
     if shrinkage is not None and definition == "bao2019":
         raise InputError("h_score: shrinkage: expected None with definition='bao2019', which does not shrink")
-    if shrinkage is not None and not 0.0 < shrinkage < 1.0:
-        raise InputError(f"h_score: shrinkage: expected a share between 0 and 1; got {shrinkage!r}")
+    if shrinkage is not None and not 0.0 <= shrinkage <= 1.0:
+        raise InputError(f"h_score: shrinkage: expected a share from 0 to 1; got {shrinkage!r}")
 
 
 class Shrinkage:
