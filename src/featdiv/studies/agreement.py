@@ -31,7 +31,8 @@ class RankAgreement(Result):
     """Result of `rank_agreement`.
 
     ``scores`` hold ``"<measure>"`` where there is one ground truth, else ``"<truth>: <measure>"``, and
-    ``"<truth> ~ <other truth>: <measure>"`` for the agreement of two ground truths, which is the ceiling.
+    ``"<truth> ~ <other truth>: <measure>"`` for the agreement of two ground truths: where it is low, no
+    score can agree with both.
 
     Attributes:
         models: names of the models.
@@ -132,7 +133,8 @@ def rank_agreement(
         scores: higher is better: a mapping from model to value, a mapping from data set to such mappings, or a data
             frame, models as index and data sets as columns. NaN and None are missing values.
         ground_truth: the same models and data sets; or a mapping from name to such tables, for several ground truths
-            side by side. Their agreement with one another is then reported too: no score can be asked for more.
+            side by side. Their agreement with one another is then reported too: where that is low, so is
+            what any score can reach on all of them.
         k: the k of ``regret@k``.
         draws: number of resamples; 0 for no intervals.
         level: coverage of the intervals.

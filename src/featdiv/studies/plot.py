@@ -32,7 +32,7 @@ def agreement(found: RankAgreement, ax: Axes | None = None) -> Figure:
         heights = [_COEFFICIENTS.index(line["measure"]) + shift for line in mine]
         values = np.array([line["value"] for line in mine])
         ceiling = " ~ " in comparison and comparison not in found.truths
-        label = f"{comparison} (ceiling)" if ceiling else comparison
+        label = f"{comparison} (the truths themselves)" if ceiling else comparison
         ax.plot(values, heights, "D" if ceiling else "o", color=colour, label=label, markersize=5)
         for line, height in zip(mine, heights, strict=True):
             if line["low"] is not None:
@@ -60,8 +60,11 @@ def scatter(found: Correlation, ax: Axes | None = None) -> Figure:
         ax.plot(grid, intercept + slope * grid, color="#1f4e79", linewidth=1.5)
     ax.plot(found.x, found.y, "o", color="#c55a11", markersize=5)
     if len(found.models) <= _MOST_NAMED:
-        for name, x, y in zip(found.models, found.x, found.y, strict=True):
-            ax.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=7, color="0.3")
+        # Above and below in turn, from left to right: names of neighbouring points part.
+        for place, i in enumerate(np.argsort(found.x, kind="stable")):
+            shift = (4, 3) if place % 2 else (4, -9)
+            at = (float(found.x[i]), float(found.y[i]))
+            ax.annotate(found.models[i], at, xytext=shift, textcoords="offset points", fontsize=7, color="0.3")
     height = 0.1 * (float(np.ptp(found.y)) or 1.0)
     ax.set_xlim(grid[0], grid[-1] + 2 * margin)
     ax.set_ylim(found.y.min() - height, found.y.max() + height)
