@@ -108,11 +108,11 @@ if TYPE_CHECKING:
     from featdiv.probes.fewshot import fewshot_probe as fewshot_probe
     from featdiv.probes.knn import knn_probe as knn_probe
     from featdiv.probes.knn_result import KnnProbe as KnnProbe
+    from featdiv.probes.linear import linear_probe as linear_probe
+    from featdiv.probes.linear_result import LinearProbe as LinearProbe
     from featdiv.probes.ridge import RidgeProbe as RidgeProbe
     from featdiv.probes.ridge import ridge_probe as ridge_probe
     from featdiv.reports import report as report
-    from featdiv.probes.linear import linear_probe as linear_probe
-    from featdiv.probes.linear_result import LinearProbe as LinearProbe
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
     from featdiv.results import Result as Result

@@ -93,3 +93,7 @@ class SmallSampleWarning(UserWarning):
 
 class NearDuplicateWarning(UserWarning):
     """Rows that are classified have all but identical rows among those that were learned from."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iterative solver stopped before it reached its tolerance; the result marks what it concerns."""

@@ -1,0 +1,148 @@
+"""From solved problems to a `LinearProbe`: the path with certificates, the scores, the warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv.errors import ConvergenceWarning
+from featdiv.probes.linear_input import FUNCTION
+from featdiv.probes.linear_result import Fitted, LinearProbe
+from featdiv.probes.proportion import wilson
+from featdiv.results import Interval, Provenance
+
+if TYPE_CHECKING:
+    from featdiv.probes.linear_scores import Judged
+    from featdiv.probes.linear_solve import Solution
+
+MOST_FOR_TOP5 = 5
+
+
+def path(
+    grid: npt.NDArray[np.float64],
+    shape: tuple[int, int, int],
+    solution: Solution,
+    selection: npt.NDArray[np.float64] | None,
+) -> tuple[Fitted, ...]:
+    """Returns what is known of each C: the worst over its subsets and labels; objectives summed over labels."""
+    known = {name: values.reshape(shape) for name, values in solution.certificates().items()}
+    iterations = solution.minimum.iterations.cpu().numpy().reshape(shape)
+    converged = solution.minimum.converged.cpu().numpy().reshape(shape)
+    return tuple(
+        Fitted(
+            C=float(grid[i]),
+            objective=float(known["objective"][i].sum(1).mean()),
+            gradient_norm=float(known["gradient_norm"][i].max()),
+            gap=float(known["gap"][i].max()),
+            decrement=float(known["decrement"][i].max()),
+            iterations=int(iterations[i].max()),
+            converged=bool(converged[i].all()),
+            selection=None if selection is None else float(selection[i]),
+        )
+        for i in range(len(grid))
+    )
+
+
+def weights_of(
+    solution: Solution, index: npt.NDArray[np.int64], *, several: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns (k, d) weights and (k,) intercepts for rows as they are, of one C; leading axes of ``index`` are kept."""
+    weights, intercepts = solution.objective.original(solution.minimum.theta[index.ravel()])
+    d, c = weights.shape[1:]
+    shaped = weights.cpu().numpy().reshape(*index.shape, d, c)
+    offsets = intercepts.cpu().numpy().reshape(*index.shape, c)
+    if several:
+        return shaped[..., 0], offsets[..., 0]
+    return np.swapaxes(shaped[..., 0, :, :], -1, -2).copy(), offsets[..., 0, :].copy()
+
+
+def result(
+    *,
+    classes: npt.NDArray[Any],
+    several: bool,
+    metric: str,
+    by: str | None,
+    pooled: bool,
+    path: Solution,
+    final: Solution,
+    place: npt.NDArray[np.int64],
+    index: npt.NDArray[np.int64],
+    fitted: tuple[Fitted, ...],
+    chosen: int | None,
+    judged: Sequence[Judged],
+    on_test: Judged | None,
+    provenance: Provenance,
+) -> LinearProbe:
+    """Returns the result, and warns of what did not converge."""
+    scores: dict[str, float] = {}
+    undefined: dict[str, str] = {}
+    intervals: dict[str, Interval] = {}
+    notes = list(provenance.notes)
+    if chosen is not None:
+        scores["C"] = fitted[chosen].C
+    else:
+        undefined["C"] = "there are several values of C and no held-out rows to choose on: give val, folds or holdout"
+    names = _names(len(classes), several)
+    if judged and chosen is not None and by is not None:
+        for name in names:
+            value = float(np.mean([found.values(name)[chosen] for found in judged]))
+            scores[f"{by}_{name}"] = value
+            n = sum(found.n for found in judged)
+            if pooled and name in ("accuracy", "top5_accuracy"):
+                intervals[f"{by}_{name}"] = wilson(round(value * n), n)
+        notes.append(f"C was chosen by {by}_{metric}, which is therefore slightly optimistic")
+    if on_test is not None and chosen is not None:
+        for name in names:
+            value = float(on_test.values(name)[0])
+            scores[f"test_{name}"] = value
+            if name in ("accuracy", "top5_accuracy"):
+                intervals[f"test_{name}"] = wilson(round(value * on_test.n), on_test.n)
+    failed = [one.C for one in fitted if not one.converged]
+    if final is not path and not bool(final.minimum.converged.all()):
+        failed.append(fitted[chosen if chosen is not None else -1].C)
+    if failed:
+        listed = ", ".join(f"{value:.3g}" for value in dict.fromkeys(failed))
+        message = f"not converged: C = {listed}"
+        notes.append(message)
+        warnings.warn(
+            f"{FUNCTION}: {message}; raise max_iter=, or standardize=True where features differ much in scale",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    coefficients, intercept = weights_of(final, place, several=several)
+    every: tuple[Any, Any] = (None, None)
+    if index.shape[1] == 1:
+        every = weights_of(path, index[:, 0], several=several)
+    on = on_test if on_test is not None and chosen is not None else (judged[0] if pooled and len(judged) == 1 else None)
+    row = 0 if on is on_test else chosen
+    per_class = {} if on is None else dict(zip(classes.tolist(), on.per_class()[row].tolist(), strict=True))
+    return LinearProbe(
+        scores=scores,
+        undefined=undefined,
+        intervals=intervals,
+        provenance=dataclasses.replace(provenance, notes=tuple(notes)),
+        path=fitted,
+        chosen=chosen,
+        chosen_by=by if by is not None else ("given" if chosen is not None else None),
+        metric=metric,
+        classes=classes,
+        several=several,
+        coefficients=coefficients,
+        intercept=intercept,
+        path_coefficients=every[0],
+        path_intercepts=every[1],
+        per_class=per_class,
+    )
+
+
+def _names(classes: int, several: bool) -> tuple[str, ...]:
+    if several:
+        return ("map", "map_voc2007")
+    if classes > MOST_FOR_TOP5:
+        return ("accuracy", "top5_accuracy", "mean_per_class")
+    return ("accuracy", "mean_per_class")

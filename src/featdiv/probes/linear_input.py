@@ -1,0 +1,175 @@
+"""What a linear probe is given: rows with labels, numbered classes, the subsets to fit on, the grid of C."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import io
+from featdiv.errors import InputError, NotEnoughData
+from featdiv.probes.holdout import split as holdout_split
+from featdiv.stats.class_labels import as_labels, refuse_missing
+
+FUNCTION = "linear_probe"
+
+
+def check_grid(C: Any) -> npt.NDArray[np.float64]:
+    """Returns the values of C, sorted and each once.
+
+    Raises:
+        InputError: if one is not a positive, finite number.
+    """
+    try:
+        grid = np.atleast_1d(np.asarray(C, dtype=np.float64))
+    except (TypeError, ValueError):
+        grid = np.empty(0)
+    if grid.ndim != 1 or not len(grid) or not (np.isfinite(grid) & (grid > 0.0)).all():
+        raise InputError(
+            f"{FUNCTION}: C: expected positive, finite numbers, inverse strengths of the penalty; got {C!r}. "
+            "A paper that lists strengths means C = 1 / strength"
+        )
+    return np.unique(grid)
+
+
+@contextlib.contextmanager
+def opened(x: Any, labels: Any, *, name: str) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
+    """Opens rows with their labels, 1-D or (n, l); closes them again unless they came open.
+
+    Raises:
+        InputError: if there are no labels, or not one for each row.
+    """
+    words = "labels" if name == "train" else f"{name}_labels"
+    several = _several(labels)
+    source = io.open(x, **({} if labels is None or several is not None else {"labels": labels}))
+    try:
+        known = several if several is not None else source.labels
+        if known is None:
+            raise InputError(
+                f"{FUNCTION}: {words}: expected one label for each row of {name}; got None, and the source has none. "
+                "Rows that are read once must be given with labels= as an array"
+            )
+        if source.n is not None and len(known) != source.n:
+            raise InputError(f"{FUNCTION}: {words}: expected {source.n} rows, like {name}; got {len(known)}")
+        if several is None:
+            known = as_labels(known, function=f"{FUNCTION}: {name}")
+            refuse_missing(known, function=f"{FUNCTION}: {name}")
+        yield source, known
+    finally:
+        if source is not x:
+            source.close()
+
+
+def _several(labels: Any) -> npt.NDArray[np.int64] | None:
+    """Returns (n, l) labels as zeros and ones, or None where there is one label for each row.
+
+    Raises:
+        InputError: if several labels a row are not zeros and ones.
+    """
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu().numpy()
+    if labels is None or isinstance(labels, str) or np.ndim(labels) != 2:
+        return None
+    array = np.asarray(labels)
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all() or not array.shape[1]:
+        raise InputError(f"{FUNCTION}: labels: expected zeros and ones where they are (n, l), one column a label")
+    return array.astype(np.int64)
+
+
+def classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns the sorted classes, or the numbers of the columns where there are several labels a row.
+
+    Raises:
+        NotEnoughData: if there is one class, or a column with one value.
+    """
+    if labels.ndim == 2:
+        constant = np.flatnonzero((labels == labels[:1]).all(axis=0)) if len(labels) else np.arange(labels.shape[1])
+        if len(constant):
+            raise NotEnoughData(
+                f"{FUNCTION}: labels: expected both 0 and 1 in every column; column {constant[0]} holds one value. "
+                "Leave such columns out"
+            )
+        return np.arange(labels.shape[1])
+    classes: npt.NDArray[Any] = np.unique(labels)
+    if len(classes) < 2:
+        found = f"1, labelled {classes[0]!r}" if len(classes) else "no rows"
+        raise NotEnoughData(f"{FUNCTION}: labels: expected at least 2 classes; got {found}")
+    return classes
+
+
+def numbered(labels: npt.NDArray[Any], classes: npt.NDArray[Any], *, several: bool, name: str) -> npt.NDArray[np.int64]:
+    """Returns labels as numbers of the classes.
+
+    Raises:
+        InputError: if a label is not among the classes, or there are several labels a row here and one there.
+    """
+    if (labels.ndim == 2) != several or (several and labels.shape[1] != len(classes)):
+        wanted = f"shape (n, {len(classes)})" if several else "one label for each row"
+        raise InputError(f"{FUNCTION}: {name}_labels: expected {wanted}, like train; got shape {labels.shape}")
+    if several:
+        return labels
+    if labels.dtype.kind != classes.dtype.kind:
+        kinds = {"i": "integers", "U": "strings"}
+        raise InputError(
+            f"{FUNCTION}: {name}_labels: expected {kinds[classes.dtype.kind]}, like train; "
+            f"got {kinds[labels.dtype.kind]}"
+        )
+    place = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    unknown = classes[place] != labels
+    if unknown.any():
+        missing = np.unique(labels[unknown])
+        raise InputError(
+            f"{FUNCTION}: {name}_labels: expected classes that train has; got {missing[0].item()!r}"
+            + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            + f" in {int(unknown.sum())} rows. Leave these rows out, or add the classes to train"
+        )
+    return place.astype(np.int64)
+
+
+def folds_of(folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int]) -> npt.NDArray[np.int64]:
+    """Returns (n, seeds) number of the fold of each row: given, or dealt out so that each has its share of a class.
+
+    Raises:
+        InputError: unless there are at least two folds, and a number for each row where they are given.
+    """
+    if np.ndim(folds) == 1:
+        given = np.unique(np.asarray(folds), return_inverse=True)[1].astype(np.int64)
+        if len(given) != len(targets) or given.max(initial=0) < 1:
+            raise InputError(
+                f"{FUNCTION}: folds: expected a number, or {len(targets)} numbers of two folds or more, one a row; "
+                f"got {len(given)} of {given.max(initial=-1) + 1} folds"
+            )
+        return given[:, None]
+    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= len(targets):
+        raise InputError(
+            f"{FUNCTION}: folds: expected a number from 2 to {len(targets)}, or one for each row; got {folds!r}"
+        )
+    return np.stack([_dealt(targets, seed) % folds for seed in seeds], axis=1)
+
+
+def held_out_of(holdout: float, targets: npt.NDArray[np.int64], seeds: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Returns (n, seeds) mask of a share of the rows, about the same of each class.
+
+    Raises:
+        InputError: unless the share is between 0 and 1.
+        NotEnoughData: if no row would be held out.
+    """
+    mask = np.zeros((len(targets), len(seeds)), dtype=np.bool_)
+    for place, seed in enumerate(seeds):
+        # Rows with several labels have no classes to keep in balance.
+        classes = targets if targets.ndim == 1 else np.zeros(len(targets), dtype=np.int64)
+        mask[holdout_split(classes, float(holdout), seed=seed, function=FUNCTION)[1], place] = True
+    return mask
+
+
+def _dealt(targets: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
+    """Returns the position of each row in a shuffled deal, class after class."""
+    order = np.random.default_rng(seed).permutation(len(targets))
+    if targets.ndim == 1:
+        order = order[np.argsort(targets[order], kind="stable")]
+    place = np.empty(len(targets), dtype=np.int64)
+    place[order] = np.arange(len(targets))
+    return place

@@ -1,0 +1,132 @@
+"""From rows, targets and a grid of C to fitted weights with their certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from featdiv.errors import BudgetExceeded
+from featdiv.probes.linear_input import FUNCTION
+from featdiv.probes.linear_lbfgs import Minimum, minimise
+from featdiv.probes.linear_loss import Objective, Problems
+from featdiv.probes.linear_rows import Rows
+
+REFRESHES = (12, 40)
+_PAIRS = 12
+_FEWEST_PAIRS = 4
+_VECTORS = 14
+"""Float64 copies of the parameters that the solver holds beside its pairs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to solve: the arguments of `linear_probe` that say so."""
+
+    tolerance: float
+    max_iterations: int
+    precision: str
+    intercept: bool
+    standardize: bool
+    memory: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solution:
+    """All problems solved: index [C, subset, label], flattened.
+
+    Attributes:
+        objective: the functions that were minimised, with their coordinates.
+        minimum: where each ended.
+    """
+
+    objective: Objective
+    minimum: Minimum
+
+    def certificates(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Returns objective, gradient_norm and relative gap of each problem, in scikit-learn's scale."""
+        held, found = self.objective.problems, self.minimum
+        scale = held.C * self.objective.total[held.subset]
+        slopes = self.objective.split(found.gradient)[0]
+        gap = 0.5 * scale * (slopes * slopes).sum((1, 2)) / found.value
+        return {
+            "objective": (scale * found.value).cpu().numpy(),
+            "gradient_norm": found.gradient.abs().amax(1).cpu().numpy(),
+            "gap": gap.cpu().numpy(),
+            "decrement": found.decrement.cpu().numpy(),
+        }
+
+
+def solve(
+    rows: Rows,
+    targets: npt.NDArray[np.int64],
+    weights: npt.NDArray[np.float64],
+    grid: npt.NDArray[np.float64],
+    *,
+    classes: int,
+    settings: Settings,
+) -> Solution:
+    """Solves every C on every subset (column of ``weights``) and for every label as one batch.
+
+    Raises:
+        BudgetExceeded: if the solver's vectors do not fit the budget.
+        NonFiniteError: if a row holds NaN or infinity.
+    """
+    several = targets.ndim == 2
+    labels = targets.shape[1] if several else 1
+    outputs = 1 if several or classes == 2 else classes
+    shape = (len(grid), weights.shape[1], labels)
+    place = np.indices(shape).reshape(3, -1)
+    pairs = _pairs(place.shape[1] * outputs * (rows.d + 1) * 8, settings.memory)
+    as_tensor = torch.as_tensor
+    binary = targets if several else targets[:, None]
+    problems = Problems(
+        C=as_tensor(grid[place[0]], device=rows.device),
+        subset=as_tensor(place[1], device=rows.device),
+        label=as_tensor(place[2], device=rows.device),
+        targets=as_tensor(targets if outputs > 1 else binary, device=rows.device),
+        weights=as_tensor(weights, device=rows.device),
+        classes=outputs,
+    )
+    mean, moment = rows.moments("train")
+    center = mean if settings.intercept or settings.standardize else torch.zeros_like(mean)
+    if not (settings.intercept or settings.standardize):
+        moment = moment + torch.outer(mean, mean)
+    scale = torch.ones_like(mean)
+    if settings.standardize:
+        spread = torch.sqrt(torch.clamp(moment.diagonal(), min=0.0))
+        # A constant feature has no scale of its own; rounding leaves it a spread that is not quite zero.
+        constant = spread <= 1e-12 * torch.clamp(mean.abs(), min=torch.finfo(spread.dtype).tiny)
+        scale = torch.where(constant, torch.ones_like(spread), spread)
+    objective = Objective(
+        rows,
+        problems,
+        center=center,
+        scale=scale,
+        second_moment=moment,
+        intercept=settings.intercept,
+    )
+    minimum = minimise(
+        objective,
+        objective.start(),
+        tolerance=settings.tolerance,
+        max_iterations=settings.max_iterations,
+        memory=pairs,
+        refreshes=REFRESHES,
+        precision=settings.precision,
+    )
+    return Solution(objective=objective, minimum=minimum)
+
+
+def _pairs(parameter_bytes: int, memory: int) -> int:
+    """Returns how many curvature pairs fit the budget."""
+    pairs = min(_PAIRS, (memory // parameter_bytes - _VECTORS) // 2)
+    if pairs < _FEWEST_PAIRS:
+        needed = parameter_bytes * (_VECTORS + 2 * _FEWEST_PAIRS)
+        raise BudgetExceeded(
+            f"{FUNCTION}: memory: solving all C and folds together needs {needed / 1e9:.3g} GB; the budget is "
+            f"{memory / 1e9:.3g} GB. Give fewer values of C or folds at a time, or raise memory="
+        )
+    return int(pairs)
