@@ -120,7 +120,7 @@ class Jackknife:
         """Returns the interval of a score, or None where it has none."""
         if name not in self.values or not np.isfinite(self.values[name]).all():
             return None
-        # The scores depend on n by their definition, so what is covered is their expected value at this n: no correction.
+        # Scores depend on n by definition, so what is covered is their expected value at this n: no correction.
         _, error = resampling.jackknife(value, self.values[name], self.shares)
         return resampling.symmetric(
             value, error, groups=len(self.shares), method="jackknife", estimand=f"expected at n={n}, d={d}"

@@ -81,8 +81,9 @@ def transferability(
         source_probs: (n, z) probabilities of the classes that the model was trained on, for ``leep`` and ``nce``.
         metrics: ``"default"`` (logme, h_score, transrate, gbc, lda, ridge, knn), ``"all"`` (also leep, nce, nleep,
             parc), or names.
-        interval: ``"auto"`` for 95 % intervals: Wilson's for accuracies, a jackknife over parts of the rows for scores
-            of moments, of their expected value at this n and d, where at least five parts fit the memory; ``"jackknife"`` for an error where they do not; None.
+        interval: ``"auto"`` for 95 % intervals: Wilson's for accuracies, and for scores of moments a jackknife over
+            parts of the rows, of the expected value at this n and d, where at least five parts fit the memory;
+            ``"jackknife"`` for an error where they do not; None.
         neighbours: a leave-one-out table of these rows, found before; then all rows are asked.
         k: neighbours of the kNN probe, which weights them exp(cosine/0.07).
         knn_queries: how many rows to ask, drawn with ``seed``; all rows vote. None for all: n^2 d operations.
