@@ -42,17 +42,25 @@ def test_it_is_the_mean_over_pairs_then_classes(definition, power, dtype, some):
 
 def test_orthogonal_rows_are_sqrt_two_apart():
     x = np.concatenate([np.eye(6), 3.0 * np.eye(6)])
-    assert float(featdiv.intra_class_distance(x, np.repeat([0, 1], 6))) == pytest.approx(np.sqrt(2.0), rel=1e-15)
+    assert float(featdiv.intra_class_distance(x, np.repeat([0, 1], 6))) == pytest.approx(np.sqrt(2.0), rel=1e-7)
 
 
 def test_blocks_and_large_classes_change_nothing(some, monkeypatch):
     x, labels = some
-    whole = float(featdiv.intra_class_distance(x, labels))
+    whole = by_pairs(x, labels, 1)
     monkeypatch.setattr(labelled_rows, "BLOCK_ROWS", 4)
-    assert float(featdiv.intra_class_distance(x, labels)) == pytest.approx(whole, rel=1e-13)
+    monkeypatch.setattr(intra_class_distance, "SLAB_ROWS", 8)
+    assert float(featdiv.intra_class_distance(x, labels, precision="float64")) == pytest.approx(whole, rel=1e-13)
     # No class fits: its blocks are read from the source one by one.
     monkeypatch.setattr(labelled_rows, "GATHER_BYTES", 1)
-    assert float(featdiv.intra_class_distance(x, labels)) == pytest.approx(whole, rel=1e-13)
+    assert float(featdiv.intra_class_distance(x, labels, precision="float64")) == pytest.approx(whole, rel=1e-13)
+
+
+def test_float32_products_are_enough(some):
+    x, labels = some
+    score = featdiv.intra_class_distance(x, labels)
+    assert score.value == pytest.approx(by_pairs(x, labels, 1), rel=2e-7)
+    assert (score.provenance.precision, list(score.provenance.backends)) == ("float32", ["pair_sums"])
 
 
 def test_a_file_is_read_class_by_class(some, tmp_path):
@@ -60,7 +68,7 @@ def test_a_file_is_read_class_by_class(some, tmp_path):
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", labels)
     score = featdiv.intra_class_distance(tmp_path / "x.npy", tmp_path / "y.npy")
-    assert score.value == pytest.approx(by_pairs(x, labels, 1), rel=1e-12)
+    assert score.value == pytest.approx(by_pairs(x, labels, 1), rel=1e-6)
     assert "x.npy" in score.provenance.source
 
 
@@ -128,7 +136,7 @@ def test_tensors_are_rows(some):
     torch = pytest.importorskip("torch")
     x, labels = some
     score = featdiv.intra_class_distance(torch.from_numpy(x), torch.from_numpy(labels))
-    assert score.value == pytest.approx(by_pairs(x, labels, 1), rel=1e-12)
+    assert score.value == pytest.approx(by_pairs(x, labels, 1), rel=1e-6)
 
 
 def test_the_core_takes_arrays(some):

@@ -10,17 +10,20 @@ import numpy.typing as npt
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import dropped_note, opened, resolve_classes
-from featdiv.metrics.labelled.rows import ClassRows, Float64Array, LabelledRows
+from featdiv.metrics.labelled.rows import BLOCK_ROWS, ClassRows, Float64Array, LabelledRows
+from featdiv.ops.pair_sums import pair_sums
 from featdiv.results import Provenance, Score
 from featdiv.stats import ClassMoments
 
 DEFINITIONS = ("euclidean", "squared")
+SLAB_ROWS = 16 * BLOCK_ROWS
+"""Rows of a class whose pairs with as many others are added up in one go."""
 
 
 def core(x: Float64Array, labels: npt.ArrayLike) -> float:
     """Returns the mean over classes of the mean Euclidean distance of their pairs, of rows in memory."""
     rows = LabelledRows.of(io.open(x, labels=labels), function="intra_class_distance", normalize="l2")
-    return _mean(_by_class(rows), rows.counts)
+    return _mean(_by_class(rows, precision="float64", backend="auto")[0], rows.counts)
 
 
 def squared(classes: ClassMoments) -> float:
@@ -39,41 +42,40 @@ def _squared_by_class(classes: ClassMoments) -> Float64Array:
     return np.where(pairs, 2.0 * spread * n / np.where(pairs, n - 1.0, 1.0), np.nan)
 
 
-def _by_class(rows: LabelledRows) -> Float64Array:
+def _by_class(rows: LabelledRows, *, precision: str, backend: str) -> tuple[Float64Array, str]:
+    """Returns the mean distance within each class, NaN where it has no pair, and the backend of the sums."""
     distances = np.full(len(rows.classes), np.nan)
+    used = ""
     for k, part in rows.each_class():
         if part.n > 1:
-            distances[k] = _pair_distances(part) / (0.5 * part.n * (part.n - 1))
-    return distances
+            total, used = _pair_distances(part, precision=precision, backend=backend)
+            distances[k] = total / (0.5 * part.n * (part.n - 1))
+    return distances, used
 
 
-def _pair_distances(part: ClassRows) -> float:
-    """Returns the sum of distances over pairs i < j, a block of rows against another at a time.
+def _pair_distances(part: ClassRows, *, precision: str, backend: str) -> tuple[float, str]:
+    """Returns the sum of distances over pairs i < j, a slab of rows against another at a time.
 
-    Distances of rows about a common point are the same, and near it |a|^2 + |b|^2 - 2 ab cancels least.
+    Rows about a common point near them keep the digits of small distances when they are rounded to float32.
     """
     centre = part.block(0).mean(axis=0)
-    total = 0.0
-    for start in part.starts():
-        left, right = _sides(part.block(start) - centre)
-        squares = left @ right
-        np.fill_diagonal(squares, 0.0)
-        total += 0.5 * _sum_of_roots(squares)
-        for other in range(start + part.starts().step, part.n, part.starts().step):
-            total += _sum_of_roots(left @ _sides(part.block(other) - centre)[1])
-    return total
+    dtype = np.float64 if precision == "float64" else np.float32
 
+    def slab(first: int) -> npt.NDArray[Any]:
+        blocks = [start for start in part.starts() if first <= start < first + SLAB_ROWS]
+        return np.concatenate([(part.block(start) - centre).astype(dtype) for start in blocks])
 
-def _sides(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Returns (-2a, |a|^2, 1) and (b, 1, |b|^2)^T, whose product is |a - b|^2 without a pass over the pairs."""
-    squares = np.einsum("ij,ij->i", rows, rows)
-    ones = np.ones(len(rows))
-    return np.column_stack([-2.0 * rows, squares, ones]), np.vstack([rows.T, ones, squares])
-
-
-def _sum_of_roots(squares: Float64Array) -> float:
-    np.maximum(squares, 0.0, out=squares)
-    return float(np.sqrt(squares, out=squares).sum())
+    wanted: dict[str, Any] = {"rates": (), "distances": True, "normalize": None}
+    total, used = 0.0, ""
+    for first in range(0, part.n, SLAB_ROWS):
+        left = slab(first)
+        others = [None, *range(first + SLAB_ROWS, part.n, SLAB_ROWS)]
+        for other in others:
+            right = None if other is None else slab(other)
+            found = pair_sums(left, right, precision=precision, backend=backend, **wanted)
+            total += found.distance_sum or 0.0
+            used = found.backend
+    return total, used
 
 
 def _mean(by_class: Float64Array, counts: npt.NDArray[np.int64]) -> float:
@@ -121,9 +123,9 @@ def intra_class_distance(
         labels: one integer or string for each row; None where ``x`` carries them.
         definition: one of the above.
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
-        precision: arithmetic of the second moments, for ``"squared"``. ``"euclidean"`` is computed in float64
-            on the host.
-        backend: backend of the second moments, for ``"squared"``.
+        precision: ``"float32"`` or ``"float64"``: arithmetic of the products. Near copies are always compared in
+            float64.
+        backend: backend of the second moments for ``"squared"``, else of the sums over pairs.
 
     Returns:
         A `Score` between 0 and 2 (``"squared"``: 4); ``details["per_class"]`` has the value of each class. A
@@ -135,8 +137,8 @@ def intra_class_distance(
         InputError: if labels are missing or cannot be used, or ``x`` cannot give what the definition needs.
 
     Complexity:
-        ``"euclidean"``: sum of n_c^2 d, in blocks of 2,048 rows; memory about 300 MiB, whatever n. ``"squared"``:
-        n d^2.
+        ``"euclidean"``: sum of n_c^2 d / 2, in slabs of 32,768 rows of a class; memory 16 bytes for each entry of
+        two slabs, whatever n. ``"squared"``: n d^2.
 
     Source:
         Kornblith et al. 2021, who average cosine distances; half of ``"squared"``.
@@ -175,7 +177,7 @@ def intra_class_distance(
         )
     with opened(x, labels, function="intra_class_distance") as source:
         rows = LabelledRows.of(source, function="intra_class_distance", ignore=ignore, normalize="l2")
-        by_class = _by_class(rows)
+        by_class, used = _by_class(rows, precision=precision, backend=backend)
         try:
             value = _mean(by_class, rows.counts)
         except NotEnoughData as error:
@@ -190,7 +192,8 @@ def intra_class_distance(
                 definition=definition,
                 arguments={"normalize": "l2", "classes": len(rows.classes)},
                 method="all pairs",
-                precision="float64",
+                precision=precision,
+                backends={"pair_sums": used} if used else {},
                 dtype=source.dtype,
                 n=int(rows.counts.sum()),
                 d=source.d,
