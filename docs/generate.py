@@ -12,6 +12,7 @@ from featdiv.metrics import Metric, catalogue
 
 GROUPS = {
     "Analyses": ("featdiv.analyses",),
+    "Reports": ("featdiv.reports",),
     "Images and models": ("featdiv.backbones",),
     "Metrics": ("featdiv.metrics",),
     "Studies": ("featdiv.studies",),

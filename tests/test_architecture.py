@@ -26,7 +26,8 @@ LAYERS = (
     {"probes"},
     {"analyses"},
     {"backbones", "engines", "pretrain"},
-    {"report", "studies", "integrations"},
+    {"reports"},
+    {"studies", "integrations"},
     {"cli"},
     {"__main__"},
 )

@@ -1,0 +1,1 @@
+"""What the leading directions of a representation stand for: the rows at their ends."""

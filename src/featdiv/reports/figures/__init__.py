@@ -1,0 +1,1 @@
+"""Figures as inline SVG, by small pure functions: numbers in, markup out."""

@@ -1,0 +1,173 @@
+"""Which model to take, and how sure that is.
+
+A ranking is a result of the kind ``"Ranking"`` whose dictionary holds, beside what every result has:
+
+* ``models``: (m,) names. ``columns``: (s,) names of scores. ``values``, ``low``, ``high``: (m, s), null where a value
+  is undefined or has no interval; ``low`` and ``high`` may be left out.
+* ``criterion``: the column by which models are ranked; the table starts sorted by it. ``best``: the pick.
+* ``p_best``: (m,) probability that the model is the best one. ``contenders``: names of the models that cannot be told
+  from the best one at 95 %. ``regret``: what the pick is expected to lose against the best, in units of the criterion.
+* ``recommendation``: the verdict in words.
+* ``agreement``: for each cheap score, ``{"score", "against", "tau", "low", "high"}``. ``failed``: model to the reason
+  why it is missing. ``steps``: ``{"model", "step", "seconds", "cached"}`` for each step that was run.
+
+All but the first four and ``recommendation`` may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from featdiv.reports import parts
+from featdiv.reports.entries import Entry
+from featdiv.reports.figures.bar_chart import Bar, bar_chart
+from featdiv.reports.markup import Markup, tag
+from featdiv.reports.numbers import duration, is_number, shown, words
+from featdiv.reports.section import Palette, Section
+from featdiv.reports.sections import metric_lookup
+from featdiv.reports.table import Cell, Column, number, table
+
+KINDS = ("Ranking",)
+
+
+def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
+    """Returns the section."""
+    if not entries:
+        return None
+    blocks = [block for entry in entries for block in _ranking(entry.content, palette)]
+    return Section(name="ranking", title="Ranking", body=parts.stacked(*blocks))
+
+
+def _ranking(content: Mapping[str, Any], palette: Palette) -> list[Markup | None]:
+    return [
+        tag("div", parts.paragraph(content["recommendation"]), _regret(content), class_="verdict"),
+        _table(content),
+        _p_best(content, palette),
+        _agreement(content.get("agreement") or []),
+        _failed(content.get("failed") or {}),
+        _steps(content.get("steps") or []),
+    ]
+
+
+def _regret(content: Mapping[str, Any]) -> Markup | None:
+    regret, best = content.get("regret"), content.get("best")
+    if not is_number(regret) or best is None:
+        return None
+    unit = words(content.get("criterion") or "the criterion")
+    return parts.paragraph(
+        "Expected regret of taking ",
+        tag("strong", best),
+        f": {shown(float(regret or 0.0), 3)} in {unit}.",
+        class_="small",
+    )
+
+
+def _table(content: Mapping[str, Any]) -> Markup:
+    models, scores = list(content["models"]), list(content["columns"])
+    p_best, contenders = content.get("p_best"), set(content.get("contenders") or ())
+    criterion = content.get("criterion")
+    columns = [Column(name="model")]
+    if p_best:
+        columns.append(
+            Column(name="P(best)", hint="Probability that this model is the best of those ranked.", numeric=True)
+        )
+    columns += [Column(name=words(name), hint=metric_lookup.hint(name), numeric=True) for name in scores]
+    place = scores.index(criterion) if criterion in scores else None
+    rank = [_number(p_best[i] if p_best else content["values"][i][place or 0]) for i in range(len(models))]
+    order = (
+        sorted(range(len(models)), key=lambda i: -(rank[i] or 0.0))
+        if p_best or place is not None
+        else range(len(models))
+    )
+    rows = []
+    for i in order:
+        model = models[i]
+        head = Cell(content=model, note="cannot be told from the best" if model in contenders else "")
+        line: list[Cell | str] = [head]
+        if p_best:
+            line.append(Cell(content=f"{p_best[i]:.2f}", key=p_best[i], strong=model == content.get("best")))
+        for j in range(len(scores)):
+            low, high = (_at(content.get(name), i, j) for name in ("low", "high"))
+            line.append(
+                number(
+                    _number(content["values"][i][j]),
+                    low=low,
+                    high=high,
+                    strong=j == place and model == content.get("best"),
+                )
+            )
+        rows.append(line)
+    caption = "Models by their scores, with 95 % intervals where there are any; a heading sorts the table."
+    if criterion:
+        caption += f" Ranked by {words(criterion)}."
+    return table(caption, columns, rows)
+
+
+def _at(matrix: Any, i: int, j: int) -> float | None:
+    return None if matrix is None else _number(matrix[i][j])
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if is_number(value) else None
+
+
+def _p_best(content: Mapping[str, Any], palette: Palette) -> Markup | None:
+    p_best = content.get("p_best")
+    if not p_best:
+        return None
+    pairs = sorted(zip(content["models"], p_best, strict=True), key=lambda pair: -(pair[1] or 0.0))
+    bars = [Bar(name=model, style=palette.style(model), value=_number(value)) for model, value in pairs]
+    contenders = list(content.get("contenders") or ())
+    caption = "Probability that each model is the best one."
+    if len(contenders) > 1:
+        caption += f" At 95 %, {parts.sentence(contenders)} cannot be told apart."
+    return parts.figure(bar_chart(bars, title="Probability of being the best", width=640), caption=caption)
+
+
+def _agreement(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
+    if not lines:
+        return None
+    columns = [
+        Column(name="score"),
+        Column(name="against"),
+        Column(name="weighted τ", hint="Weighted Kendall rank correlation: 1 is the same order.", numeric=True),
+    ]
+    rows: list[list[Cell | str]] = [
+        [
+            words(line["score"]),
+            words(str(line.get("against") or "")),
+            number(_number(line.get("tau")), low=_number(line.get("low")), high=_number(line.get("high")), digits=3),
+        ]
+        for line in lines
+    ]
+    return table("How well each cheap score agrees with the costly one on the order of the models.", columns, rows)
+
+
+def _failed(failed: Mapping[str, str]) -> Markup | None:
+    if not failed:
+        return None
+    items = [parts.stacked(tag("strong", model), ": ", reason) for model, reason in failed.items()]
+    return tag("div", parts.paragraph("Not ranked, because they failed:"), parts.listed(items), class_="failed")
+
+
+def _steps(steps: Sequence[Mapping[str, Any]]) -> Markup | None:
+    if not steps:
+        return None
+    columns = [Column(name="model"), Column(name="step"), Column(name="time", numeric=True), Column(name="from")]
+    rows: list[list[Cell | str]] = []
+    total = 0.0
+    for step in steps:
+        seconds = _number(step.get("seconds"))
+        total += seconds or 0.0
+        rows.append(
+            [
+                str(step.get("model") or ""),
+                str(step.get("step") or ""),
+                Cell(content="–") if seconds is None else Cell(content=duration(seconds), key=seconds),
+                "cache" if step.get("cached") else "this run",
+            ]
+        )
+    return parts.folded(
+        f"How long it took: {duration(total)} in {len(rows)} steps", table("Time of each step.", columns, rows)
+    )
