@@ -16,6 +16,7 @@ COMMANDS = (
     "merge",
     "diversity",
     "compare",
+    "transferability",
     "knn",
     "correlate",
     "check",
@@ -25,6 +26,7 @@ COMMANDS = (
     "metrics",
     "doctor",
     "demo",
+    "probe",
     "protocol",
 )
 

@@ -20,7 +20,9 @@ from featdiv.cli import (
     doctor,
     extract,
     knn,
+    probe,
     protocol,
+    transferability,
 )
 from featdiv.errors import FeatdivError
 
@@ -86,6 +88,7 @@ for _command, _summary in (
     (analyse.merge, "Merge the moments of shards."),
     (diversity.diversity, "How diverse features are: a table."),
     (compare.compare, "How alike models are: CKA and more."),
+    (transferability.transferability, "How well features should transfer."),
     (knn.knn, "Which class a row's nearest neighbours have."),
     (correlate.correlate, "What goes with what over models."),
     (check.check, "Fail where a score misses its limit."),
@@ -97,6 +100,7 @@ for _command, _summary in (
     (demo.demo, "The main job on scikit-learn's digits."),
 ):
     app.command(short_help=_summary)(_command)
+app.add_typer(probe.app, name="probe", short_help="Small classifiers on features: ridge, few-shot.")
 app.add_typer(protocol.app, name="protocol", short_help="Published protocols: list, show, diff.")
 
 

@@ -137,6 +137,16 @@ def require_writable(path: str | None, option: str) -> None:
         raise typer.BadParameter(f"{option}: the directory {str(target.parent)!r} does not exist")
 
 
+def as_label(text: str | None, labels: Any) -> int | str | None:
+    """Returns a label given as text as what the labels of the rows are: a whole number or text."""
+    if text is None or labels is None or labels.dtype.kind == "U":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"--ignore: expected a whole number, as the labels are; got {text!r}") from None
+
+
 def open_source(
     paths: list[str],
     *,
