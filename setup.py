@@ -37,6 +37,7 @@ CPU_SOURCES = (
     "csrc/cpu/scatter.cpp",
     "csrc/cpu/class_scatter.cpp",
     "csrc/cpu/pair_sums.cpp",
+    "csrc/cpu/topk.cpp",
     "csrc/bindings_cpu.cpp",
 )
 # No -ffast-math: finiteness checks and float64 sums rely on IEEE arithmetic. No -march=native: a wheel runs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/gram.h"
+#include "../core/nearest.h"
 #include "../core/pack.h"
 #include "../core/pairs.h"
 
@@ -16,6 +17,7 @@ struct ProductKernels {
   bool (*pack)(const PackBlock<T>&);
   void (*gram)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock&, double* gram);
   void (*pairs)(PairBlock<T>&);
+  void (*nearest)(const NearestBlock&);  // of floats only
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
 };
 
@@ -35,8 +37,10 @@ struct Kernels {
 
 template <class Isa, class T>
 constexpr ProductKernels<T> product_kernels() {
-  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>, gram_block<Isa, T>, pair_block<Isa, T>,
-          weigh_block<Isa, T>};
+  void (*nearest)(const NearestBlock&) = nullptr;
+  if constexpr (__is_same(T, float)) nearest = nearest_block<Isa>;
+  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>,  gram_block<Isa, T>,
+          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>};
 }
 
 template <class Isa>

@@ -24,7 +24,7 @@ from featdiv.ops import _native
 from featdiv.stats import neighbours as module
 from featdiv.stats.neighbours import Neighbours
 
-BACKENDS = ["faiss", "numpy", "torch", "reference"]
+BACKENDS = ["faiss", "native", "numpy", "torch", "reference"]
 
 
 @pytest.fixture(params=BACKENDS)

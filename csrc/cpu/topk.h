@@ -1,0 +1,20 @@
+// The topk op on the host: see featdiv/ops/topk/__init__.py.
+#pragma once
+
+#include "scatter.h"
+
+namespace featdiv {
+
+struct TopkJob {
+  Rows queries, gallery;  // finite, and small enough for float32 products
+  int64_t k;              // at most the rows of the gallery
+  bool l2;                // smallest squared distances; else largest products
+  float* values;          // [m, k] out
+  int64_t* indices;       // [m, k] out
+  int threads;
+  IsaName isa;
+};
+
+Outcome topk(const TopkJob&);
+
+}  // namespace featdiv
