@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
+import timm
+from safetensors.torch import save_file
+from timm.data import create_transform, resolve_model_data_config
+
+import featdiv
+from featdiv.backbones import Model, load_model
+from featdiv.errors import FormatError, InputError, SourceNotFound
+
+SMALL = {"input_size": (3, 32, 32), "crop_pct": 1.0}
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(5)
+    return timm.create_model("test_resnet", pretrained=False, num_classes=10).eval()
+
+
+def same_weights(model, network):
+    own, other = model.module.state_dict(), network.state_dict()
+    return own.keys() == other.keys() and all(torch.equal(own[name], other[name]) for name in own)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_vit2", "test_convnext", "test_efficientnet"])
+def test_penultimate_features_are_those_of_timm_itself(name, pixels):
+    from PIL import Image
+
+    features = featdiv.extract(name, pixels, pretrained=False, transform=SMALL, batch_size=20)
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False)
+    network.reset_classifier(0)
+    config = resolve_model_data_config(network)
+    if hasattr(network, "set_input_size"):
+        network.set_input_size(img_size=(32, 32))
+    transform = create_transform(**{**config, **SMALL}, is_training=False)
+    batch = torch.stack([transform(Image.fromarray(image)) for image in pixels])
+    with torch.no_grad():
+        expected = network.eval()(batch).numpy()
+    np.testing.assert_allclose(features.take(range(50)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_random_weights_follow_the_seed_and_leave_torch_alone():
+    before = torch.random.get_rng_state()
+    first, same, other = (load_model("test_resnet", pretrained=False, seed=seed).weights_hash() for seed in (0, 0, 1))
+    assert first == same != other
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_hash_sees_structure_and_every_weight(network):
+    model = load_model(network)
+    before = model.weights_hash()
+    with torch.no_grad():
+        network.layer4[0].bn1.running_mean[0] += 1e-3
+    assert model.weights_hash() != before
+    with torch.no_grad():
+        network.layer4[0].bn1.running_mean[0] -= 1e-3
+    kept, network.act1 = network.act1, torch.nn.GELU()
+    assert model.weights_hash() != before
+    network.act1 = kept
+
+
+def wrapped(state):
+    return {
+        "plain": state,
+        "module": {f"module.{name}": value for name, value in state.items()},
+        "container": {"state_dict": {f"model.{name}": value for name, value in state.items()}, "epoch": 3},
+        "nested": {"model": OrderedDict((f"module._orig_mod.{name}", value) for name, value in state.items())},
+    }
+
+
+@pytest.mark.parametrize("kind", ["plain", "module", "container", "nested"])
+def test_checkpoints_with_and_without_wrapping(network, kind, tmp_path):
+    torch.save(wrapped(network.state_dict())[kind], tmp_path / "weights.pt")
+    model = load_model("test_resnet", checkpoint=tmp_path / "weights.pt")
+    assert same_weights(model, network)
+    assert model.module.num_classes == 10
+    assert model.weights == "checkpoint weights.pt"
+
+
+def test_safetensors_and_a_checkpoint_without_classifier(network, tmp_path):
+    save_file(network.state_dict(), tmp_path / "all.safetensors")
+    assert same_weights(load_model("test_resnet", checkpoint=tmp_path / "all.safetensors"), network)
+    backbone = {f"backbone.{name}": v for name, v in network.state_dict().items() if not name.startswith("fc.")}
+    save_file(backbone, tmp_path / "backbone.safetensors")
+    model = load_model("test_resnet", checkpoint=tmp_path / "backbone.safetensors")
+    assert model.module.num_classes == 0
+    torch.testing.assert_close(model.module.conv1[0].weight, network.conv1[0].weight, rtol=0, atol=0)
+
+
+def test_what_does_not_fit_is_listed(network, tmp_path):
+    state = dict(network.state_dict())
+    del state["layer1.0.conv1.weight"]
+    state["layer2.0.conv1.weight"] = torch.zeros(3, 3)
+    state["projector.weight"] = torch.zeros(2)
+    torch.save(state, tmp_path / "bad.pt")
+    with pytest.raises(InputError) as caught:
+        load_model("test_resnet", checkpoint=tmp_path / "bad.pt")
+    message = str(caught.value)
+    assert "1 missing: layer1.0.conv1.weight" in message
+    assert "1 misshaped: layer2.0.conv1.weight is 3x3, the model's " in message
+    assert "1 unexpected: projector.weight" in message
+    extra = {**network.state_dict(), "projector.weight": torch.zeros(2)}
+    torch.save(extra, tmp_path / "extra.pt")
+    with pytest.raises(InputError, match="strict=False leaves out what the model does not have"):
+        load_model("test_resnet", checkpoint=tmp_path / "extra.pt")
+    model = load_model("test_resnet", checkpoint=tmp_path / "extra.pt", strict=False)
+    assert same_weights(model, network)
+    assert model.notes == ("1 entries of the checkpoint were left out, such as projector.weight",)
+    with pytest.raises(InputError, match=r"it the checkpoint of another architecture"):
+        load_model("test_vit", checkpoint=tmp_path / "extra.pt", strict=False)
+
+
+class Planted:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code ran')",))
+
+
+def test_pickled_code_is_refused(tmp_path):
+    torch.save({"state_dict": {}, "hook": Planted()}, tmp_path / "evil.pt")
+    (tmp_path / "evil2.pt").write_bytes(pickle.dumps(Planted()))
+    for name in ("evil.pt", "evil2.pt"):
+        with pytest.raises(FormatError, match=r"load_model: checkpoint: .*featdiv never loads"):
+            load_model("test_resnet", checkpoint=tmp_path / name)
+    with pytest.raises(SourceNotFound, match=r"none\.pt: there is no such file"):
+        load_model("test_resnet", checkpoint=tmp_path / "none.pt")
+    torch.save({"epoch": 3}, tmp_path / "empty.pt")
+    with pytest.raises(FormatError, match="no tensors; it holds 'epoch'"):
+        load_model("test_resnet", checkpoint=tmp_path / "empty.pt")
+
+
+def test_unknown_names_and_weights(monkeypatch):
+    with pytest.raises(InputError, match="has no model 'resnet1'; did you mean resnet18"):
+        load_model("resnet1")
+    with pytest.raises(InputError, match="'resnet18' has no weights called 'a9_in1k'; it has a1_in1k"):
+        load_model("resnet18.a9_in1k")
+    with pytest.raises(InputError, match=r"expected a name or a torch\.nn\.Module; got int"):
+        load_model(3)
+    with pytest.raises(InputError, match="options: 'test_resnet' does not take them"):
+        load_model("test_resnet", pretrained=False, options={"no_such_option": 1})
+    with pytest.raises(InputError, match=r"options: .* is made already"):
+        load_model(load_model("test_resnet", pretrained=False), options={"img_size": 32})
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(SourceNotFound, match=r"are not on this machine .* Pass checkpoint=FILE .*pretrained=False"):
+        load_model("test_convnext2")
+
+
+def test_models_pass_through(network):
+    model = load_model(network)
+    assert load_model(model) is model
+    assert isinstance(model, Model)
+    assert (model.kind, model.name) == ("timm", "test_resnet")
+    assert model.data_config["input_size"] == (3, 160, 160)
+    assert load_model("test_vit", pretrained=False, options={"img_size": 48}).data_config["input_size"] == (3, 48, 48)
+
+
+def test_a_size_that_the_network_refuses(pixels):
+    network = timm.create_model("vit_tiny_patch16_224", pretrained=False, depth=1)
+    with pytest.raises(InputError, match=r"vit_tiny_patch16_224 refuses a batch of shape \(20, 3, 32, 32\)"):
+        featdiv.extract(network, pixels[:20], transform=SMALL)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_vision_models(pixels, scaled):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ViTConfig(image_size=6, patch_size=3, **shape)
+    for network in (transformers.ViTModel(config), transformers.ViTForImageClassification(config)):
+        network.eval()
+        base = getattr(network, "vit", network)
+        batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
+        with torch.no_grad():
+            hidden = base(pixel_values=batch).last_hidden_state
+        features = featdiv.extract(network, pixels, transform=scaled, batch_size=16)
+        np.testing.assert_allclose(features.take(range(50)), hidden[:, 0].numpy(), rtol=1e-4, atol=1e-5)
+        mean = featdiv.extract(network, pixels, transform=scaled, pool="mean")
+        np.testing.assert_allclose(mean.take(range(50)), hidden[:, 1:].mean(1).numpy(), rtol=1e-4, atol=1e-5)
+        with pytest.raises(InputError, match="the model does not say how its images are prepared"):
+            featdiv.extract(network, pixels)
