@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _BAR, _NOISE = "#1f4e79", "#c0392b"
 _DIMENSIONS = "dimensions (vendi: rows)"
-_SHARES = "shares, cosines, exponents"
+_SHARES = "shares, cosines and distances of unit rows"
 _WIDE = 50.0
+_MANY, _SMALL = 1_000_000, 2.0
 _OTHER = "other units"
 
 
@@ -39,7 +40,10 @@ def draw(result: Diversity, ax: Axes | None = None) -> Figure:
     for (label, lines), panel in zip(panels, axes, strict=True):
         _panel(lines, panel)
         panel.set_xlabel(label)
-    figure.suptitle(f"Diversity of {result.provenance.n:,} x {result.provenance.d:,}", fontsize=11)
+    figure.suptitle(
+        f"Diversity of {result.provenance.n:,} x {result.provenance.d:,} (red: isotropic noise of this shape)",
+        fontsize=11,
+    )
     return figure
 
 
@@ -50,8 +54,9 @@ def _by_unit(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:
         metric = catalogue.get(line.metric)
         units = metric.unit.split("; ")
         unit = units[metric.scores.index(line.name) if len(units) == len(metric.scores) else 0]
-        kind = _DIMENSIONS if unit in ("dimensions", "rows") else _SHARES if unit[0] == "1" else _OTHER
-        found[kind].append(line)
+        upper = metric.bounds[line.name].upper
+        small = upper is not None and upper(_MANY, _MANY) <= _SMALL
+        found[_DIMENSIONS if unit in ("dimensions", "rows") else _SHARES if small else _OTHER].append(line)
     return list(found.items())
 
 
@@ -84,6 +89,3 @@ def _panel(lines: Sequence[Line], ax: Axes) -> None:
     ax.axvline(0.0, color="black", linewidth=0.8)
     ax.grid(visible=True, axis="x", alpha=0.3)
     ax.set_axisbelow(True)
-    if any(line.noise is not None for line in lines):
-        ax.plot([], [], color=_NOISE, linewidth=2.0, label="isotropic noise at this n and d")
-        ax.legend(fontsize=8, loc="lower right")

@@ -190,6 +190,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     notes = [
         *shared.notes,
         *noise.remarks(scores, n, d),
+        *_outside(lines),
         *(f"no interval for {', '.join(names)}: {reason}" for reason, names in reasons.items()),
     ]
     for name, part in found.parts.items():
@@ -226,6 +227,19 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
             passes=len(shared.passes),
             notes=tuple(dict.fromkeys(notes)),
         ),
+    )
+
+
+def _outside(lines: tuple[Line, ...]) -> tuple[str, ...]:
+    """Returns a remark on the scores that lie outside their own interval, which looks like a mistake and is none."""
+    names = [
+        line.name for line in lines if line.interval and line.value is not None and line.value not in line.interval
+    ]
+    if not names:
+        return ()
+    return (
+        f"outside their own intervals: {', '.join(names)}. The score of a finite sample is biased; the interval is "
+        "corrected for that and covers the population",
     )
 
 
