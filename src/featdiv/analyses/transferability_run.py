@@ -208,7 +208,7 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
     if parts < LEAST_PARTS:
         if options.interval == "jackknife":
             raise InputError(f"{FUNCTION}: interval: 'jackknife' cannot be had here: {reason}")
-        if options.interval is not None:
+        if options.interval is not None and _of_moments_wanted(options):
             table.notes.append(f"no jackknife intervals: {reason}")
         try:
             classes = read_classes(
@@ -246,11 +246,15 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
     return functools.reduce(ClassMoments.merge, found), found
 
 
+def _of_moments_wanted(options: Options) -> bool:
+    return any(name in OF_MOMENTS for name in options.names)
+
+
 def _parts(source: Embeddings, c: int, options: Options, *, per_class: bool) -> tuple[int, str]:
     """Returns in how many parts to read, and why not in enough."""
     if options.interval is None:
         return 1, "none were asked for"
-    if not any(name in OF_MOMENTS for name in options.names):
+    if not _of_moments_wanted(options):
         return 1, "no score is of moments alone"
     if source.groups is not None:
         groups = len(np.unique(source.groups))
