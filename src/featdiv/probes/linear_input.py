@@ -95,7 +95,7 @@ def classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.arange(labels.shape[1])
     classes: npt.NDArray[Any] = np.unique(labels)
     if len(classes) < 2:
-        found = f"1, labelled {classes[0]!r}" if len(classes) else "no rows"
+        found = f"1, labelled {classes[0].item()!r}" if len(classes) else "no rows"
         raise NotEnoughData(f"{FUNCTION}: labels: expected at least 2 classes; got {found}")
     return classes
 

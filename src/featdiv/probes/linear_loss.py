@@ -73,6 +73,7 @@ class Objective:
         self.softmax = problems.classes > 1
         self.plain = bool((problems.weights == problems.weights[:1, :1]).all())
         self.frequency, self.offset = self._frequencies()
+        self._present = (self.offset == 0.0).to(torch.float64)
         moment = second_moment / torch.outer(scale, scale)
         eigenvalues, vectors = torch.linalg.eigh(moment)
         # Every problem begins with the curvature at equal features: frequencies times the second moment.
@@ -100,7 +101,11 @@ class Objective:
         theta = self.frequency.new_zeros(len(self.problems.C), self.d + int(self.intercept), self.c)
         if self.intercept:
             level = torch.log(self.frequency)
-            theta[:, -1] = level - level.mean(1, keepdim=True) if self.softmax else level - torch.log1p(-self.frequency)
+            if self.softmax:
+                shared = (level * self._present).sum(1, keepdim=True) / self._present.sum(1, keepdim=True)
+                theta[:, -1] = (level - shared) * self._present
+            else:
+                theta[:, -1] = level - torch.log1p(-self.frequency)
         return theta.flatten(1)
 
     def split(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,6 +171,11 @@ class Objective:
             out[mine, : self.d] = (vectors @ rotated.view(self.d, -1)).view(self.d, len(mine), self.c).transpose(0, 1)
         if self.intercept:
             out[:, -1] = shaped[:, -1] / self._own[problems]
+        if self.softmax:
+            # What all classes share changes no probability. The optimum has none of it, gradients have none of it, and
+            # steps must get none: along it only the ridge would lead back.
+            present = self._present[problems][:, None, :]
+            out = (out - (out * present).sum(2, keepdim=True) / present.sum(2, keepdim=True)) * present
         return out.flatten(1)
 
     def refresh(self, theta: torch.Tensor, problems: torch.Tensor) -> None:
