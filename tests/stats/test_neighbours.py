@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -222,15 +223,21 @@ def test_an_index_that_faiss_refuses(rng):
         Neighbours.of(x, k=250, index="IVF4,Flat")
 
 
-def test_without_faiss_the_own_op_searches_and_says_so(monkeypatch, rng):
+def test_auto_takes_the_native_op_then_faiss_then_another_and_says_so(monkeypatch, rng):
     x = rng.normal(size=(60, 4))
-    expected = Neighbours.of(x, k=3).indices
+    expected = Neighbours.of(x, k=3, backend="reference").indices
+    assert Neighbours.of(x, k=3).backend == ("faiss" if _native.missing() else "native")
+    monkeypatch.setattr(_native, "missing", lambda: "it is not built")
+    if importlib.util.find_spec("faiss") is not None:
+        near = Neighbours.of(x, k=3)
+        np.testing.assert_array_equal(near.indices, expected)
+        assert (near.backend, near.notes) == ("faiss", ())
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "faiss" else pytest.fail(name))
     near = Neighbours.of(x, k=3)
     np.testing.assert_array_equal(near.indices, expected)
-    assert near.backend in ("native", "numpy", "torch")
-    assert near.notes == (f"FAISS is not installed: searched by topk ({near.backend})",)
+    assert near.backend == "numpy"
+    assert near.notes == ("neither the native module nor FAISS is there, which search faster: it is not built",)
     with pytest.raises(MissingDependency, match=r"featdiv\[faiss\]"):
         Neighbours.of(x, k=3, backend="faiss")
     with pytest.raises(MissingDependency, match=r"featdiv\[faiss\]"):

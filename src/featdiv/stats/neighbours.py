@@ -104,7 +104,8 @@ class Neighbours:
             index: ``"flat"`` compares every query with every row. A FAISS factory string such as ``"IVF1024,Flat"``,
                 perhaps with settings after a colon (``"IVF1024,Flat:nprobe=32"``, ``"HNSW32:efSearch=128"``), is
                 faster and approximate: its recall is measured and reported.
-            backend: ``"faiss"``, a backend of the topk op, or ``"auto"``: FAISS for CPU rows where it is installed.
+            backend: ``"faiss"``, a backend of the topk op, or ``"auto"``: the op's native backend, else FAISS where it
+                is installed, else another backend of the op.
             memory: budget; None for a quarter of the machine's RAM.
             progress: called with (rows done, rows in all).
 

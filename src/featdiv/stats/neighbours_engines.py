@@ -117,7 +117,8 @@ class FaissIndex:
 def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ...]]:
     """Returns what will search, and notes on the choice.
 
-    ``auto`` takes FAISS for CPU rows where it is installed, else the topk op.
+    ``auto`` takes the first that can of the native topk op, FAISS, and another backend of the op, with a note on what is
+    missing.
 
     Raises:
         BackendUnavailable: if the backend asked for cannot.
@@ -126,16 +127,23 @@ def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ..
     if index != "flat" and backend not in ("auto", "faiss"):
         raise InputError(f"Neighbours.of: index={index!r} is one of FAISS; use backend='faiss', not {backend!r}")
     wanted = "faiss" if index != "flat" or backend == "faiss" else _dispatch.requested(backend)
-    here = importlib.util.find_spec("faiss") is not None
-    if wanted == "faiss" or (wanted == "auto" and here and device == "cpu"):
-        if device != "cpu":
-            reason = f"it works on CPU rows; these are on {device!r}"
-            raise BackendUnavailable(f"Neighbours.of: backend 'faiss': {reason}", reasons={"faiss": reason})
-        _faiss()
-        return (FaissFlat() if index == "flat" else FaissIndex(index)), ()
-    name = _dispatch.choose(_dispatch.Request(op="topk", device=device.partition(":")[0]), wanted)
-    notes = () if wanted != "auto" or device != "cpu" else (f"FAISS is not installed: searched by topk ({name})",)
-    return OwnOp(name), notes
+    request = _dispatch.Request(op="topk", device=device.partition(":")[0])
+    slow: tuple[str, ...] = ()
+    if wanted == "auto" and device == "cpu":
+        reason = _dispatch.unsupported_reason(request, "native")
+        if reason is None:
+            wanted = "native"
+        elif importlib.util.find_spec("faiss") is not None:
+            wanted = "faiss"
+        else:
+            slow = (f"neither the native module nor FAISS is there, which search faster: {reason}",)
+    if wanted != "faiss":
+        return OwnOp(_dispatch.choose(request, wanted)), slow
+    if device != "cpu":
+        reason = f"it works on CPU rows; these are on {device!r}"
+        raise BackendUnavailable(f"Neighbours.of: backend 'faiss': {reason}", reasons={"faiss": reason})
+    _faiss()
+    return (FaissFlat() if index == "flat" else FaissIndex(index)), ()
 
 
 def _faiss() -> Any:
