@@ -7,7 +7,10 @@ import math
 from collections.abc import Iterable
 from typing import Protocol
 
-from featdiv.reports.numbers import MINUS, SUPERSCRIPTS
+from featdiv.reports.numbers import MINUS, SUPERSCRIPTS, shown
+
+MOST_DECIMALS = 5
+"""Ticks closer together are labelled by powers of ten."""
 
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
@@ -59,7 +62,9 @@ class Linear:
         slack = 1e-9 * (self.high - self.low)
         first = math.ceil((self.low - slack) / step)
         last = math.floor((self.high + slack) / step)
-        values = [round(index * step, 12) + 0.0 for index in range(first, last + 1)]
+        values = [index * step + 0.0 for index in range(first, last + 1)]
+        if digits > MOST_DECIMALS:
+            return [(value, shown(value)) for value in values]
         return [(value, f"{value:,.{digits}f}".replace("-", MINUS)) for value in values]
 
 

@@ -20,7 +20,7 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
         for name in names:
             metric = metric_lookup.metric_of(name)
             if metric is not None:
-                found.setdefault(metric.name, (metric, entry.provenance.get("definition")))
+                found.setdefault(metric.name, (metric, _chosen(entry, name)))
     if not found:
         return None
     terms = [_definition(metric, definition) for metric, definition in found.values()]
@@ -35,6 +35,14 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
         tag("ul", *(tag("li", reference) for reference in references), class_="sources"),
     )
     return Section(name="definitions", title="Definitions", body=body)
+
+
+def _chosen(entry: Entry, score: str) -> str | None:
+    """Returns the named formula that gave a score: of a table, its own; else that of the whole result."""
+    lines = {line["name"]: line.get("definition") for line in entry.content.get("lines") or ()}
+    named = entry.content.get("definitions") or {}
+    found: str | None = lines.get(score) or named.get(score) or entry.provenance.get("definition")
+    return found
 
 
 def _definition(metric: Metric, chosen: str | None) -> Markup:

@@ -28,4 +28,6 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
         "Bars begin at zero; whiskers are 95 % intervals, where there are any. Under each name stands how to read it: "
         "diverse is not in itself better."
     )
+    if any(line.get("noise") is not None for entry in entries for line in entry.content.get("lines") or ()):
+        caption += " A dashed tick is what isotropic noise of as many rows and features would give."
     return Section(name="diversity", title="Diversity", body=parts.figure(*panels, caption=caption, wide=True))

@@ -71,6 +71,10 @@ def _knn(entry: Entry) -> list[Point]:
     return _kept([_point(cell["k"], cell["top1"], cell.get("interval")) for cell in cells])
 
 
+def _linear(entry: Entry) -> list[Point]:
+    return _kept([_point(fitted["C"], fitted.get("selection")) for fitted in entry.content["path"]])
+
+
 def _ridge(entry: Entry) -> list[Point]:
     accuracies = entry.content.get("val") or entry.content.get("loo") or []
     return _kept([_point(x, y) for x, y in zip(entry.content["lambdas"], accuracies, strict=False)])
@@ -88,6 +92,12 @@ CURVES: Mapping[str, Curve] = {
         x_label="k, neighbours that vote",
         points=_knn,
         caption="Top-1 accuracy of the vote of k neighbours, with the weighting of each model's best cell.",
+    ),
+    "LinearProbe": Curve(
+        title="Linear probe",
+        x_label="C, inverse strength of the penalty",
+        points=_linear,
+        caption="Accuracy of logistic regression on the held-out rows that C is chosen on.",
     ),
     "RidgeProbe": Curve(
         title="Ridge probe",

@@ -62,8 +62,8 @@ def panels(entries: Sequence[Entry], names: Sequence[str], palette: Palette) -> 
 def _bar(model: str, entry: Entry, name: str, palette: Palette) -> Bar:
     value = entry.scores[name]
     low, high = entry.interval(name)
-    expected = (entry.content.get("noise") or {}) if entry.kind == "Diversity" else {}
-    reference = expected.get(name)
+    lines = (entry.content.get("lines") or ()) if entry.kind == "Diversity" else ()
+    reference = next((line["noise"] for line in lines if line["name"] == name), None)
     return Bar(
         name=model,
         style=palette.style(model),
