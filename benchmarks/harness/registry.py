@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-SUITES = {"spectrum": "suites.spectrum"}
+SUITES = {"spectrum": "suites.spectrum", "diversity": "suites.diversity", "extract": "suites.extract"}
 """Operation to the module whose ``SUITE`` benchmarks it."""
 
 Answer = Mapping[str, Any]

@@ -1,0 +1,71 @@
+"""The true scores in float64, by formulas of this file alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.registry import Answer, Data
+from suites.diversity.data import MODELS
+from suites.spectrum.reference import rows_of
+
+_ROWS = 4096
+
+
+def _unit(data: Data) -> npt.NDArray[np.float64]:
+    rows = np.array(rows_of(data), dtype=np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def uniformity_of_some(data: Data) -> Answer:
+    """Returns the uniformity of all rows: every pair, a block of rows at a time."""
+    rows = _unit(data)
+    total = 0.0
+    for start in range(0, data.n, _ROWS):
+        block = rows[start : start + _ROWS]
+        inside = 2.0 * (block @ block.T) - 2.0
+        total += float(np.exp(2.0 * inside[np.triu_indices(len(block), 1)]).sum())
+        after = rows[start + _ROWS :]
+        for other in range(0, len(after), _ROWS):
+            total += float(np.exp(4.0 * (block @ after[other : other + _ROWS].T) - 4.0).sum())
+    return {"score": np.log(total / (data.n * (data.n - 1) / 2))}
+
+
+def cka(data: Data) -> Answer:
+    """Returns the (8, 8) debiased CKA by sums over rows: every term of the U-statistic from its definition."""
+    n = data.n
+    rows = np.array(rows_of(data), dtype=np.float64)
+    sides = np.split(rows - rows.mean(axis=0), MODELS, axis=1)
+    norms = [np.einsum("ij,ij->i", side, side) for side in sides]
+
+    def hsic(a: int, b: int) -> float:
+        # Kernels with a zero diagonal: tr KL, 1'K1 1'L1 and 1'KL1 of rows about their mean.
+        inner = float(np.square(sides[a].T @ sides[b]).sum()) - float(norms[a] @ norms[b])
+        sums = float(norms[a].sum()) * float(norms[b].sum())
+        return inner + sums / ((n - 1) * (n - 2)) - 2.0 * float(norms[a] @ norms[b]) / (n - 2)
+
+    own = [hsic(a, a) for a in range(MODELS)]
+    matrix = [[hsic(a, b) / np.sqrt(own[a] * own[b]) for b in range(MODELS)] for a in range(MODELS)]
+    return {"score": np.array(matrix)}
+
+
+def vendi(data: Data) -> Answer:
+    """Returns exp of the entropy of the eigenvalues of U^T U / n."""
+    gram = np.zeros((data.d, data.d))
+    stored = rows_of(data)
+    for start in range(0, data.n, _ROWS):
+        block = np.array(stored[start : start + _ROWS], dtype=np.float64)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+        gram += block.T @ block
+    values = np.linalg.eigvalsh(gram / data.n)
+    values = values[values > 0.0]
+    return {"score": float(np.exp(-(values * np.log(values)).sum()))}
+
+
+def errors(answer: Answer, truth: Answer) -> dict[str, float]:
+    """Returns the largest error of the score, relative to its largest magnitude."""
+    if "score" not in answer:
+        return {}
+    wanted = np.asarray(truth["score"], dtype=np.float64)
+    return {"score": float(np.abs(np.asarray(answer["score"]) - wanted).max() / np.abs(wanted).max())}
