@@ -22,6 +22,7 @@ from featdiv.cli import (
     knn,
     probe,
     protocol,
+    report,
     transferability,
 )
 from featdiv.errors import FeatdivError
@@ -91,6 +92,7 @@ for _command, _summary in (
     (transferability.transferability, "How well features should transfer."),
     (knn.knn, "Which class a row's nearest neighbours have."),
     (correlate.correlate, "What goes with what over models."),
+    (report.report, "One HTML page from results."),
     (check.check, "Fail where a score misses its limit."),
     (extract.extract, "Images through a network: features."),
     (data.info, "What a file of embeddings is."),
@@ -100,7 +102,7 @@ for _command, _summary in (
     (demo.demo, "The main job on scikit-learn's digits."),
 ):
     app.command(short_help=_summary)(_command)
-app.add_typer(probe.app, name="probe", short_help="Small classifiers on features: ridge, few-shot.")
+app.add_typer(probe.app, name="probe", short_help="Classifiers on features: linear, ridge, few-shot.")
 app.add_typer(protocol.app, name="protocol", short_help="Published protocols: list, show, diff.")
 
 
