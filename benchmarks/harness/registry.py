@@ -9,7 +9,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-SUITES = {"spectrum": "suites.spectrum", "diversity": "suites.diversity", "extract": "suites.extract"}
+SUITES = {
+    "spectrum": "suites.spectrum",
+    "diversity": "suites.diversity",
+    "extract": "suites.extract",
+    "transferability": "suites.transferability",
+}
 """Operation to the module whose ``SUITE`` benchmarks it."""
 
 Answer = Mapping[str, Any]
