@@ -117,8 +117,8 @@ class FaissIndex:
 def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ...]]:
     """Returns what will search, and notes on the choice.
 
-    ``auto`` takes the first that can of the native topk op, FAISS, and another backend of the op, with a note on what is
-    missing.
+    ``auto`` takes the first that can of the native topk op, FAISS, and another backend of the op, with a note on what
+    is missing.
 
     Raises:
         BackendUnavailable: if the backend asked for cannot.

@@ -163,7 +163,7 @@ class Search:
 
     def _rounding(self, found: Candidates) -> npt.NDArray[np.float64]:
         """Returns (m, w) bounds on the rounding of each nearness."""
-        unit = 2.0**-24 * (8.0 + np.sqrt(self.gallery.source.d))
+        unit = 2.0**-24 * (4.0 + 0.5 * np.sqrt(self.gallery.source.d))
         if self.gallery.distance == "cosine":
             return np.full(found.values.shape, unit)
         # A neighbour is no further from the origin than the query and the way between them.
