@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv import io
-from featdiv.backbones.cache import DESCRIPTION, Directory
+from featdiv.backbones.cache import Directory
 from featdiv.errors import InputError, NonFiniteError, NotEnoughData
 from featdiv.io.embeddings import SAMPLE_BLOCKS, Embeddings
 from featdiv.stats import ClassMoments, Moments
@@ -30,7 +30,6 @@ class Features(Embeddings):
         classes: names of the classes; label i means ``classes[i]``.
         extraction: what shaped the numbers: model, weights hash, layer, pool, transform, data fingerprint, types.
         directory: where the features lie on disk, or None.
-        stored: whether there are rows to read; with ``store=False`` there are only moments.
     """
 
     def __init__(
@@ -64,7 +63,7 @@ class Features(Embeddings):
 
     @property
     def stored(self) -> bool:
-        """Whether there are rows to read."""
+        """Whether there are rows to read; with ``store=False`` there are only moments."""
         return self._rows is not None
 
     @property
@@ -302,6 +301,3 @@ class Accumulate(Sink):
             directory=self.directory,
             moments=self.moments,
         )
-
-
-__all__ = ["DESCRIPTION", "Accumulate", "Disk", "Features", "Memory", "Sink"]

@@ -45,7 +45,6 @@ class Images:
     Attributes:
         labels: (n,) int64 numbers of classes, or None where nothing is labelled.
         classes: names; label i means ``classes[i]``. A part of the data keeps all names.
-        splits: which of ``"train"``, ``"val"`` and ``"test"`` there are; empty where the data is not divided.
         skipped: images that were left out because they cannot be read.
         description: where the images come from.
     """
@@ -75,7 +74,7 @@ class Images:
 
     @property
     def splits(self) -> tuple[str, ...]:
-        """Names of the splits, in the order train, val, test, others."""
+        """Names of the splits, in the order train, val, test, others; empty where the data is not divided."""
         if self._split is None:
             return ()
         present = dict.fromkeys(self._split.tolist())
@@ -83,7 +82,7 @@ class Images:
 
     @property
     def ids(self) -> npt.NDArray[np.str_]:
-        """(n,) what each image is called: its path in the folder, or file and row."""
+        """What each image is called, (n,) text: its path in the folder, or file and row."""
         return np.array([self._source.id(int(index)) for index in self._index], dtype=str)
 
     @property
