@@ -59,3 +59,31 @@ def test_what_cannot_be_done(run, files, arguments, code, message):
     result = run("probe", *arguments)
     assert result.exit_code == code
     assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_linear_with_a_test_set(run, files, tmp_path):
+    x, labels = files
+    result = run(
+        "probe", "linear", "x.npy", "--labels", "y.npy", "--test", "t.npy", "--test-labels", "u.npy", "--C", "0.1,10",
+        "--folds", "3", "--json", "-", "--plot", "path.png", "--quiet",
+    )  # fmt: skip
+    expected = featdiv.linear_probe(
+        x[:300], labels[:300], test=x[300:], test_labels=labels[300:], C=[0.1, 10.0], folds=3
+    )
+    assert json.loads(result.stdout)["scores"] == pytest.approx(dict(expected.scores))
+    assert (tmp_path / "path.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_linear_holds_out_a_share_of_every_class(run, files):
+    result = run("probe", "linear", "--train", "x.npy", "--labels", "y.npy", "--holdout", "0.2", "--C", "1,10")
+    assert result.exit_code == 0
+    assert "linear probe, C = " in result.stdout.splitlines()[0]
+    assert "test_accuracy" in result.stdout
+
+
+def test_linear_wants_one_set_to_judge_on(run, files):
+    result = run(
+        "probe", "linear", "x.npy", "--labels", "y.npy", "--test", "t.npy", "--test-labels", "u.npy", "--holdout", "0.2"
+    )
+    assert result.exit_code == 2
+    assert "with --test there is nothing to hold out" in result.stderr

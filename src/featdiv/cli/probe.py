@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featdiv.cli import options, output
+from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from featdiv.results import Result
@@ -21,6 +22,75 @@ Train = Annotated[
 ]
 Ignore = Annotated[str | None, typer.Option(metavar="LABEL", help="Leave out rows with this label, such as -1.")]
 Normalize = Annotated[options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")]
+
+
+@app.command("linear", short_help="Logistic regression, every C at once.")
+def linear(
+    paths: Train = None,
+    train: Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")] = None,
+    labels: options.Labels = None,
+    val: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to choose C on.")] = None,
+    val_labels: Annotated[
+        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to judge the chosen C on.")] = None,
+    test_labels: Annotated[
+        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
+    ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class, and judge on it.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option("--C", metavar="C,C,...", help="Values of C; default: DINOv2's 45, 1e-6 to 1e5.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Choose C by cross-validation, in the place of a tenth of the rows.")
+    ] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A published protocol, such as dinov2-logreg.")
+    ] = None,
+    standardize: Annotated[bool, typer.Option("--standardize", help="Scale features to mean 0, deviation 1.")] = False,
+    normalize: Normalize = None,
+    key: options.Key = None,
+    memory: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out and the folds.")] = 0,
+    json: options.Json = None,
+    plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw accuracy against C.")] = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Linear probe: logistic regression for every C together; C is chosen on held-out rows, then fitted to all."""
+    for path, option in ((json, "--json"), (plot, "--plot")):
+        options.require_writable(path, option)
+    options.check_memory(memory)
+    _require_labels(labels)
+    if test is not None and holdout is not None:
+        raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
+    import featdiv
+
+    with _opened(_once(paths, train), key=key, labels=labels) as source, ExitStack() as stack:
+        sides = {
+            name: stack.enter_context(_opened([path], key=key, labels=known or labels))
+            for name, path, known in (("val", val, val_labels), ("test", test, test_labels))
+            if path is not None
+        }
+        fitted: Any = source
+        if holdout is not None:
+            fitted, sides["test"] = split(source, holdout, seed=seed)
+        result = featdiv.linear_probe(
+            fitted,
+            **sides,
+            **({} if grid is None else {"C": numbers(grid)}),
+            folds=folds,
+            protocol=protocol,
+            standardize=standardize,
+            normalize=normalize.value if normalize else None,
+            memory=memory,
+            seed=seed,
+            progress=stack.enter_context(progress_bar("fitting", quiet=quiet)),
+        )
+    _report(result, f"linear probe, C = {result.C:.3g} by {result.chosen_by}", json, plot, quiet=quiet)
 
 
 @app.command("ridge", short_help="Least squares, every penalty, in closed form.")
