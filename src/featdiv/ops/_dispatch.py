@@ -40,8 +40,9 @@ NAMES = ("native", "numpy", "torch", "cuda", "triton", "reference")
 OPS: dict[str, tuple[str, ...]] = {
     "scatter": ("native", "numpy", "torch", "triton", "reference"),
     "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
-    "pair_sums": ("native", "torch", "reference"),
+    "pair_sums": ("native", "torch", "triton", "reference"),
     "topk": ("native", "numpy", "torch", "reference"),
+    "eigvals_batched": ("numpy", "torch", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

@@ -19,7 +19,7 @@ class Shape:
     Attributes:
         height: rows of a tile.
         width: columns of a tile.
-        chain: rows whose products the tensor cores sum before a compensated addition takes over.
+        chain: products that the tensor cores sum before a rounded addition takes over.
         pipelines: (warps, stages) to choose from; the choice changes no number.
     """
 
@@ -65,6 +65,14 @@ GRAM_SHAPES: dict[tuple[int, str, int], tuple[Shape, Shape]] = {
 }
 """(compute capability from which on, type of the terms, products) to shapes for few and for many features."""
 
+PAIR_SHAPES: dict[tuple[int, str], Shape] = {
+    (8, "bfloat16"): Shape(height=64, width=64, chain=32, pipelines=((8, 2),)),
+    (8, "float64"): Shape(height=32, width=32, chain=32, pipelines=((4, 2),)),
+    (9, "bfloat16"): Shape(height=64, width=64, chain=64, pipelines=((8, 2),)),
+    (9, "float64"): Shape(height=32, width=32, chain=32, pipelines=((4, 2),)),
+}
+"""(compute capability from which on, type of the terms) to the shape of products of pairs, summed along features."""
+
 FEW_FEATURES = 64
 
 
@@ -79,6 +87,11 @@ def gram_shape(d: int, route: Route, capability: int) -> Shape:
     element = "bfloat16" if route.element == "float16" else route.element
     few, many = GRAM_SHAPES[9 if capability >= 9 else 8, element, route.products]
     return few if d <= FEW_FEATURES else many
+
+
+def pair_shape(element: str, capability: int) -> Shape:
+    """Returns the shape of products of pairs of rows; arguments as those of `gram_shape`."""
+    return PAIR_SHAPES[9 if capability >= 9 else 8, element]
 
 
 @functools.cache

@@ -10,13 +10,6 @@ from featdiv.errors import NonFiniteError, ZeroNormError
 from featdiv.ops.class_scatter import class_scatter, class_scatter_dense, triton_
 
 
-@pytest.fixture(autouse=True)
-def _overflow_is_no_event():
-    """Lets NumPy, which plays the device, overflow without a word."""
-    with np.errstate(all="ignore"):
-        yield
-
-
 @pytest.fixture
 def rng():
     return np.random.default_rng(7)

@@ -12,14 +12,6 @@ from featdiv.ops.scatter import PRECISIONS, Sums, scatter, triton_
 from featdiv.testing import cases
 from featdiv.testing.compare import assert_scatter_backend
 
-
-@pytest.fixture(autouse=True)
-def _overflow_is_no_event():
-    """Lets NumPy, which plays the device, overflow without a word."""
-    with np.errstate(all="ignore"):
-        yield
-
-
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64"]
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from featdiv.ops._triton_shapes import GRAM_SHAPES
+from featdiv.ops._triton_shapes import GRAM_SHAPES, pair_shape
+from featdiv.ops.pair_sums import triton_ as pair_sums_triton
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 """Compute capability to the bytes of shared memory that one block may have."""
@@ -95,6 +96,57 @@ def pack_jobs() -> list[dict]:
     return [{"warps": 4, "stages": 3, **job, "capability": capability} for job in jobs for capability in (80, 90)]
 
 
+def pair_jobs() -> list[dict]:
+    jobs = []
+    for planes, products, measure, bins, slots in [
+        ("bf16", 6, 0, 0, 0),
+        ("bf16", 6, 1, 200, 256),
+        ("bf16", 6, 2, 5000, 0),
+        ("fp64", 1, 0, 0, 0),
+        ("fp64", 1, 2, 200, 256),
+    ]:
+        kind = "fp64" if planes == "fp64" else "fp32"
+        types = {"left": f"*{planes}", "right": f"*{planes}", "left_plane": "i64", "right_plane": "i64"}
+        types |= {"padded": "i32", "left_squares": "*fp64", "right_squares": "*fp64"}
+        types |= dict.fromkeys(("row_start", "row_stop", "column_start", "column_stop", "panels", "capacity"), "i32")
+        types |= {"rates": "*fp64", "exp_sums": "*fp64", "limits": "*fp64", "histogram": "*i64", "close_rows": "*i32"}
+        types |= {"nearest_value": f"*{kind}", "nearest_column": "*i64", "unsure": "*i64", "unsure_count": "*i32"}
+        constants = {
+            "segment": pair_sums_triton.TILES_OF_A_PROGRAM,
+            "products": products,
+            "within": True,
+            "distances": measure == 2,
+            "near_share": pair_sums_triton.NEAR_SHARE,
+            "rate_count": 2,
+            "rate_slots": 4,
+            "measure": measure,
+            "bins": bins,
+            "slots": slots,
+            "has_threshold": measure > 0,
+            "upcast": False,
+        }
+        for capability in (80, 90):
+            shape = pair_shape("float64" if planes == "fp64" else "bfloat16", capability // 10)
+            shaped = {"height": shape.height, "width": shape.width, "chain": shape.chain, **constants}
+            jobs += [
+                {
+                    "name": "reduce_pairs",
+                    "types": types,
+                    "constants": shaped,
+                    "capability": capability,
+                    "warps": warps,
+                    "stages": stages,
+                }
+                for warps, stages in shape.pipelines
+            ]
+    squares = {"x": "*fp32", "squares": "*fp64", "first": "i32", "count": "i32", **ROWS}
+    squares |= dict.fromkeys(("shift", "largest", "inverse"), "*fp64")
+    constants = {"block_rows": 64, "block_columns": 32, "has_shift": True, "has_norms": True}
+    for capability in (80, 90):
+        jobs.append({"name": "row_squares", "types": squares, "constants": constants, "capability": capability})
+    return [{"module": "pairs", "warps": 8, "stages": 1, **job} for job in jobs]
+
+
 def compiled(jobs: list[dict]) -> list[dict]:
     script = Path(__file__).with_name("compile_kernels.py")
     run = subprocess.run(
@@ -125,3 +177,11 @@ def test_products_use_tensor_cores_and_spill_nothing():
 @pytest.mark.slow
 def test_packing_spills_nothing():
     check(compiled(pack_jobs()))
+
+
+@pytest.mark.slow
+def test_products_of_pairs_use_tensor_cores_and_spill_nothing():
+    found = compiled(pair_jobs())
+    check(found)
+    for kernel in found:
+        assert kernel["kernel"] == "row_squares" or kernel["instructions"], kernel

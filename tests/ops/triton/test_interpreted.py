@@ -1,4 +1,4 @@
-"""Runs the files interpreted_*.py, each in a process of its own in which Triton interprets kernels.
+"""Runs interpreted_*.py, and the tests of ops that name their backend, in processes where Triton interprets kernels.
 
 Triton reads its variable when it is first imported, and anything in this process may have imported it.
 """
@@ -14,15 +14,25 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-FILES = sorted(HERE.glob("interpreted_*.py"))
+JOBS = {
+    **{path.stem: [str(path)] for path in sorted(HERE.glob("interpreted_*.py"))},
+    "pair_sums": [
+        str(HERE.parent / "test_pair_sums.py"),
+        "-k",
+        "triton and not int and not float16 and not 200 and not million and not 150",
+    ],
+}
+"""Name to arguments of pytest."""
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_kernels_in_the_interpreter(path):
+@pytest.mark.parametrize("job", JOBS)
+def test_kernels_in_the_interpreter(job):
+    # On a device an overflow is no event; NumPy, which plays it, warns.
+    options = ["-q", "-W", "ignore::RuntimeWarning", "-p", "no:cacheprovider", "-p", "no:xdist"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", str(path)],
+        [sys.executable, "-m", "pytest", *options, *JOBS[job]],
         capture_output=True,
         text=True,
         check=False,
