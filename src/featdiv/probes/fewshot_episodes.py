@@ -100,18 +100,18 @@ def accuracies(rows: npt.NDArray[np.float32], members: Sequence[Index], drawn: E
         raise FloatingPointError
     centroids -= centre
     centroids = centroids.reshape(e, ways, -1)
-    squares = np.einsum("ewd,ewd->ew", centroids, centroids)
+    squares = np.einsum("ewd,ewd->ew", centroids, centroids) + 2.0 * (centroids @ centre)
     episode, own = np.divmod(order, ways)
     right = np.empty(slots, dtype=np.int64)
     at_once = max(1, BATCH_BYTES // (4 * rows.shape[1] * queries))
     for start in range(0, slots, at_once):
         part = slice(start, start + at_once)
         asked = rows[index[part, shots:].reshape(-1)].reshape(-1, queries, rows.shape[1])
-        asked -= centre
-        if not np.isfinite(asked).all():
-            raise FloatingPointError
         # |q - c|^2 less |q|^2, which is the same for every class.
-        distances = centroids[episode[part]] @ asked.transpose(0, 2, 1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = centroids[episode[part]] @ asked.transpose(0, 2, 1)
+        if not np.isfinite(distances).all():
+            raise FloatingPointError
         distances *= -2.0
         distances += squares[episode[part]][:, :, None]
         right[order[part]] = (distances.argmin(axis=1) == own[part, None]).sum(axis=1)
