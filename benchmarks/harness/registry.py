@@ -14,6 +14,7 @@ SUITES = {
     "diversity": "suites.diversity",
     "extract": "suites.extract",
     "transferability": "suites.transferability",
+    "linear": "suites.linear",
 }
 """Operation to the module whose ``SUITE`` benchmarks it."""
 
