@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["KNNProbe", "LinearProbe", "RidgeProbe"]
 
 
-class _Probe(ClassifierMixin, BaseEstimator):
+class _Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """What the estimators share: checked rows, and labels turned into numbers and back."""
 
     def _checked(self, X: Any, y: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:

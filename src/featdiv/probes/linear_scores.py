@@ -46,7 +46,7 @@ class Judged:
         if metric == "top5_accuracy":
             return np.asarray(self.top5 / self.n, dtype=np.float64)
         if metric == "mean_per_class":
-            return self.per_class().mean(1, where=self.counts > 0)
+            return np.asarray(self.per_class().mean(1, where=self.counts > 0), dtype=np.float64)
         found = self.precision if metric == "map" else self.voc
         assert found is not None
         return np.asarray(np.nanmean(found, axis=1), dtype=np.float64)
