@@ -82,7 +82,7 @@ class Images:
 
     @property
     def ids(self) -> npt.NDArray[np.str_]:
-        """What each image is called, (n,) text: its path in the folder, or file and row."""
+        """What each image is called, its path in the folder or its file and row, as (n,) text."""
         return np.array([self._source.id(int(index)) for index in self._index], dtype=str)
 
     @property
