@@ -46,7 +46,7 @@ def test_a_transformation_in_both_lists_is_refused():
 
 def test_an_unknown_need_is_refused():
     with pytest.raises(InputError, match=r"needs: expected one of .*got 'rows'"):
-        make(needs="rows")
+        make(needs="wishes")
 
 
 def test_an_entry_without_a_formula_is_refused():
