@@ -45,7 +45,7 @@ def test_a_transformation_in_both_lists_is_refused():
 
 
 def test_an_unknown_need_is_refused():
-    with pytest.raises(InputError, match=r"needs: expected one of .*got 'rows'"):
+    with pytest.raises(InputError, match=r"needs: expected one of .*got 'wishes'"):
         make(needs="wishes")
 
 
