@@ -19,6 +19,7 @@ COMMANDS = (
     "transferability",
     "knn",
     "correlate",
+    "report",
     "check",
     "extract",
     "info",

@@ -23,8 +23,8 @@ from featdiv.stats.storage import replacing
 TITLE = "Report on representations"
 MOST_NAMED = 6
 
-NOT_ONE_MODEL = ("Comparison", "Directions", "Ranking")
-"""Kinds of results whose name need not be that of a model."""
+NOT_ONE_MODEL = ("Comparison", "Ranking")
+"""Kinds of results that name the models themselves."""
 
 
 def report(

@@ -59,7 +59,7 @@ def _comparison(entry: Entry) -> list[Markup]:
     definition = entry.provenance.get("definition")
     metric = words(content["metric"]) + (f" ({definition})" if definition else "")
     n = entry.provenance.get("n")
-    caption = [f"{metric[:1].upper()}{metric[1:]} over {n:,} rows" if n else metric]
+    caption = [f"{'Distance' if distance else 'Similarity'} by {metric}" + (f" over {n:,} rows" if n else "")]
     if direction := metric_lookup.direction(content["metric"]):
         caption.append(f"; {direction}")
     if rows == columns and down != list(range(len(rows))):
