@@ -12,6 +12,8 @@ from featdiv.reports.numbers import MINUS, SUPERSCRIPTS, shown
 MOST_DECIMALS = 5
 """Ticks closer together are labelled by powers of ten."""
 
+TINIEST = 1e-300
+
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -146,8 +148,10 @@ def domain(values: Iterable[float], *, zero: bool = False, margin: float = 0.04)
     low, high = min(found), max(found)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
-        half = 0.5 if low == 0.0 else min(0.5, abs(low) / 2.0)
+    largest = max(abs(low), abs(high))
+    # Differences of rounding alone are no range; what is next to nothing at all has none.
+    if high - low <= 1e-12 * largest or largest < TINIEST:
+        half = 0.5 if largest < TINIEST else min(0.5, largest / 2.0)
         low, high = low - half, high + half
     room = margin * (high - low)
     return (low if zero and low == 0.0 else low - room, high if zero and high == 0.0 else high + room)
