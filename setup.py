@@ -3,7 +3,8 @@
 Environment:
     FEATDIV_CPU: ``auto`` (default: build `featdiv._cpu` if a C++17 compiler is there), ``on`` (build it or
         fail), ``off``.
-    FEATDIV_CUDA: the same for the CUDA module, which has no sources yet: ``on`` fails.
+    FEATDIV_CUDA: the same for a CUDA module, of which this version has none: ``on`` fails. The kernels in csrc/cuda
+        are compiled at first use by NVRTC, which comes with CuPy; their sources are installed with the package.
     FEATDIV_SANITIZE: ``1`` builds with the address and undefined-behaviour sanitizers; see csrc/sanitize.sh.
     CXX: the compiler, as for any extension.
 """
@@ -25,6 +26,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
@@ -68,7 +70,7 @@ class Probe:
         compiler_problem: why there is none.
         pybind11: its include directory, or None.
         nvcc: path of the CUDA compiler, or None.
-        cuda_sources: whether this version has CUDA sources.
+        cuda_sources: whether this version has CUDA sources that are built ahead.
     """
 
     system: str = "Linux"
@@ -149,7 +151,7 @@ def _missing_for_cpu(probe: Probe) -> str:
 
 def _missing_for_cuda(probe: Probe) -> str:
     if not probe.cuda_sources:
-        return "this version of featdiv has no CUDA sources"
+        return "this version compiles its CUDA kernels at first use (pip install 'featdiv[cupy]'), not when it is built"
     if probe.nvcc is None:
         return "nvcc was not found; install the CUDA toolkit and put its bin directory on PATH"
     return ""
@@ -271,6 +273,25 @@ class BuildNative(build_ext):
         return {} if getattr(self, "_left_out", False) else super().get_output_mapping()
 
 
+class BuildPython(build_py):
+    """Puts the sources of the CUDA kernels, which are compiled at first use, into the package."""
+
+    def run(self) -> None:
+        """Builds, then copies; an editable install reads them where they are."""
+        super().run()
+        if self.editable_mode:
+            return
+        for source in runtime_sources():
+            target = Path(self.build_lib, "featdiv", source.relative_to(ROOT))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.copy_file(str(source), str(target))
+
+
+def runtime_sources() -> list[Path]:
+    """Returns the files that compiling a CUDA kernel at first use needs."""
+    return sorted([*(ROOT / "csrc" / "cuda").glob("*.cuh"), ROOT / "csrc" / "core" / "jacobi.h"])
+
+
 def _run(command: list[str]) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
@@ -298,7 +319,7 @@ def main() -> None:
             )
         )
     BuildNative.plan, BuildNative.probe = plan, probe
-    setup(ext_modules=modules, cmdclass={"build_ext": BuildNative})
+    setup(ext_modules=modules, cmdclass={"build_ext": BuildNative, "build_py": BuildPython})
 
 
 if __name__ == "__main__":

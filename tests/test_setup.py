@@ -65,10 +65,10 @@ def test_off_builds_nothing_even_where_it_could(build):
     assert all("off" in note for note in plan.notes)
 
 
-def test_cuda_waits_for_its_sources(build):
+def test_cuda_kernels_are_not_built_ahead(build):
     machine = able(build, nvcc="/usr/local/bin/nvcc")
-    assert "no CUDA sources" in build.plan_native_build({}, machine).notes[1]
-    with pytest.raises(SystemExit, match="no CUDA sources"):
+    assert "compiles its CUDA kernels at first use" in build.plan_native_build({}, machine).notes[1]
+    with pytest.raises(SystemExit, match=r"pip install 'featdiv\[cupy\]'"):
         build.plan_native_build({"FEATDIV_CUDA": "on"}, machine)
 
 
@@ -90,6 +90,15 @@ def test_a_switch_that_means_nothing_is_refused(build, name):
 def test_sanitizers_are_asked_for(build):
     assert build.plan_native_build({"FEATDIV_SANITIZE": "1"}, able(build)).sanitize
     assert not build.plan_native_build({"FEATDIV_SANITIZE": "0"}, able(build)).sanitize
+
+
+def test_what_kernels_include_is_installed_with_them(build):
+    installed = {path.resolve() for path in build.runtime_sources()}
+    for path in installed:
+        for line in path.read_text().splitlines():
+            if line.startswith('#include "'):
+                assert (path.parent / line.split('"')[1]).resolve() in installed, f"{path}: {line}"
+    assert {path.suffix for path in installed} == {".cuh", ".h"}
 
 
 def test_every_source_is_listed(build):

@@ -117,14 +117,11 @@ def blas_name() -> str:
 
 def backends() -> list[dict[str, str]]:
     """Returns one entry for each op, device and backend: whether it works, or the reason why not."""
-    import torch
-
     from featdiv.ops import _dispatch
 
-    devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     found = []
     for op, names in _dispatch.OPS.items():
-        for device in devices:
+        for device in ("cpu", "cuda"):
             for name in (*(n for n in _dispatch.ORDER[device] if n in names), "reference"):
                 reasons = {
                     dtype: _dispatch.unsupported_reason(

@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "FEATDIV_BACKEND"
 
 ORDER = {
     "cpu": ("native", "numpy", "torch"),
-    "cuda": ("torch", "triton"),
+    "cuda": ("torch", "triton", "cuda"),
     "other": ("torch",),
 }
 """Backends in the order in which ``auto`` tries them, by device type.
@@ -42,7 +42,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
     "pair_sums": ("native", "torch", "triton", "reference"),
     "topk": ("native", "numpy", "torch", "reference"),
-    "eigvals_batched": ("numpy", "torch", "reference"),
+    "eigvals_batched": ("numpy", "torch", "cuda", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

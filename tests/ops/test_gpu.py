@@ -1,0 +1,142 @@
+"""Every backend of every op that runs on a GPU, on a GPU: element types, odd shapes, strides, another stream."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from featdiv.errors import NonFiniteError
+from featdiv.ops import _dispatch
+from featdiv.ops.class_scatter import class_scatter
+from featdiv.ops.eigvals_batched import eigvals_batched
+from featdiv.ops.pair_sums import pair_sums
+from featdiv.ops.scatter import PRECISIONS, Sums, scatter
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
+]
+
+SHAPES = [(1, 1), (1, 5), (63, 3), (64, 64), (65, 65), (1031, 129), (5000, 200)]
+
+
+def cases(op: str, *values):
+    """Parameters (backend, *values) for each backend of an op that may run on a GPU, skipped with its reason."""
+    found = []
+    for backend in _dispatch.ORDER["cuda"]:
+        if backend not in _dispatch.OPS[op]:
+            continue
+        reason = "no CUDA device"
+        if torch.cuda.is_available():
+            reason = _dispatch.unsupported_reason(_dispatch.Request(op=op, device="cuda", d=8), backend)
+        marks = [pytest.mark.skipif(reason is not None, reason=str(reason))]
+        found += [pytest.param(backend, value, marks=marks) for value in values]
+    return found
+
+
+def rows_of(dtype: str, n: int, d: int) -> torch.Tensor:
+    rows = 3.0 * torch.from_numpy(np.random.default_rng(0).normal(size=(n, d))) + 1.0
+    return rows.clamp(min=0).to(getattr(torch, dtype)) if dtype == "uint8" else rows.to(getattr(torch, dtype))
+
+
+def check_scatter(rows, backend, precision="float32", **arguments):
+    there, here = (Sums.zeros(rows.shape[1], norm_sums=True, device=device) for device in ("cuda", "cpu"))
+    scatter(rows.cuda(), there, backend=backend, precision=precision, **arguments)
+    scatter(rows, here, backend="reference", **arguments)
+    truth = here.symmetric_gram()
+    scale = np.sqrt(np.outer(truth.diagonal(), truth.diagonal()))
+    assert (np.abs(there.symmetric_gram() - truth) <= PRECISIONS[precision] * scale + 1e-300).all()
+    assert there.n == here.n
+    np.testing.assert_allclose(there.fourth.cpu(), here.fourth, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("backend", "dtype"), cases("scatter", "float64", "float32", "float16", "bfloat16", "uint8"))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
+def test_scatter_of_every_type(backend, dtype, precision):
+    check_scatter(rows_of(dtype, 1000, 65), backend, precision)
+
+
+@pytest.mark.parametrize(("backend", "shape"), cases("scatter", *SHAPES))
+def test_scatter_of_odd_shapes(backend, shape):
+    rows = rows_of("float32", *shape)
+    check_scatter(rows, backend)
+    check_scatter(rows, backend, shift=np.full(shape[1], 1.0), normalize="l2")
+    check_scatter(rows.T.contiguous().T[::2], backend)
+
+
+@pytest.mark.parametrize(("backend", "name"), cases("scatter", "constant", "heavy", "near rank one"))
+def test_scatter_keeps_its_bound_where_sums_of_tensor_cores_drift(backend, name):
+    random = np.random.default_rng(1)
+    rows = {
+        "constant": np.sign(random.normal(size=(200_000, 64))) / 3,
+        "heavy": random.standard_t(2.0, (50_000, 64)),
+        "near rank one": random.normal(size=(50_000, 1)) + 1e-3 * random.normal(size=(50_000, 64)),
+    }[name]
+    check_scatter(torch.from_numpy(rows.astype(np.float32)), backend)
+
+
+@pytest.mark.parametrize(("backend", "bad"), cases("scatter", float("nan"), float("inf")))
+def test_scatter_finds_bad_rows(backend, bad):
+    rows = rows_of("float32", 700, 7)
+    rows[650, 2] = bad
+    with pytest.raises(NonFiniteError, match="the first in row 650"):
+        scatter(rows.cuda(), Sums.zeros(7, device="cuda"), backend=backend)
+
+
+@pytest.mark.parametrize(("backend", "d"), cases("class_scatter", 1, 65, 200))
+def test_class_scatter(backend, d):
+    labels = np.repeat(np.arange(9), [0, 1, 2, 63, 64, 65, 700, 3, 0])
+    np.random.default_rng(2).shuffle(labels)
+    rows = rows_of("float32", len(labels), d)
+    got = class_scatter(rows.cuda(), labels, classes=9, backend=backend)
+    want = class_scatter(rows, labels, classes=9, backend="reference")
+    np.testing.assert_allclose(got.means, want.means, rtol=0, atol=1e-6 * np.abs(want.means).max())
+    for mine, truth in zip(got.scatters, want.scatters, strict=True):
+        spread = np.sqrt(np.diag(truth))
+        assert (np.abs(mine - truth) <= 1e-6 * np.outer(spread, spread)).all()
+
+
+@pytest.mark.parametrize(("backend", "measure"), cases("pair_sums", "cosine", "distance"))
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_pair_sums(backend, measure, precision):
+    x, y = rows_of("float32", 700, 40), rows_of("float32", 333, 40).flip(1)
+    arguments = {"measure": measure, "bins": 50, "threshold": 0.5, "examples": 9, "precision": precision}
+    for other in (None, y):
+        moved = None if other is None else other.cuda()
+        got = pair_sums(x.cuda(), moved, rates=[0.5, 2.0], distances=True, backend=backend, **arguments)
+        want = pair_sums(x, other, rates=[0.5, 2.0], distances=True, backend="reference", **arguments)
+        np.testing.assert_allclose(got.exp_sums, want.exp_sums, rtol=1e-6)
+        assert got.distance_sum == pytest.approx(want.distance_sum, rel=1e-6)
+        assert got.histogram.tolist() == want.histogram.tolist()
+        assert (got.close, got.close_pairs.tolist()) == (want.close, want.close_pairs.tolist())
+        assert got.nearest[2] == pytest.approx(want.nearest[2], rel=1e-9)
+
+
+@pytest.mark.parametrize(("backend", "d"), cases("eigvals_batched", 1, 2, 17, 64, 256))
+@pytest.mark.parametrize("vectors", [False, True])
+def test_eigvals_batched(backend, d, vectors):
+    half = np.random.default_rng(d).normal(size=(5, d, d))
+    matrices = half + half.transpose(0, 2, 1)
+    side = torch.cuda.Stream()
+    given = torch.from_numpy(matrices).cuda()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        got = eigvals_batched(given, vectors=vectors, backend=backend)
+    bound = 1e-14 * d * 4 * np.sqrt(d)
+    np.testing.assert_allclose(got.values, np.linalg.eigvalsh(matrices), rtol=0, atol=bound)
+    if vectors:
+        assert np.abs(matrices @ got.vectors - got.vectors * got.values[:, None]).max() <= bound
+
+
+@pytest.mark.parametrize(("backend", "n"), cases("scatter", 100, 5000))
+def test_the_same_numbers_twice(backend, n):
+    rows = rows_of("float32", n, 130).cuda()
+    found = []
+    for _ in range(2):
+        sums = Sums.zeros(130, device="cuda")
+        scatter(rows, sums, backend=backend)
+        found.append(sums.symmetric_gram())
+    if backend != "torch":
+        np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-6 * np.abs(found[0]).max())
