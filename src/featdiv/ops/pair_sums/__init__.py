@@ -12,8 +12,9 @@ Bounds, with u = 2^-24 (float32) or 2^-53 (float64) and c = 44 + d/32: a squared
 c u (|x|^2 + |y|^2), a cosine by c u, and so a term exp(-t |x - y|^2) of rows of unit length by 2 c t u, relative;
 the errors of many pairs are of either sign and largely cancel in the sum. A pair whose value lies within its bound
 of a histogram edge or of the threshold is computed again in float64 from the rows themselves, so that counts are
-those of float64 arithmetic, and so is a pair whose squared distance is below 2^-10 (|x|^2 + |y|^2) before its distance is added, so
-that near copies do not add the rounding of a difference; only the choice of the nearest pair among pairs closer than the bound is arbitrary.
+those of float64 arithmetic. So is a pair whose squared distance is below 2^-10 (|x|^2 + |y|^2) before its distance is
+added, so that near copies do not add the rounding of a difference. Only the choice of the nearest pair among pairs
+closer than the bound is arbitrary.
 """
 
 from __future__ import annotations

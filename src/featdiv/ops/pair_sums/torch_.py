@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from featdiv.errors import NonFiniteError, RowError, ZeroNormError
 from featdiv.ops._dispatch import Request
+from featdiv.ops._exact_float32 import exact_float32
 from featdiv.ops.pair_sums import PairSums, PairTask, of_set, out_of_range
 from featdiv.ops.pair_sums.reference import bin_counts
 from featdiv.ops.scatter import torch_ as scatter_torch
@@ -40,7 +39,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
         right.check(other, in_other=True)
     narrow = task.precision == "float32" and left.fits_float32() and right.fits_float32()
     run = _Run(left, right, task, torch.float32 if narrow else torch.float64, within=other is None)
-    with _exact_float32():
+    with exact_float32():
         for i in range(0, left.n, _BLOCK_ROWS):
             for j in range(i if other is None else 0, right.n, _BLOCK_ROWS):
                 run.add(i, j)
@@ -197,14 +196,3 @@ class _Run:
             close_pairs=np.array(self.examples, dtype=np.int64).reshape(-1, 2),
             nearest=self.nearest,
         )
-
-
-@contextlib.contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Switches TF32 on a GPU and bfloat16 paths on a CPU off, whatever the user's global setting."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

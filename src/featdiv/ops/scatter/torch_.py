@@ -8,8 +8,6 @@ repeated in float64. One look, because each one makes the host wait for the devi
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from featdiv.ops._dispatch import PRECISIONS, Request
+from featdiv.ops._exact_float32 import exact_float32
 from featdiv.ops.scatter import reference
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def scatter(
     device = x.device
     moved = torch.from_numpy(shift.copy()).to(device) if shift is not None else None
     powers = torch.from_numpy(np.ldexp(1.0, exponent)).to(device) if exponent is not None else None
-    with _exact_float32():
+    with exact_float32():
         part = None
         if precision != "float64":
             part = _call(x, sums, moved, powers, normalize, torch.float32)
@@ -161,14 +160,3 @@ def _add(sums: Sums, part: _Part) -> None:
         value = getattr(part, name)
         target = getattr(sums, name)
         target += value.cpu().numpy() if isinstance(target, np.ndarray) else value
-
-
-@contextlib.contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Switches TF32 on a GPU and bfloat16 paths on a CPU off, whatever the user's global setting."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from featdiv.ops._dispatch import Request
+from featdiv.ops._exact_float32 import exact_float32
 from featdiv.ops.scatter import torch_ as scatter_torch
 from featdiv.ops.topk import Nearest
 
@@ -35,7 +34,7 @@ def topk(queries: Rows, gallery: Rows, *, k: int, measure: str) -> Nearest:
     rows = min(_QUERY_ROWS, len(left))
     tile_rows = max(k, entries // rows)
     values, indices = [], []
-    with _exact_float32():
+    with exact_float32():
         for start in range(0, len(left), rows):
             block = left[start : start + rows].float()
             best: torch.Tensor | None = None
@@ -75,14 +74,3 @@ def _unpacked(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     ordered = (keys >> 32).int()
     bits = ordered ^ ((ordered >> 31) & 0x7FFFFFFF)
     return bits.view(torch.float32), _LOW - (keys & _LOW)
-
-
-@contextlib.contextmanager
-def _exact_float32() -> Iterator[None]:
-    """Switches TF32 on a GPU and bfloat16 paths on a CPU off, whatever the user's global setting."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
