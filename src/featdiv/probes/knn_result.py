@@ -182,13 +182,7 @@ class KnnProbe(Result):
 
         Args:
             ax: axes to draw on; None for a new figure.
-
-        Raises:
-            MissingDependency: if matplotlib is not installed.
         """
-        from featdiv._optional import require
-
-        require("matplotlib", extra="plot", needed_by="KnnProbe.plot")
         from featdiv.probes.knn_plot import accuracy_by_k
 
         return accuracy_by_k(self, ax)
