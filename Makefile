@@ -16,7 +16,7 @@ DEV_EXTRAS := test,lint,docs,conformance
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs bench sanitize clean
+.PHONY: help demo test test-fast lint docs bench sanitize gpu-check clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
@@ -43,6 +43,10 @@ bench: $(VENV)/.ready-dev  ## benchmarks: correctness gate, then time (ARGS="--l
 
 sanitize: $(VENV)/.ready-dev  ## the native module under the address and undefined-behaviour sanitizers (needs g++)
 	PYTHON=$(BIN)/python csrc/sanitize.sh
+
+gpu-check: $(VENV)/.ready-dev  ## on a machine with a GPU: its tests, compute-sanitizer, benchmarks into benchmarks/results
+	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[triton,cupy]'
+	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) build dist featdiv-demo docs/_build docs/_generated src/*.egg-info \
