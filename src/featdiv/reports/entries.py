@@ -180,9 +180,11 @@ def _default_name(content: Mapping[str, Any], origin: str) -> str:
 
 def _told_apart(entries: Sequence[Entry]) -> list[Entry]:
     """Returns the entries with a number behind the name where two of one kind share it."""
-    seen: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str, Any], int] = {}
     named = []
     for entry in entries:
-        count = seen[entry.kind, entry.name] = seen.get((entry.kind, entry.name), 0) + 1
+        # Directions that a model has and one or another lacks are different things.
+        identity = (entry.kind, entry.name, entry.content.get("other"))
+        count = seen[identity] = seen.get(identity, 0) + 1
         named.append(entry if count == 1 else dataclasses.replace(entry, name=f"{entry.name} ({count})"))
     return named

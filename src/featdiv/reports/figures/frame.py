@@ -14,6 +14,9 @@ COLOURS = 8
 
 DASHES = 3
 
+SMALLEST = 0.66
+"""Share of its width below which a drawing scrolls rather than shrinks: its labels would not be legible."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Box:
@@ -43,6 +46,7 @@ def drawing(*children: Any, width: float, height: float, title: str, description
         viewBox=f"0 0 {place(width)} {place(height)}",
         width=place(width),
         height=place(height),
+        style=f"min-width:{place(SMALLEST * width)}px",
         role="img",
         aria_label=f"{title}. {description}" if description else title,
     )
