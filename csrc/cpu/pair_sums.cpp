@@ -83,15 +83,20 @@ Packed<T> pack_all(const PairJob& job, const Rows& rows, const Kernels& kernels)
       if (!product.pack(block)) worst.store(Outcome::not_finite);
       T* out = packed.panels.get() + p * width * d;
       T* squares = packed.squares.get() + p * width;
-      for (int64_t r = 0; r < width; ++r) {
-        double square = 0;
-        for (int64_t j = 0; j < d; ++j) {
-          const T z = r < n ? by_row[size_t(j / width * width * width + r * width + j % width)] : T(0);
-          out[j * width + r] = z;
-          square += double(z) * double(z);
-        }
-        squares[r] = T(square);
+      std::vector<double> sums(static_cast<size_t>(width));
+      // A square of rows and features at a time stays in the first-level cache while it is turned.
+      for (int64_t first = 0; first < d; first += width) {
+        const int64_t features = std::min(width, d - first);
+        const T* from = by_row.get() + first * width;
+        for (int64_t r = 0; r < n; ++r)
+          for (int64_t j = 0; j < features; ++j) {
+            const T z = from[r * width + j];
+            out[(first + j) * width + r] = z;
+            sums[size_t(r)] += double(z) * double(z);
+          }
+        for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width + n, out + (j + 1) * width, T(0));
       }
+      for (int64_t r = 0; r < width; ++r) squares[r] = T(sums[size_t(r)]);
       const double peak = double(*std::max_element(peaks.get(), peaks.get() + d));
       std::lock_guard<std::mutex> lock(mutex);
       packed.peak = std::max(packed.peak, peak);

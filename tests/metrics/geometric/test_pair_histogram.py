@@ -34,7 +34,7 @@ def test_quantiles_are_off_by_at_most_a_bin(x):
 
 
 def test_distances_of_rows_as_they_are(x):
-    found = featdiv.pair_histogram(x, measure="distance", normalize=None, limits=(1.0, 5.0), bins=20, backend="torch")
+    found = featdiv.pair_histogram(x, measure="distance", normalize=None, limits=(1.0, 5.0), bins=20)
     distances = pdist(x)
     assert found.counts.tolist() == np.histogram(distances, bins=found.edges)[0].tolist()
     assert (found.below, found.above) == (int((distances < 1.0).sum()), int((distances > 5.0).sum()))
