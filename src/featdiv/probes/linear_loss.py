@@ -22,6 +22,8 @@ _TILE_ENTRIES = 1 << 21
 _ABSENT = -1e4
 """Added to the logit of a class that a subset lacks: its probability is zero, and it takes no part in the fit."""
 
+_LEAST_LOG_CHANCE = {torch.float32: -60.0, torch.float64: -600.0}
+
 _REFERENCES = 3
 _GROUPS = 3
 
@@ -247,12 +249,14 @@ class _Part:
             target = held.targets[start : start + m].view(m, 1, 1).expand(m, p, 1)
             residual = torch.log_softmax(residual, 2)
             loss = -residual.gather(2, target)[:, :, 0]
-            residual.exp_().scatter_add_(2, target, residual.new_full((1, 1, 1), -1.0).expand(m, p, 1))
+            # A smaller chance changes no sum, but as a denormal number it would slow the product ten times down.
+            residual.clamp_(min=_LEAST_LOG_CHANCE[self.dtype]).exp_().scatter_add_(2, target, residual.new_full((1, 1, 1), -1.0).expand(m, p, 1))
         else:
             positive = held.targets[start : start + m][:, self.label].to(self.dtype)
             logit = residual[:, :, 0]
             loss = torch.nn.functional.softplus(torch.where(positive > 0, -logit, logit), threshold=50.0)
-            residual = (torch.sigmoid(logit) - positive)[:, :, None]
+            chance = torch.sigmoid(torch.clamp(logit, min=_LEAST_LOG_CHANCE[self.dtype]))
+            residual = (chance - positive)[:, :, None]
         if weights is not None:
             loss = loss * weights
             residual *= weights[:, :, None]
