@@ -3,6 +3,7 @@
 
 #include "cpu/class_scatter.h"
 #include "cpu/pair_sums.h"
+#include "cpu/stages.h"
 #include "cpu/topk.h"
 
 namespace py = pybind11;
@@ -134,6 +135,12 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
         py::arg("values"), py::arg("indices"), py::arg("threads"), py::arg("isa"));
+  m.def("watch_stages", &featdiv::watch_stages, py::arg("on"));
+  m.def("stage_seconds", [] {
+    using featdiv::Stage;
+    return py::make_tuple(featdiv::stage_seconds(Stage::pack), featdiv::stage_seconds(Stage::product),
+                          featdiv::stage_seconds(Stage::flush));
+  });
   m.def("find_bad_rows", &find_bad_rows, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"));
 }

@@ -14,6 +14,7 @@ constexpr int64_t stretches = 16;
 
 // Makes mean and scatter about it out of sums about the shift, and fills the lower triangle.
 void centre(int64_t n, int64_t d, const double* shift, const double* total, double* mean, double* scatter) {
+  const InStage stage(Stage::flush);
   for (int64_t j = 0; j < d; ++j) mean[j] = shift[j] + total[j] / double(n);
   for (int64_t i = 0; i < d; ++i) {
     const double share = total[i] / double(n);
@@ -42,7 +43,10 @@ class ClassRunner {
   Outcome run(int64_t c) {
     const int64_t d = job_.rows.d;
     ScatterJob one = scatter_job(c, like_.threads);
-    std::fill_n(one.gram, d * d, 0.0);
+    {
+      const InStage stage(Stage::flush);
+      std::fill_n(one.gram, d * d, 0.0);
+    }
     if (one.rows.n == 0) {
       std::fill_n(job_.means + c * d, d, 0.0);
       return Outcome::done;

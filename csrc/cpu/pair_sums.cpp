@@ -10,6 +10,7 @@
 
 #include "arrays.h"
 #include "pool.h"
+#include "stages.h"
 
 namespace featdiv {
 namespace {
@@ -52,6 +53,7 @@ Packed<T> pack_all(const PairJob& job, const Rows& rows, const Kernels& kernels)
   std::atomic<Outcome> worst{Outcome::done};
   std::mutex mutex;
   parallel_for(job.threads, packed.count, [&](int64_t p) {
+    const InStage stage(Stage::pack);
     try {
       const int64_t n = std::min(width, rows.n - p * width);
       const Rows part = rows.slice(p * width, n);
@@ -219,13 +221,18 @@ class PairRunner {
         block.open_low = job_.measure == Measure::distance ? low() <= 0 : job_.normalize && low() <= -1;
         block.open_high = job_.measure == Measure::cosine && job_.normalize && high() >= 1;
         block.bin = bins.get();
-        product_.pairs(block);
+        {
+          const InStage stage(Stage::product);
+          product_.pairs(block);
+        }
+        const InStage stage(Stage::flush);
         for (int k = 0; k < block.near_count; ++k)
           distance_sums_[size_t(task)] +=
               exact(p * width_ + near[size_t(k)] / width_, q * width_ + near[size_t(k)] % width_, Measure::distance);
         if (job_.measure != Measure::none) inspect(block, p * width_, q * width_, tally);
       }
     if (job_.measure == Measure::none) return;
+    const InStage stage(Stage::flush);
     std::sort(tally.examples.begin(), tally.examples.end());
     std::lock_guard<std::mutex> lock(mutex_);
     for (size_t k = 0; k < tally.histogram.size(); ++k) result_.histogram[k] += tally.histogram[k];

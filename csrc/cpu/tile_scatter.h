@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "pool.h"
 #include "scatter.h"
+#include "stages.h"
 
 namespace featdiv {
 
@@ -107,6 +108,7 @@ class TileScatter {
       parallel_for(job_->threads, tasks, [&](int64_t task) {
         const int64_t before = task * packs / tasks;
         if ((task + 1) * packs / tasks > before) return pack(next, before);
+        const InStage stage(Stage::product);
         product_.gram(tile.panels.get(), tile_rows_ * width_, tile.n, job_->rows.d, plan_[size_t(task - before)], job_->gram);
       });
       if (!more) return status;
@@ -154,6 +156,7 @@ class TileScatter {
   int64_t pack_tasks(const Tile<T>& tile) const { return (tile.n + pack_rows - 1) / pack_rows; }
 
   void pack(Tile<T>& tile, int64_t task) {
+    const InStage stage(Stage::pack);
     const int64_t row = task * pack_rows;
     const int64_t n = std::min(pack_rows, tile.n - row);
     double* inverse_norm = nullptr;
@@ -215,6 +218,7 @@ class TileScatter {
 
   // Adds the sums of the blocks, always in the order of the rows.
   void reduce(const Tile<T>& tile) {
+    const InStage stage(Stage::flush);
     for (int64_t task = 0; task < pack_tasks(tile); ++task) {
       const double* total = tile.total.get() + task * padded_;
       for (int64_t j = 0; j < job_->rows.d; ++j) job_->total[j] += total[j];

@@ -6,6 +6,7 @@
 
 #include "arrays.h"
 #include "pool.h"
+#include "stages.h"
 
 namespace featdiv {
 namespace {
@@ -90,6 +91,7 @@ class TopkRunner {
 
   // Packs panel p of the rows feature by feature, with half the squared norms of its rows if they are wanted.
   void pack(const Rows& rows, int64_t p, float* panel, float* half_squares) {
+    const InStage stage(Stage::pack);
     const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
     const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
     auto by_row = aligned_array<float>(padded * width_);
@@ -144,7 +146,11 @@ class TopkRunner {
         pairs.thresholds = thresholds_.get() + row;
         pairs.nearness = nearness.get();
         pairs.better = better.get();
-        product_.nearest(pairs);
+        {
+          const InStage stage(Stage::product);
+          product_.nearest(pairs);
+        }
+        const InStage stage(Stage::flush);
         for (int i = 0; i < pairs.left_valid; ++i)
           for (uint64_t bits = better[size_t(i)]; bits; bits &= bits - 1) {
             const int j = __builtin_ctzll(bits);
@@ -169,6 +175,7 @@ class TopkRunner {
   }
 
   void finish(int64_t first, int64_t begin, int64_t end) {
+    const InStage stage(Stage::flush);
     for (int64_t query = begin; query < end; ++query) {
       uint64_t* keys = keys_.get() + query * room_;
       cut(keys, counts_[size_t(query)]);

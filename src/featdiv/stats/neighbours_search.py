@@ -165,7 +165,7 @@ class Search:
         """Returns (m, w) bounds on the rounding of each nearness."""
         unit = 2.0**-24 * (4.0 + 0.5 * np.sqrt(self.gallery.source.d))
         if self.gallery.distance == "cosine":
-            return np.full(found.values.shape, unit)
+            return np.broadcast_to(unit, found.values.shape)
         # A neighbour is no further from the origin than the query and the way between them.
         reach = np.sqrt(found.squares)[:, None] + np.sqrt(-found.values.astype(np.float64))
         return np.asarray(unit * (found.squares[:, None] + reach**2))
