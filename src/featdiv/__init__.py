@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from featdiv.backbones.extract import extract as extract
     from featdiv.backbones.extract import extract_layers as extract_layers
     from featdiv.backbones.features import Features as Features
+    from featdiv.backbones.finetune import finetune as finetune
+    from featdiv.backbones.finetune_result import FineTune as FineTune
     from featdiv.backbones.images import Images as Images
     from featdiv.backbones.images import images as images
     from featdiv.errors import BackendUnavailable as BackendUnavailable
@@ -178,6 +180,8 @@ _PUBLIC = {
     "Features": "featdiv.backbones.features",
     "extract": "featdiv.backbones.extract",
     "extract_layers": "featdiv.backbones.extract",
+    "finetune": "featdiv.backbones.finetune",
+    "FineTune": "featdiv.backbones.finetune_result",
     "Images": "featdiv.backbones.images",
     "images": "featdiv.backbones.images",
     "effective_rank": "featdiv.metrics.spectral.effective_rank",

@@ -31,7 +31,7 @@ def test_every_file_is_complete_and_named_for_itself(protocol):
 
 
 def test_parameters_are_arguments_of_the_function(protocol):
-    for function in ("knn_probe", "linear_probe", "fewshot_probe"):
+    for function in ("knn_probe", "linear_probe", "fewshot_probe", "finetune"):
         if function in protocol.parameters and hasattr(featdiv, function):
             arguments = inspect.signature(getattr(featdiv, function)).parameters
             assert protocol.parameters_of(function).keys() <= arguments.keys()
@@ -66,7 +66,7 @@ def test_finetuning_grids():
     found = protocols.get("kornblith2019").parameters_of("finetune")
     assert found["weight_decay"][0] == 0.0
     np.testing.assert_allclose(found["weight_decay"][1:], np.logspace(-6, -3, 7))
-    np.testing.assert_allclose(found["learning_rate"], np.logspace(-4, -1, 7))
+    np.testing.assert_allclose(found["lr"], np.logspace(-4, -1, 7))
 
 
 def test_differences():

@@ -96,7 +96,7 @@ def prepared(
         batch_size = forward.BATCH_CUDA if device.startswith("cuda") else forward.BATCH_CPU
     preparation = transforms.prepare(transform, loaded.data_config, protocol=protocol, function=function)
     if given is None:
-        _fit_to(loaded, preparation.input_size)
+        fit_to(loaded, preparation.input_size)
     capture = Capture(loaded, expand(loaded, layers, function), pool, function)
     try:
         runner = forward.Runner(
@@ -127,7 +127,7 @@ def prepared(
                 part.training = mode
 
 
-def _fit_to(model: Model, input_size: tuple[int, ...] | None) -> None:
+def fit_to(model: Model, input_size: tuple[int, ...] | None) -> None:
     """Lets a network that was made for one size take another, as timm does it: position embeddings are resampled."""
     own = (model.data_config or {}).get("input_size")
     if input_size is not None and input_size != own and hasattr(model.module, "set_input_size"):
