@@ -7,7 +7,7 @@ import pytest
 
 import featdiv
 from featdiv import ClassMoments, InputError, Moments, NonFiniteError, NotEnoughData
-from featdiv.analyses.diversity_table import selection, statistics
+from featdiv.analyses.diversity_table import selection
 from featdiv.metrics import catalogue
 from featdiv.stats import neighbours
 
@@ -229,15 +229,6 @@ def test_the_table_can_be_pasted_and_drawn(table):
     assert set(drawn) == set(table.scores)
     assert "<td>vendi</td>" in table._repr_html_()
     assert "Friedman" in table.cite()
-
-
-def test_parts_hold_every_row_once_and_some_of_every_class():
-    labels = np.repeat([3, 5, 9], [100, 45, 7])
-    parts = statistics.dealt(labels, None, 5)
-    assert np.sort(np.concatenate(parts)).tolist() == list(range(152))
-    for part in parts:
-        assert set(labels[part]) == {3, 5, 9}
-        assert (np.diff(part[labels[part] == 3]) == 1).all()
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import featdiv
-from featdiv.analyses.spectral import jackknife, plan
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
+from featdiv.stats import grouped, partition, resampling
 from featdiv.stats.moments import Moments
 
 
@@ -42,7 +42,7 @@ def coverage(variances: np.ndarray, n: int, draws: int) -> dict[str, float]:
     ],
 )
 def test_nominal_95_percent_is_what_is_seen(monkeypatch, variances, n, exact):
-    monkeypatch.setattr(plan, "affordable", lambda *_, **__: (exact, ""))
+    monkeypatch.setattr(partition, "affordable", lambda *_, **__: (exact, ""))
     for name, share in coverage(variances, n, draws=60).items():
         # 60 draws at 95 %: fewer than 52 hits has probability 0.3 %.
         assert share >= 52 / 60, name
@@ -84,7 +84,7 @@ def test_leaving_out_is_merging_undone():
     x = np.random.default_rng(3).standard_normal((500, 7)) + 5.0
     total, part = Moments.of(x, precision="float64"), Moments.of(x[100:180], precision="float64")
     rest = Moments.of(np.delete(x, np.s_[100:180], axis=0), precision="float64")
-    found = jackknife.without(total, part)
+    found = grouped.without(total, part)
     assert found.n == rest.n
     np.testing.assert_allclose(found.mean, rest.mean, rtol=1e-12)
     np.testing.assert_allclose(found.scatter, rest.scatter, rtol=1e-9, atol=1e-9)
@@ -94,7 +94,7 @@ def test_the_jackknife_of_a_mean_is_its_textbook_standard_error():
     # For the mean of n values left out one by one, the jackknife standard error is std / sqrt(n) exactly.
     values = np.random.default_rng(4).standard_normal(50)
     without_each = (values.sum() - values) / 49
-    corrected, error = jackknife._jackknife(values.mean(), without_each, np.full(50, 1 / 50))
+    corrected, error = resampling.jackknife(values.mean(), without_each, np.full(50, 1 / 50))
     assert corrected == pytest.approx(values.mean())
     assert error == pytest.approx(values.std(ddof=1) / math.sqrt(50))
 
@@ -111,6 +111,6 @@ def test_the_pair_solver_agrees_with_two_decompositions():
 
 
 def test_auto_leaves_out_what_would_cost_too_much():
-    assert plan.affordable(10**6, 512, 10, always=False)[1] == ""
-    assert "fifth of the pass" in plan.affordable(10**5, 2048, 20, always=False)[1]
-    assert plan.affordable(10**5, 2048, 20, always=True)[1] == ""
+    assert partition.affordable(10**6, 512, 10, always=False)[1] == ""
+    assert "fifth of the pass" in partition.affordable(10**5, 2048, 20, always=False)[1]
+    assert partition.affordable(10**5, 2048, 20, always=True)[1] == ""

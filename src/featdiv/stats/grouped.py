@@ -171,6 +171,15 @@ def read(
     )
 
 
+def without(total: Moments, part: Moments) -> Moments:
+    """Returns the moments of the rows of ``total`` that are not in ``part``: merging undone, for the jackknife."""
+    n = total.n - part.n
+    mean = total.mean + (total.mean - part.mean) * (part.n / n)
+    delta = part.mean - mean
+    scatter = total.scatter - part.scatter - np.outer(delta, delta * (part.n * n / total.n))
+    return dataclasses.replace(total, n=n, mean=mean, scatter=scatter, norm_sums=None)
+
+
 def on_device(rows: Rows, device: str | None) -> Rows:
     """Returns the rows on the device asked for; None leaves them where they are."""
     if device is None or (isinstance(rows, np.ndarray) and device == "cpu"):

@@ -8,6 +8,14 @@ With g groups of m_j rows, h_j = n / m_j and theta_(-j) the score without group 
     variance         v = (1/g) sum_j (p_j - theta_J)^2 / (h_j - 1)
     interval         theta_J +- t_(g - 1) sqrt(v)
 
+Where n >= 20 d the bias-corrected value estimates the score of the population. Below that the correction does not
+reach the population, so the interval is centred on theta itself and covers its expected value at this n and d.
+
+Where only the linear part of theta_(-j) is known, the bias comes from complementary halves A and B of the groups,
+whose linear parts cancel: it falls as 1/n, so
+
+    bias = (n_A theta_A + n_B theta_B) / n - theta,      averaged over the ways of halving.
+
 A mean over pairs of rows is a sum over pairs of blocks. Blocks a drawn w_a times give
 
     sum_(a < b) w_a w_b s_ab + sum_a w_a s_aa,
@@ -19,11 +27,13 @@ error is the spread over draws, times sqrt(g / (g - 1)); the interval is theta +
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.errors import NotEnoughData
 from featdiv.results import Interval
 
 Float64Array = npt.NDArray[np.float64]
@@ -32,6 +42,7 @@ LEVEL = 0.95
 LEAST_GROUPS = 5
 DRAWS = 2000
 AT_ONCE = 50
+POPULATION_ROWS_PER_FEATURE = 20
 
 
 def quantile(groups: int) -> float:
@@ -55,6 +66,60 @@ def jackknife(theta: float, without_each: Float64Array, shares: Float64Array) ->
     pseudo = ratios * theta - (ratios - 1.0) * without_each
     variance = float((np.square(pseudo - corrected) / (ratios - 1.0)).mean())
     return corrected, math.sqrt(variance)
+
+
+class _HasRows(Protocol):
+    @property
+    def n(self) -> int: ...
+
+
+def intervals(
+    scores: Mapping[str, float],
+    cores: Mapping[str, Callable[[Any], float]],
+    left_out: Sequence[_HasRows],
+    halves: Sequence[_HasRows] | None,
+    *,
+    n: int,
+    d: int,
+) -> dict[str, Interval]:
+    """Returns jackknife intervals for the scores whose value exists without every one of the groups.
+
+    Args:
+        scores: name to value on all rows.
+        cores: name to the function of the statistic that gave the value.
+        left_out: the statistic without each group, in turn.
+        halves: the statistic of complementary halves, where ``left_out`` is of first order.
+        n, d: rows and features in all.
+    """
+    shares = np.array([1.0 - rest.n / n for rest in left_out])
+    population = n >= POPULATION_ROWS_PER_FEATURE * d
+    found = {}
+    for name, core in cores.items():
+        if name not in scores:
+            continue
+        try:
+            values = np.array([core(rest) for rest in left_out])
+            of_halves = np.array([core(half) for half in halves or ()])
+        except NotEnoughData:
+            continue
+        center, error = jackknife(scores[name], values, shares)
+        if halves:
+            weights = np.array([half.n / n for half in halves])
+            bias = float(weights @ of_halves) / (len(halves) / 2) - scores[name]
+            center = scores[name] - bias
+        found[name] = symmetric(
+            center if population else scores[name],
+            error,
+            groups=len(left_out),
+            method=_method(population=population, exact=not halves),
+            estimand="population" if population else f"expected at n={n}, d={d}",
+        )
+    return found
+
+
+def _method(*, population: bool, exact: bool) -> str:
+    corrected = "jackknife, bias-corrected" if population else "jackknife"
+    return corrected if exact else f"first-order {corrected}"
 
 
 def symmetric(value: float, error: float, *, groups: int, method: str, estimand: str) -> Interval:

@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from featdiv.analyses.comparison.models import Layout
-from featdiv.analyses.spectral import jackknife
 from featdiv.errors import NotEnoughData
 from featdiv.metrics.similarity import cka
 from featdiv.metrics.similarity.measures import Measure
 from featdiv.metrics.similarity.pairs import Models, taken
 from featdiv.results import Interval
-from featdiv.stats import CrossMoments
+from featdiv.stats import CrossMoments, resampling
 from featdiv.stats.moments import Float64Array
 
 
@@ -181,7 +180,7 @@ def _jackknife(
         # The debiased estimate has no bias that would grow with the features.
         debiased = matrix.measure.definition == "debiased"
         d = 0 if debiased else max(sizes[key] for key in matrix.keys(place))
-        found = jackknife.intervals(
+        found = resampling.intervals(
             {"value": float(matrix.values[place])},
             {"value": operator.methodcaller("value", place)},
             left_out,

@@ -7,20 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 from featdiv.analyses.comparison.models import FUNCTION, Layout
-from featdiv.analyses.spectral.plan import BUCKETS, MAX_SLAB, MIN_BUCKETS, MIN_SLAB
-from featdiv.errors import BudgetExceeded, InputError
+from featdiv.errors import BudgetExceeded
 from featdiv.metrics.similarity.inputs import LEAST_SLAB, PARTS
 from featdiv.metrics.similarity.measures import Measure
+from featdiv.stats import partition
 from featdiv.stats.cross_moments_read import CHUNK_BYTES, MATRICES, MATRICES_A_PART, needed_bytes
 
-_SLABS_PER_PART = 2
 _PART_COST = 6000
 """What a part costs to build, merge and leave out, in rows of the pass: both are proportional to D^2."""
 
 _NEGLIGIBLE = 1e11
 """Multiply-adds that take a second or two on two cores."""
-
-_UNKNOWN_SLAB = 2048
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,21 +69,21 @@ def make(
         slab = LEAST_SLAB if n is None else max(LEAST_SLAB, -(-n // (PARTS * 8)))
         parts, reason = min(groups, PARTS) if groups else PARTS, measure.metric.jackknife
     else:
-        parts, slab, reason = _jackknife_parts(n, groups)
+        parts, slab, reason = partition.dealt(n, groups)
         reason = measure.metric.jackknife or reason
         affordable = int(max((n or 0) / 5, _NEGLIGIBLE / total**2) // _PART_COST)
         if not reason and interval == "auto" and n is not None and affordable < parts:
             parts = affordable
-            if parts < MIN_BUCKETS:
+            if parts < partition.LEAST_PARTS:
                 reason = "they would cost more than a fifth of the pass; ask with interval='jackknife'"
         room = _most_parts(total, memory)
         if not reason and interval == "auto" and room < parts:
             parts = room
-            if parts < MIN_BUCKETS:
+            if parts < partition.LEAST_PARTS:
                 size = 8 * MATRICES_A_PART * total * total
-                reason = f"{MIN_BUCKETS} parts of {size / 1e9:.3g} GB each do not fit the memory budget"
+                reason = f"{partition.LEAST_PARTS} parts of {size / 1e9:.3g} GB each do not fit the memory budget"
     if interval == "jackknife" and reason:
-        raise InputError(f"{FUNCTION}: interval: 'jackknife' cannot be had here: {reason}")
+        raise partition.refused(FUNCTION, reason)
     if interval is None:
         reason = "none were asked for"
     if reason and measure.takes != "parts":
@@ -97,21 +94,6 @@ def make(
         no_interval=reason,
         passes=_passes(found, sizes, parts=parts, memory=memory, one_pass=one_pass),
     )
-
-
-def _jackknife_parts(n: int | None, groups: int | None) -> tuple[int, int, str]:
-    """Returns (parts, slab, reason why there can be no jackknife)."""
-    if groups is not None:
-        if groups < MIN_BUCKETS:
-            return groups, MAX_SLAB, f"a jackknife needs at least {MIN_BUCKETS} groups; got {groups}"
-        return min(groups, BUCKETS), MAX_SLAB, ""
-    if n is None:
-        return BUCKETS, _UNKNOWN_SLAB, ""
-    slab = max(MIN_SLAB, min(MAX_SLAB, n // (BUCKETS * _SLABS_PER_PART)))
-    slabs = n // slab
-    if slabs < MIN_BUCKETS:
-        return slabs, slab, f"a jackknife needs at least {MIN_BUCKETS} slabs of {MIN_SLAB} rows; got {n} rows"
-    return min(slabs, BUCKETS), slab, ""
 
 
 def _most_parts(features: int, memory: int) -> int:

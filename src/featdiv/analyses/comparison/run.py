@@ -13,13 +13,12 @@ from featdiv.analyses.comparison import plan
 from featdiv.analyses.comparison.matrix import Matrix, fill_from_moments, fill_from_rows
 from featdiv.analyses.comparison.models import FUNCTION, layout, opened
 from featdiv.analyses.comparison.result import Comparison
-from featdiv.analyses.spectral.plan import MIN_BUCKETS
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.similarity.inputs import chosen_precision
 from featdiv.metrics.similarity.measures import measure
 from featdiv.metrics.similarity.rows import read_rows
 from featdiv.results import Provenance
-from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, cross_moments_read, grouped
+from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, cross_moments_read, grouped, partition
 from featdiv.stats.moments import Float64Array
 
 if TYPE_CHECKING:
@@ -256,7 +255,7 @@ def _from_moments(
             seed=options.seed,
             progress=options.progress,
         )
-        enough = not chosen.no_interval and len(read.parts) >= MIN_BUCKETS
+        enough = not chosen.no_interval and len(read.parts) >= partition.LEAST_PARTS
         fill_from_moments(matrix, read.total, read.parts, options.parameters, intervals=enough)
         dropped = max(dropped, read.dropped)
         tiles, tiles_in_float64 = tiles + read.tiles, tiles_in_float64 + read.tiles_in_float64

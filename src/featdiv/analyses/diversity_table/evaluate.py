@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from featdiv.analyses.diversity_table.statistics import Shared
-from featdiv.analyses.spectral import jackknife
 from featdiv.errors import NotEnoughData, RowError
 from featdiv.metrics.entry import Metric
 from featdiv.metrics.geometric import (
@@ -22,6 +21,7 @@ from featdiv.metrics.geometric import (
 from featdiv.metrics.labelled import intra_class_distance, neural_collapse, rate_reduction, silhouette
 from featdiv.metrics.spectral import dimension_usage
 from featdiv.results import Interval, Result
+from featdiv.stats import resampling
 
 OF_PAIRS = ("uniformity", "pair_histogram", "near_duplicates")
 RATE = 2.0
@@ -131,7 +131,7 @@ def _of_moments(metric: Metric, shared: Shared, found: Found) -> None:
         else:
             halves = getattr(left_out.halves, kind) if left_out.halves else None
             values = {name: found.values[name] for name in cores if name in found.values}
-            found.intervals |= jackknife.intervals(
+            found.intervals |= resampling.intervals(
                 values, cores, getattr(left_out, kind), halves, n=shared.n, d=shared.d
             )
     if reason is not None:
@@ -150,7 +150,7 @@ def _of_classes(cores: Mapping[str, Core], metric: Metric, shared: Shared, found
             reason = rests
         else:
             values = {name: found.values[name] for name in cores if name in found.values}
-            found.intervals |= jackknife.intervals(values, cores, rests, None, n=shared.n, d=shared.d)
+            found.intervals |= resampling.intervals(values, cores, rests, None, n=shared.n, d=shared.d)
     if reason is not None:
         found.why_not.update(dict.fromkeys(cores, reason))
 

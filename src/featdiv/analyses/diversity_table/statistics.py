@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from featdiv import io
 from featdiv.analyses.diversity_table.selection import FUNCTION
-from featdiv.analyses.spectral import jackknife, plan
-from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
+from featdiv.analyses.spectral import plan
+from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.geometric import rows as row_sets
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
-from featdiv.stats import ClassMoments, Moments, grouped
+from featdiv.metrics.spectral.left_out import LeftOut, leave_one_out
+from featdiv.stats import ClassMoments, Moments, class_parts, grouped, partition
 from featdiv.stats.grouped import Progress
 
 CHEAP_PRODUCTS = 2e9
@@ -79,7 +78,7 @@ class Shared:
         self._of_pairs = of_pairs
         self._given: Parts | None = None
         self._made: dict[str | None, Parts] = {}
-        self._left_out: dict[str | None, jackknife.LeftOut | str] = {}
+        self._left_out: dict[str | None, LeftOut | str] = {}
         self._eigen: dict[str | None, tuple[Eigenvalues, Eigenvalues]] = {}
         self._rows: row_sets.Rows | None = None
 
@@ -183,7 +182,7 @@ class Shared:
             raise NotEnoughData("it needs labels, and x holds moments without classes")
         return classes
 
-    def left_out(self, normalize: str | None) -> jackknife.LeftOut | str:
+    def left_out(self, normalize: str | None) -> LeftOut | str:
         """Returns the statistics without each part in turn, or why there are none."""
         if normalize not in self._left_out:
             self._left_out[normalize] = self._leave_out(normalize)
@@ -195,7 +194,7 @@ class Shared:
         if reason:
             return reason
         parts = self.moments(normalize)
-        rests = _without_each(parts.class_parts)
+        rests = class_parts.without_each(parts.class_parts)
         if any(rest.c < (parts.classes.c if parts.classes else 0) for rest in rests):
             return "leaving out a part of the rows would leave out a class"
         return rests
@@ -208,16 +207,16 @@ class Shared:
             return "x is a statistic, one part that cannot be divided"
         return self.plan.no_interval
 
-    def _leave_out(self, normalize: str | None) -> jackknife.LeftOut | str:
+    def _leave_out(self, normalize: str | None) -> LeftOut | str:
         reason = self.no_intervals()
         if reason:
             return reason
         found = self.moments(normalize)
         always = self.options.interval == "jackknife" or self._of_pairs
-        exact, reason = plan.affordable(self.n, self.d, len(found.parts), always=always)
+        exact, reason = partition.affordable(self.n, self.d, len(found.parts), always=always)
         if reason:
             return reason
-        return jackknife.leave_one_out(found.total, found.parts, *self.eigen(normalize), exact=exact)
+        return leave_one_out(found.total, found.parts, *self.eigen(normalize), exact=exact)
 
     def _too_coarse(self, total: Moments) -> bool:
         try:
@@ -249,75 +248,16 @@ class Shared:
     def _read_classes(self, normalize: str | None, precision: str) -> Parts:
         source, options = self.source, self.options
         assert source is not None
-        assert source.labels is not None
-        found = []
-        for index in dealt(source.labels, source.groups, self.plan.buckets):
-            try:
-                found.append(
-                    ClassMoments.from_source(
-                        _some(source, index),
-                        normalize=normalize,
-                        precision=precision,
-                        backend=options.backend,
-                        memory=options.memory,
-                        seed=options.seed,
-                    )
-                )
-            except RowError as error:
-                first = int(index[error.first_row])
-                message = str(error).replace("ClassMoments.from_source", FUNCTION)
-                message = message.replace(f"row {error.first_row}", f"row {first}")
-                raise type(error)(message, count=error.count, first_row=first) from None
-            except (InputError, BudgetExceeded) as error:
-                raise type(error)(str(error).replace("ClassMoments.from_source", FUNCTION)) from None
-            if options.progress is not None:
-                options.progress(sum(part.n for part in found), source.n)
-        total = functools.reduce(ClassMoments.merge, found)
-        return Parts(total=total.total(), parts=[part.total() for part in found], classes=total, class_parts=found)
-
-
-def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: int) -> list[npt.NDArray[np.int64]]:
-    """Returns the rows of each part: whole groups, or a contiguous slab of every class."""
-    n = len(labels)
-    if buckets == 1:
-        return [np.arange(n)]
-    if groups is not None:
-        bucket = np.unique(groups, return_inverse=True)[1].reshape(-1) % buckets
-    else:
-        codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
-        order = np.argsort(codes, kind="stable")
-        counts = np.bincount(codes)
-        starts = np.cumsum(counts) - counts
-        rank = np.empty(n, dtype=np.int64)
-        rank[order] = np.arange(n) - starts[codes[order]]
-        bucket = rank * buckets // counts[codes]
-        # A class of few rows begins elsewhere than the last one, so that parts are of like size.
-        bucket = (bucket + codes) % buckets
-    found = [np.flatnonzero(bucket == part) for part in range(buckets)]
-    return [part for part in found if len(part)]
-
-
-def _some(source: io.Embeddings, index: npt.NDArray[np.int64]) -> Iterator[tuple[Any, Any]]:
-    """Yields (rows, labels) of some rows, a chunk at a time."""
-    assert source.labels is not None
-    step = source.chunk_rows()
-    for start in range(0, len(index), step):
-        part = index[start : start + step]
-        yield source.take(part), source.labels[part]
-
-
-def _without_each(parts: Sequence[ClassMoments]) -> list[ClassMoments]:
-    """Returns the merge of all parts but one, for each, in three merges a part."""
-    merge: Callable[[ClassMoments, ClassMoments], ClassMoments] = ClassMoments.merge
-    before: list[ClassMoments | None] = [None]
-    for part in parts[:-1]:
-        before.append(part if before[-1] is None else merge(before[-1], part))
-    after: ClassMoments | None = None
-    found: list[ClassMoments] = []
-    for place in range(len(parts) - 1, -1, -1):
-        left = before[place]
-        rest = left if after is None else (after if left is None else merge(left, after))
-        assert rest is not None
-        found.append(rest)
-        after = parts[place] if after is None else merge(parts[place], after)
-    return found[::-1]
+        parts = class_parts.read(
+            source,
+            function=FUNCTION,
+            parts=self.plan.buckets,
+            normalize=normalize,
+            precision=precision,
+            backend=options.backend,
+            memory=options.memory,
+            seed=options.seed,
+            progress=options.progress,
+        )
+        total = functools.reduce(ClassMoments.merge, parts)
+        return Parts(total=total.total(), parts=[part.total() for part in parts], classes=total, class_parts=parts)

@@ -73,7 +73,9 @@ def assemble(
         if warn:
             warnings.warn(f"{FUNCTION}: {note}", SmallSampleWarning, stacklevel=_frames_to_caller())
         notes = [*notes, note]
-    told = values if eigen.centered else {name: values[name] for name in ("rankme", "vendi") if name in values}
+    told: dict[str, float] = (
+        values if eigen.centered else {name: values[name] for name in ("rankme", "vendi") if name in values}
+    )
     notes = [*notes, *noise.remarks(told, eigen.n, eigen.d)]
     outside = [name for name, interval in intervals.items() if name in values and values[name] not in interval]
     if outside:

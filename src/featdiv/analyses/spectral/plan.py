@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from featdiv.errors import InputError
-from featdiv.stats import budget
+from featdiv.stats import budget, partition
 
 METHODS = ("auto", "gram", "svd", "tsqr", "dual", "randomized")
 
@@ -20,17 +20,6 @@ WIDE = 4096
 
 GRAM_LIMIT = 16384
 """Above this many features only the leading part of the spectrum is computed."""
-
-BUCKETS = 20
-FEWER_BUCKETS = 10
-MIN_BUCKETS = 5
-MIN_SLAB, MAX_SLAB = 256, 8192
-_UNKNOWN_SLAB = 2048
-_SLABS_PER_BUCKET = 2
-_EXACT_COST, _FIRST_ORDER_COST = 38, 11
-_VECTORS_AND_HALVES_COST = 210
-_NEGLIGIBLE = 1e10
-"""About a fifth of a second of work on two cores."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,7 +91,7 @@ def make(
         InputError: if the arguments do not fit together.
         BudgetExceeded: if no plan fits the budget.
     """
-    if interval not in ("auto", "jackknife", None):
+    if interval not in partition.INTERVALS:
         raise InputError(f"{function}: interval: expected 'auto', 'jackknife' or None; got {interval!r}")
     chosen = choose_method(method, n=n, d=d, one_pass=one_pass, function=function)
     if chosen in ("svd", "dual"):
@@ -127,59 +116,15 @@ def make(
     if chosen not in ("gram", "svd"):
         reason = f"method={chosen!r} keeps no moments of parts of the rows"
         if interval == "jackknife":
-            raise InputError(f"{function}: interval: 'jackknife' cannot be had here: {reason}")
-        return Plan(method=chosen, buckets=1, slab=MAX_SLAB, no_interval=reason)
-    buckets, slab, reason = _buckets(n, groups)
-    room = int((memory - 5 * matrix - 2 * chunk_bytes) // matrix) if matrix else buckets
-    if not reason and room < buckets:
-        buckets = room
-        if buckets < MIN_BUCKETS:
-            reason = f"{MIN_BUCKETS} parts of {matrix / 1e6:.3g} MB each do not fit the memory budget"
-    if not reason and n is not None:
-        always = interval == "jackknife"
-        reason = affordable(n, d, buckets, always=always)[1]
-        if reason and buckets > FEWER_BUCKETS:
-            buckets = FEWER_BUCKETS
-            reason = affordable(n, d, buckets, always=always)[1]
-    if interval is None:
-        reason = "none were asked for"
-    elif interval == "jackknife" and reason:
-        raise InputError(f"{function}: interval: 'jackknife' cannot be had here: {reason}")
-    if reason:
-        buckets = 1
-    return Plan(method=chosen, buckets=buckets, slab=slab, no_interval=reason)
-
-
-def affordable(n: int, d: int, buckets: int, *, always: bool) -> tuple[bool, str]:
-    """Returns (whether the jackknife should be the exact one, why there should be none).
-
-    Args:
-        n, d: rows and features.
-        buckets: parts that would be left out in turn.
-        always: whether intervals are wanted at any cost.
-    """
-    pass_cost = n * d * d
-    exact_cost = _EXACT_COST * buckets * d**3
-    first_order_cost = (_VECTORS_AND_HALVES_COST + _FIRST_ORDER_COST * buckets) * d**3
-    exact = exact_cost <= max(pass_cost, _NEGLIGIBLE)
-    cost = exact_cost if exact else first_order_cost
-    if buckets < MIN_BUCKETS:
-        return exact, f"a jackknife needs at least {MIN_BUCKETS} parts; the rows make {buckets}"
-    if not always and cost > max(pass_cost / 5, _NEGLIGIBLE):
-        return exact, "they would cost more than a fifth of the pass; ask with interval='jackknife'"
-    return exact, ""
-
-
-def _buckets(n: int | None, groups: int | None) -> tuple[int, int, str]:
-    """Returns (buckets, slab, reason why not)."""
-    if groups is not None:
-        if groups < MIN_BUCKETS:
-            return groups, MAX_SLAB, f"a jackknife needs at least {MIN_BUCKETS} groups; got {groups}"
-        return min(groups, BUCKETS), MAX_SLAB, ""
-    if n is None:
-        return BUCKETS, _UNKNOWN_SLAB, ""
-    slab = max(MIN_SLAB, min(MAX_SLAB, n // (BUCKETS * _SLABS_PER_BUCKET)))
-    slabs = n // slab
-    if slabs < MIN_BUCKETS:
-        return slabs, slab, f"a jackknife needs at least {MIN_BUCKETS} slabs of {MIN_SLAB} rows; got {n} rows"
-    return min(slabs, BUCKETS), slab, ""
+            raise partition.refused(function, reason)
+        return Plan(method=chosen, buckets=1, slab=partition.MAX_SLAB, no_interval=reason)
+    dealt = partition.make(
+        n=n,
+        d=d,
+        groups=groups,
+        interval=interval,
+        memory=memory,
+        kept=5 * matrix + 2 * chunk_bytes,
+        function=function,
+    )
+    return Plan(method=chosen, buckets=dealt.parts, slab=dealt.slab, no_interval=dealt.no_interval)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featdiv import __version__
-from featdiv.analyses.spectral import jackknife, methods, plan, scores
+from featdiv.analyses.spectral import methods, plan, scores
 from featdiv.analyses.spectral.assemble import (
     FUNCTION,
     Options,
@@ -23,8 +23,9 @@ from featdiv.analyses.spectral.result import Spectrum
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
+from featdiv.metrics.spectral.left_out import leave_one_out
 from featdiv.results import Interval, Provenance
-from featdiv.stats import arguments, budget, grouped
+from featdiv.stats import arguments, budget, grouped, partition, resampling
 from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
@@ -333,12 +334,12 @@ def _intervals(
     if chosen.no_interval:
         return {}, "" if options.interval is None else chosen.no_interval
     total = read.total
-    exact, why_not = plan.affordable(total.n, total.d, len(read.parts), always=options.interval == "jackknife")
+    exact, why_not = partition.affordable(total.n, total.d, len(read.parts), always=options.interval == "jackknife")
     if why_not:
         return {}, why_not
     values = scores.compute(eigen, uncentered, total).values
     about_zero = scores.OF_UNCENTERED | (scores.OF_UNIT_ROWS if uncentered.unit_rows else {})
-    left_out = jackknife.leave_one_out(total, read.parts, eigen, uncentered, exact=exact)
+    left_out = leave_one_out(total, read.parts, eigen, uncentered, exact=exact)
     found: dict[str, Interval] = {}
     halves = left_out.halves
     for whole, cores, without_each, of_halves in (
@@ -346,9 +347,9 @@ def _intervals(
         (uncentered, about_zero, left_out.uncentered, halves.uncentered if halves else None),
     ):
         valid = {name: core for name, core in cores.items() if scores.has_interval(name, whole)}
-        found |= jackknife.intervals(values, valid, without_each, of_halves, n=total.n, d=total.d)
+        found |= resampling.intervals(values, valid, without_each, of_halves, n=total.n, d=total.d)
     if uncentered.unit_rows:
-        found |= jackknife.intervals(values, scores.OF_UNIT_MOMENTS, left_out.moments, None, n=total.n, d=total.d)
+        found |= resampling.intervals(values, scores.OF_UNIT_MOMENTS, left_out.moments, None, n=total.n, d=total.d)
     return found, ""
 
 

@@ -1,0 +1,118 @@
+"""One reading of labelled rows into the class moments of a few parts, and what is left without each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from featdiv import io
+from featdiv.errors import BudgetExceeded, InputError, RowError
+from featdiv.stats.class_moments import ClassMoments
+from featdiv.stats.grouped import Progress
+
+_READER = "ClassMoments.from_source"
+
+
+def read(
+    source: io.Embeddings,
+    *,
+    function: str,
+    parts: int,
+    normalize: str | None = None,
+    ignore: int | str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    per_class: bool = False,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[ClassMoments]:
+    """Returns the class moments of each part of a source whose labels are known; see `dealt`.
+
+    Args:
+        source: where the rows come from.
+        function: public name for error messages.
+        parts: number of parts.
+        ignore: rows with this label are left out.
+        normalize, precision, backend, per_class, memory, seed: as in `ClassMoments.from_source`.
+        progress: called with (rows done, rows in all) after every part.
+
+    Raises:
+        RowError: with ``first_row`` counted in the source.
+    """
+    assert source.labels is not None
+    labels, groups = source.labels, source.groups
+    kept = np.arange(len(labels)) if ignore is None else np.flatnonzero(labels != ignore)
+    found: list[ClassMoments] = []
+    for places in dealt(labels[kept], None if groups is None else groups[kept], parts):
+        index = kept[places]
+        try:
+            found.append(
+                ClassMoments.from_source(
+                    _some(source, index),
+                    normalize=normalize,
+                    precision=precision,
+                    backend=backend,
+                    per_class=per_class,
+                    memory=memory,
+                    seed=seed,
+                )
+            )
+        except RowError as error:
+            first = int(index[error.first_row])
+            message = str(error).replace(_READER, function).replace(f"row {error.first_row}", f"row {first}")
+            raise type(error)(message, count=error.count, first_row=first) from None
+        except (InputError, BudgetExceeded) as error:
+            raise type(error)(str(error).replace(_READER, function)) from None
+        if progress is not None:
+            progress(sum(part.n for part in found), source.n)
+    return found
+
+
+def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: int) -> list[npt.NDArray[np.int64]]:
+    """Returns the rows of each part: whole groups, or a contiguous slab of every class."""
+    n = len(labels)
+    if buckets == 1:
+        return [np.arange(n)]
+    if groups is not None:
+        bucket = np.unique(groups, return_inverse=True)[1].reshape(-1) % buckets
+    else:
+        codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
+        order = np.argsort(codes, kind="stable")
+        counts = np.bincount(codes)
+        starts = np.cumsum(counts) - counts
+        rank = np.empty(n, dtype=np.int64)
+        rank[order] = np.arange(n) - starts[codes[order]]
+        bucket = rank * buckets // counts[codes]
+        # A class of few rows begins elsewhere than the last one, so that parts are of like size.
+        bucket = (bucket + codes) % buckets
+    found = [np.flatnonzero(bucket == part) for part in range(buckets)]
+    return [part for part in found if len(part)]
+
+
+def _some(source: io.Embeddings, index: npt.NDArray[np.int64]) -> Iterator[tuple[Any, Any]]:
+    """Yields (rows, labels) of some rows, a chunk at a time."""
+    assert source.labels is not None
+    step = source.chunk_rows()
+    for start in range(0, len(index), step):
+        part = index[start : start + step]
+        yield source.take(part), source.labels[part]
+
+
+def without_each(parts: Sequence[ClassMoments]) -> list[ClassMoments]:
+    """Returns the merge of all parts but one, for each, in three merges a part."""
+    before: list[ClassMoments | None] = [None]
+    for part in parts[:-1]:
+        before.append(part if before[-1] is None else before[-1].merge(part))
+    after: ClassMoments | None = None
+    found: list[ClassMoments] = []
+    for place in range(len(parts) - 1, -1, -1):
+        left = before[place]
+        rest = left if after is None else (after if left is None else left.merge(after))
+        assert rest is not None
+        found.append(rest)
+        after = parts[place] if after is None else parts[place].merge(after)
+    return found[::-1]

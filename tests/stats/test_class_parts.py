@@ -1,0 +1,55 @@
+"""Labelled rows dealt to parts: what each part holds, and what is left without it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import featdiv
+from featdiv.errors import NonFiniteError
+from featdiv.stats import ClassMoments, class_parts
+
+
+def test_parts_hold_every_row_once_and_some_of_every_class():
+    labels = np.repeat([3, 5, 9], [100, 45, 7])
+    parts = class_parts.dealt(labels, None, 5)
+    assert np.sort(np.concatenate(parts)).tolist() == list(range(152))
+    for part in parts:
+        assert set(labels[part]) == {3, 5, 9}
+        assert (np.diff(part[labels[part] == 3]) == 1).all()
+
+
+def test_groups_stay_whole():
+    groups = np.repeat(np.arange(11), 6)
+    parts = class_parts.dealt(np.arange(66) % 3, groups, 5)
+    held = [set(groups[part].tolist()) for part in parts]
+    assert sum(len(found) for found in held) == 11
+    assert set().union(*held) == set(range(11))
+
+
+def test_what_is_left_is_what_the_other_rows_give():
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(300, 4)) + 3.0, np.arange(300) % 3
+    labels[:20] = 9  # a label to ignore
+    with featdiv.open(rows, labels=labels) as source:
+        parts = class_parts.read(source, function="f", parts=5, ignore=9, precision="float64")
+    assert sum(part.n for part in parts) == 280
+    kept = np.flatnonzero(labels != 9)
+    dealt = class_parts.dealt(labels[kept], None, 5)
+    for place, rest in enumerate(class_parts.without_each(parts)):
+        others = kept[np.concatenate([part for other, part in enumerate(dealt) if other != place])]
+        truth = ClassMoments.of(rows[others], labels[others], precision="float64")
+        assert rest.counts.tolist() == truth.counts.tolist()
+        np.testing.assert_allclose(rest.means, truth.means, rtol=1e-12)
+        np.testing.assert_allclose(rest.within, truth.within, rtol=1e-10, atol=1e-10)
+
+
+def test_a_bad_row_is_named_by_its_place_in_the_source():
+    rows = np.ones((60, 2))
+    rows[47, 1] = np.nan
+    with (
+        featdiv.open(rows, labels=np.arange(60) % 2) as source,
+        pytest.raises(NonFiniteError, match=r"f: .*row 47") as caught,
+    ):
+        class_parts.read(source, function="f", parts=5)
+    assert caught.value.first_row == 47
