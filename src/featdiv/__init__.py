@@ -127,11 +127,13 @@ if TYPE_CHECKING:
     from featdiv.stats.neighbours import Neighbours as Neighbours
     from featdiv.studies.agreement import RankAgreement as RankAgreement
     from featdiv.studies.agreement import rank_agreement as rank_agreement
+    from featdiv.studies.correlate import Correlation as Correlation
+    from featdiv.studies.correlate import correlate as correlate
     from featdiv.studies.log_odds import log_odds as log_odds
     from featdiv.studies.paired_tests import mcnemar as mcnemar
     from featdiv.studies.paired_tests import permutation_test as permutation_test
-    from featdiv.studies.correlate import Correlation as Correlation
-    from featdiv.studies.correlate import correlate as correlate
+    from featdiv.studies.ranking.result import Ranking as Ranking
+    from featdiv.studies.ranking.run import rank_models as rank_models
 
 __version__ = "0.1.0"
 
@@ -249,6 +251,8 @@ _PUBLIC = {
     "rank_agreement": "featdiv.studies.agreement",
     "log_odds": "featdiv.studies.log_odds",
     "mcnemar": "featdiv.studies.paired_tests",
+    "Ranking": "featdiv.studies.ranking.result",
+    "rank_models": "featdiv.studies.ranking.run",
     "permutation_test": "featdiv.studies.paired_tests",
     "Calibration": "featdiv.probes.calibration",
     "TemperatureScaling": "featdiv.probes.calibration",

@@ -104,7 +104,7 @@ def stratified_sample(
 
 
 def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) >= least
 
 
 def _coded(labels: npt.ArrayLike, function: str) -> tuple[Int64Array, npt.NDArray[Any], Int64Array]:

@@ -115,10 +115,10 @@ def p_values(correct: npt.ArrayLike, *, draws: int = DRAWS, seed: int = 0) -> Fl
     """Returns, for each model, the p-value of the hypothesis that no other model is better than it.
 
     With D_i the differences between rival i and the model over the units, t_i = sum(D_i) / sqrt(sum(D_i^2)), the
-    statistic is the largest t_i over all rivals, 0 at least. Its distribution where all are equally good is that under random signs
-    of the units, the same signs for all rivals: p = (1 + #{max t* >= max t}) / (1 + draws). The maximum takes care of
-    the number of rivals, with the correlation that they have. With two models this is the exact McNemar test, one-sided
-    and estimated.
+    statistic is the largest t_i over all rivals, 0 at least. Its distribution where all are equally good is that under
+    random signs of the units, the same signs for all rivals: p = (1 + #{max t* >= max t}) / (1 + draws). The maximum
+    takes care of the number of rivals, with the correlation that they have. With two models this is the exact McNemar
+    test, one-sided and estimated.
 
     The models with p > 1 - level are a confidence set: it lacks the truly best model with a probability of at most
     1 - level, whichever model that is and however many there are, since it is lost only where its own test fails.

@@ -1,0 +1,220 @@
+"""`featdiv.rank_models`: from images and models to a ranking that says how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featdiv.backbones.cache import DiskFull
+from featdiv.backbones.decoding import UnreadableImage
+from featdiv.backbones.images import Images, images
+from featdiv.errors import FeatdivError, InputError, MissingDependency
+from featdiv.stats import budget
+from featdiv.studies.folds import stratified_folds, stratified_sample
+from featdiv.studies.ranking import scores as score_table
+from featdiv.studies.ranking.assemble import assemble
+from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies
+from featdiv.studies.ranking.crossvalidation import PROBES
+from featdiv.studies.ranking.measure import Measured, Plan, measure
+from featdiv.studies.ranking.result import Ranking
+from featdiv.studies.ranking.store import Store
+
+Progress = Callable[[int, int, str], None]
+FOR_ALL = (DiskFull, UnreadableImage, MissingDependency)
+"""Errors that the next model would meet as well."""
+
+
+def rank_models(
+    models: Any,
+    data: Any,
+    *,
+    scores: Any = "default",
+    probes: str | Sequence[str] = ("linear", "knn"),
+    folds: int = 5,
+    repeats: int = 1,
+    split: str | None = None,
+    limit: int | None = None,
+    imagenet: Any = None,
+    pretrained: bool = True,
+    extraction: Mapping[str, Any] | None = None,
+    out: Any = None,
+    draws: int = 10_000,
+    seed: int = 0,
+    memory: int | float | str | None = None,
+    progress: Progress | None = None,
+) -> Ranking:
+    """Ranks networks by how well their features serve for labelled images, and says how sure the ranking is.
+
+    Model by model, features are extracted once, scored without training, and judged by probes in repeated stratified
+    folds that are the same for all models. The first probe is the criterion. Since all models are judged on the same
+    images, they are compared image by image:
+
+    * ``p_best``: the share of resamples of the images in which a model has the highest accuracy;
+    * ``contenders``: the models that a test against all rivals at once cannot tell from the best at 95 %;
+    * ``regret``: what the pick loses against the best, on average over the resamples;
+    * ``agreement``: how far each score without training would have given the same order (`rank_agreement`).
+
+    All of them are about these images and folds as a sample: training sets are not drawn anew.
+
+    With ``out``, features and the result of every step are kept: a call that is killed and made again goes on after the
+    last finished step and gives the same table, and one for further models computes only theirs. A step is found by
+    weights, images, folds, arguments and version.
+
+    Args:
+        models: names of timm, or ``"hf:name"``: a list, or text with commas; or a mapping from names to names, modules,
+            or mappings with ``"model"`` and arguments of `featdiv.extract` such as ``"checkpoint"``.
+        data: `Images`, or whatever `featdiv.images` opens; every image labelled, every class with two images at least.
+        scores: ``"default"``; names of metrics of `diversity` and `transferability`, or ``filter_…``; None for none.
+        probes: ``"linear"`` (logistic regression on standardised features; C chosen on a fifth of each training part),
+            ``"knn"`` (cosine, votes exp(s/0.07); k chosen by leaving one out of the training part), or both.
+        folds: parts of which each is held out once.
+        repeats: number of divisions into folds; more take the chance out of the division, not out of the images.
+        split: which images. Default: ``"train"`` where the data is divided, so that the test set stays untouched; else
+            all.
+        limit: rank on a stratified sample of so many images.
+        imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results: a further column.
+        pretrained: False for random weights, of models by name without a checkpoint.
+        extraction: arguments of `featdiv.extract` for all models: ``transform``, ``batch_size``, ``device``, ….
+        out: folder for what is computed; None keeps features in memory, one model at a time.
+        draws: resamples.
+        seed: of folds, samples and resamples.
+        memory: budget for features and their copies; None for a quarter of the RAM.
+        progress: called with (images done over all steps and models, in all, what is being done).
+
+    Returns:
+        A frozen `Ranking`. A model that fails is listed in ``failed`` and does not keep the others.
+
+    Raises:
+        InputError: if an argument, a name or the labels cannot be used, or no model could be ranked.
+        NotEnoughData: if there is one class, or a class of one image.
+        SourceNotFound: if a checkpoint or a table is not there.
+        DiskFull: if there is no room in ``out``; what is finished is kept.
+
+    Source:
+        Confidence set of the best: Gupta 1965, Hsu 1981; resampled maximum: Westfall & Young 1993.
+
+    Example:
+        >>> import featdiv
+        >>> from sklearn.datasets import load_digits
+        >>> digits = load_digits()
+        >>> data = featdiv.images((digits.images[:80] * 15.9).astype("uint8"), labels=digits.target[:80] % 2)
+        >>> small = {"transform": {"input_size": (3, 32, 32), "crop_pct": 1.0}}
+        >>> names = ["test_resnet", "test_vit"]
+        >>> found = featdiv.rank_models(
+        ...     names, data, pretrained=False, scores=["effective_rank"], probes="knn", extraction=small
+        ... )
+        >>> sorted(found.models), found.columns, round(sum(found.p_best), 6)
+        (['test_resnet', 'test_vit'], ('knn', 'effective_rank'), 1.0)
+    """
+    wanted = _probes(probes)
+    asked = score_table.chosen(scores)
+    allowed = budget.budget_bytes(memory, function=FUNCTION)
+    if draws < 1:
+        raise InputError(f"{FUNCTION}: draws: expected at least 1; got {draws!r}")
+    every = candidates(models, {"pretrained": pretrained, **(extraction or {})})
+    accuracies = None if imagenet is None else imagenet_accuracies(imagenet, every)
+    opened = labelled_images(data, split=split, limit=limit, seed=seed)
+    labels = np.asarray(opened.labels, dtype=np.int64)
+    division = stratified_folds(labels, folds=folds, repeats=repeats, seed=seed, function=FUNCTION)
+    folder = _folder(out)
+    plan = Plan(
+        data=opened,
+        labels=np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64),
+        folds=division,
+        scores=asked,
+        probes=wanted,
+        features=None if folder is None else folder / "features",
+        seed=seed,
+        memory=allowed,
+    )
+    store = Store(None if folder is None else folder / "steps")
+    measured, failed = _all(every, plan, store, progress)
+    if not measured:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise InputError(f"{FUNCTION}: models: none of {len(every)} could be ranked. {reasons}")
+    arguments = {
+        "models": [candidate.name for candidate in every],
+        "scores": [name for names in asked.values() for name in names],
+        "probes": list(wanted),
+        "folds": folds,
+        "repeats": repeats,
+        "split": split,
+        "limit": limit,
+        "draws": draws,
+        "out": None if folder is None else str(folder),
+    }
+    return assemble(measured, failed, store.steps, plan, imagenet=accuracies, draws=draws, arguments=arguments)
+
+
+def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: int) -> Images:
+    """Returns the images that models are ranked on.
+
+    Raises:
+        InputError: if some have no label.
+    """
+    opened = images(data)
+    if split is None and "train" in opened.splits:
+        split = "train"
+    if split is not None:
+        opened = opened.split(split)
+    if opened.labels is None:
+        raise InputError(
+            f"{FUNCTION}: data: expected labelled images; {opened.description} has no labels. Put images into a folder "
+            "for each class, or pass featdiv.images(data, labels=...)"
+        )
+    missing = int((opened.labels < 0).sum())
+    if missing:
+        raise InputError(
+            f"{FUNCTION}: data: expected a label for each image; {missing} of {len(opened)} have none. Leave them out: "
+            "data.subset(data.labels >= 0)"
+        )
+    if limit is not None:
+        opened = opened.subset(stratified_sample(opened.labels, limit, seed=seed, function=FUNCTION))
+    return opened
+
+
+def _probes(probes: Any) -> tuple[str, ...]:
+    wanted = (probes,) if isinstance(probes, str) else tuple(dict.fromkeys(probes or ()))
+    unknown = [name for name in wanted if name not in PROBES]
+    if unknown or not wanted:
+        got = repr(unknown[0]) if unknown else "none"
+        raise InputError(f"{FUNCTION}: probes: expected some of {', '.join(map(repr, PROBES))}; got {got}")
+    return wanted
+
+
+def _folder(out: Any) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{FUNCTION}: out: {folder} is a file; expected a folder")
+    return folder
+
+
+def _all(
+    every: Sequence[Candidate], plan: Plan, store: Store, progress: Progress | None
+) -> tuple[list[Measured], dict[str, str]]:
+    """Returns what was found out about each model, and why others are missing."""
+    measured: list[Measured] = []
+    failed: dict[str, str] = {}
+    share = plan.steps * len(plan.data)
+    for place, candidate in enumerate(every):
+
+        def tick(what: str, done: int, place: int = place, name: str = candidate.name) -> None:
+            if progress is not None:
+                label = f"{place + 1}/{len(every)} {name}: {what}"
+                progress(place * share + done, len(every) * share, label)
+
+        try:
+            measured.append(measure(candidate, plan, store, tick))
+        except FOR_ALL:
+            raise
+        except FeatdivError as error:
+            failed[candidate.name] = str(error)
+        except Exception as error:
+            # Code of the network's own: whatever it raises must not cost the other models.
+            failed[candidate.name] = f"{type(error).__name__}: {error}"
+    return measured, failed
