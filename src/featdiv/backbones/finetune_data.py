@@ -317,6 +317,7 @@ def training_batches(draws: Draws, steps: range, *, batch_size: int, workers: in
     Raises:
         FeatdivError: what reading an image raised.
     """
+    import torch
     from torch.utils.data import DataLoader
 
     loader: Any = DataLoader(
@@ -327,6 +328,8 @@ def training_batches(draws: Draws, steps: range, *, batch_size: int, workers: in
         collate_fn=_together,
         pin_memory=device.startswith("cuda"),
         prefetch_factor=4 if workers else None,
+        # Its own, as a loader draws a number when it starts, and a run that goes on starts another one.
+        generator=torch.Generator().manual_seed(draws.seed),
     )
     for batch in loader:
         if isinstance(batch, FeatdivError):

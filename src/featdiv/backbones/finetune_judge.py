@@ -159,6 +159,13 @@ class Judge:
         """
         import torch
 
+        # What a loader draws must not shift the dropout of the steps that follow.
+        with torch.random.fork_rng(devices=[]):
+            return judged(self._logits(network).numpy(), self.pool.labels)
+
+    def _logits(self, network: nn.Module) -> torch.Tensor:
+        import torch
+
         network.eval()
         rows: list[torch.Tensor] = []
         held: list[torch.Tensor] | None = []
@@ -178,7 +185,7 @@ class Judge:
             rows.append(logits.float().cpu())
         if self._held is None:
             self._held = held or None
-        return judged(torch.cat(rows).numpy(), self.pool.labels)
+        return torch.cat(rows)
 
     def _batches(self) -> Any:
         if self._held is not None:
