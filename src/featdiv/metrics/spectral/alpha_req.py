@@ -50,9 +50,7 @@ def fit(
 ) -> PowerLawFit:
     """Returns the line fitted to the eigenvalues; see `alpha_req` for the arguments and errors."""
     if definition not in DEFINITIONS:
-        raise InputError(
-            f"alpha_req: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
-        )
+        raise InputError(f"alpha_req: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
     first, last = _range(eig, definition, fit_min, fit_max)
     resolved = eig.resolved
     if resolved < eig.values.size:
@@ -125,6 +123,8 @@ def alpha_req(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Alpha-ReQ: alpha of the power law lambda_i ~ i^-alpha, minus the slope of ln lambda_i against ln i.
 
@@ -148,6 +148,9 @@ def alpha_req(
         precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
             where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score`; its ``details`` are the fields of `PowerLawFit`: range used, intercept, standard error,
@@ -178,5 +181,7 @@ def alpha_req(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition, details=_details, fit_min=fit_min, fit_max=fit_max)

@@ -17,9 +17,7 @@ DEFINITIONS = ("yu2020", "length")
 def core(eig: Eigenvalues, definition: str = "yu2020", eps_squared: float = 0.5) -> float:
     """Returns the coding rate of uncentred eigenvalues; for ``"length"``, times (n + d)."""
     if definition not in DEFINITIONS:
-        raise InputError(
-            f"coding_rate: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
-        )
+        raise InputError(f"coding_rate: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
     if not eps_squared > 0.0:
         raise InputError(f"coding_rate: eps_squared: expected a number above 0; got {eps_squared!r}")
     eig.require_centered(False, function="coding_rate")
@@ -36,6 +34,8 @@ def coding_rate(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Coding rate: 1/2 ln det(I + d/(n eps^2) X^T X), of the rows as they are, in nats.
 
@@ -53,6 +53,9 @@ def coding_rate(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` of at least 0, in nats.
@@ -80,5 +83,7 @@ def coding_rate(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition, eps_squared=eps_squared)

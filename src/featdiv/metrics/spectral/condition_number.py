@@ -46,6 +46,8 @@ def condition_number(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Condition number: sqrt(lambda_1 / lambda_min), lambda_min the smallest above the noise floor.
 
@@ -59,6 +61,9 @@ def condition_number(
         precision: arithmetic of the second moments; for rows only. It sets the floor: a run in float32 is
             repeated in float64 where any direction lies below it.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` of at least 1; ``details`` holds ``resolved`` and ``below_floor``, which add up to
@@ -87,6 +92,8 @@ def condition_number(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
         floor_share=0.0,
     )
     return resolved.score(core, details=_details)

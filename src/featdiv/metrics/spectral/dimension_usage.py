@@ -128,9 +128,7 @@ def dimension_usage(
         >>> usage.dead_dimensions, round(usage.variance_gini, 6), round(usage.largest_variance_share, 6)
         (1, 0.6, 0.9)
     """
-    resolved = resolve_moments(
-        x, function="dimension_usage", normalize=normalize, precision=precision, backend=backend
-    )
+    resolved = resolve_moments(x, function="dimension_usage", normalize=normalize, precision=precision, backend=backend)
     moments = resolved.statistic
     if moments.n < 2:
         raise NotEnoughData(f"dimension_usage: a variance needs at least 2 rows; got {moments.n}")

@@ -23,6 +23,8 @@ def effective_rank(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Effective rank: exp H(p), p_i = sigma_i / sum(sigma), H(p) = -sum p ln p.
 
@@ -36,6 +38,9 @@ def effective_rank(
         precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
             where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 1 and min(n, d), in dimensions.
@@ -63,5 +68,7 @@ def effective_rank(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core)

@@ -28,8 +28,7 @@ from featdiv.metrics.spectral.entry_forms import (
 METRICS = (
     metric(
         "effective_rank",
-        summary="The number of dimensions that the features would fill evenly, weighted by standard "
-        "deviation.",
+        summary="The number of dimensions that the features would fill evenly, weighted by standard deviation.",
         definitions=only("exp H(p), p_i = sigma_i / sum(sigma), H(p) = -sum p ln p", sources.ROY_2007),
         bounds=DIMENSION_BOUNDS,
         direction=HIGHER,
@@ -39,14 +38,12 @@ METRICS = (
     ),
     metric(
         "rankme",
-        summary="Effective rank of the features as they are, mean included, with a small constant on every "
-        "share.",
+        summary="Effective rank of the features as they are, mean included, with a small constant on every share.",
         needs="uncentred eigenvalues",
         definitions=(
             Definition(
                 name="garrido2023",
-                formula="exp(-sum p_i ln p_i), p_i = sigma_i / sum(sigma) + 1e-7, sigma of the uncentred "
-                "rows",
+                formula="exp(-sum p_i ln p_i), p_i = sigma_i / sum(sigma) + 1e-7, sigma of the uncentred rows",
                 source=sources.GARRIDO_2023,
             ),
             Definition(
@@ -59,8 +56,7 @@ METRICS = (
             ),
             Definition(
                 name="reptrix",
-                formula="exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, lambda of the centred "
-                "covariance",
+                formula="exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, lambda of the centred covariance",
                 source=sources.REPTRIX,
                 defect="Eigenvalues where the paper has singular values, and centred where it is not: "
                 "5.1 instead of 182.5 at 1,024 features with sigma_i = 1/i. (The package keeps 2,048 "
@@ -77,8 +73,7 @@ METRICS = (
             ),
         ),
         bounds=Bounds(
-            text="1 <= value <= min(n, d), each up to a share of min(n, d) * 1e-7 * ln(1e7) for the "
-            "constants",
+            text="1 <= value <= min(n, d), each up to a share of min(n, d) * 1e-7 * ln(1e7) for the constants",
             lower=lambda n, d: 1.0 - 1e-6,
             upper=lambda n, d: min(n, d) * (1.0 + min(n, d) * 1e-7 * math.log(1e7)),
         ),
@@ -142,16 +137,13 @@ METRICS = (
                 name="agrawal2022",
                 formula="as least-squares, each point weighted by 1/i",
                 source=sources.AGRAWAL_2022,
-                defect="The range differs from script to script in the authors' code; give the one compared "
-                "with.",
+                defect="The range differs from script to script in the authors' code; give the one compared with.",
             ),
             Definition(
                 name="stringer2019",
-                formula="-slope of the line of ln lambda_i on ln i weighted by 1/i, i = 11 ... min(500, n, "
-                "d)",
+                formula="-slope of the line of ln lambda_i on ln i weighted by 1/i, i = 11 ... min(500, n, d)",
                 source=sources.STRINGER_2019,
-                defect="The paper fits cross-validated variances; the plain eigenvalues used here bend at "
-                "the end.",
+                defect="The paper fits cross-validated variances; the plain eigenvalues used here bend at the end.",
             ),
         ),
         bounds=Bounds(text="0 <= value", lower=zero),
@@ -170,8 +162,7 @@ METRICS = (
     ),
     metric(
         "condition_number",
-        summary="The ratio of the largest to the smallest standard deviation of any direction above the "
-        "noise floor.",
+        summary="The ratio of the largest to the smallest standard deviation of any direction above the noise floor.",
         definitions=only(
             "sqrt(lambda_1 / lambda_min), lambda_min the smallest above the noise floor", sources.GOLUB_2013
         ),
@@ -254,9 +245,7 @@ METRICS = (
                 formula="1/2 ln det(I + d/(n eps^2) X^T X)",
                 source=sources.YU_2020,
             ),
-            Definition(
-                name="length", formula="(n + d)/2 ln det(I + d/(n eps^2) X^T X)", source=sources.YU_2020
-            ),
+            Definition(name="length", formula="(n + d)/2 ln det(I + d/(n eps^2) X^T X)", source=sources.YU_2020),
         ),
         bounds=Bounds(text="0 <= value", lower=zero),
         direction=HIGHER,

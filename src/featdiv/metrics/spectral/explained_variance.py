@@ -32,6 +32,8 @@ def explained_variance(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Explained variance: (lambda_1 + ... + lambda_k) / sum(lambda), the share in the k leading components.
 
@@ -42,6 +44,9 @@ def explained_variance(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between k/min(n, d) and 1; ``details["ratios"]`` lists the share of each of the k
@@ -70,5 +75,7 @@ def explained_variance(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, details=lambda eig, k: {"ratios": ratios(eig)[:k].tolist()}, k=k)

@@ -17,9 +17,7 @@ from featdiv.stats import Moments
 def core(moments: Moments, other: Moments) -> float:
     """Returns the Fréchet distance of two moments; see `frechet_distance`."""
     if moments.d != other.d:
-        raise InputError(
-            f"frechet_distance: other: expected d={moments.d} features, as x has; got d={other.d}"
-        )
+        raise InputError(f"frechet_distance: other: expected d={moments.d} features, as x has; got d={other.d}")
     if moments.normalize != other.normalize:
         raise InputError(
             f"frechet_distance: other: expected moments made with normalize={moments.normalize!r}, as those "

@@ -13,11 +13,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
-from featdiv import __version__, io
+from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.metrics import jackknife
+from featdiv.metrics.jackknife import Rests
+from featdiv.metrics.spectral import left_out
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
-from featdiv.results import Provenance, Score
-from featdiv.stats import ClassMoments, Moments
+from featdiv.results import Interval, Provenance, Score
+from featdiv.stats import ClassMoments, Moments, grouped
+from featdiv.stats.grouped import GroupedMoments
 
 Statistic = TypeVar("Statistic", ClassMoments, Eigenvalues, Moments)
 
@@ -34,12 +38,14 @@ class Resolved(Generic[Statistic]):
         statistic: what the core takes.
         provenance: how the statistic was made.
         spectrum: the `Spectrum` it was taken from, or None.
+        rests: the statistic without each part of the rows, where an interval is wanted.
     """
 
     function: str
     statistic: Statistic
     provenance: Provenance
     spectrum: Any = None
+    rests: Rests = dataclasses.field(default_factory=Rests)
 
     def score(
         self,
@@ -48,6 +54,7 @@ class Resolved(Generic[Statistic]):
         definition: str | None = None,
         details: Callable[..., Mapping[str, Any]] | None = None,
         notes: tuple[str, ...] = (),
+        no_interval: str | None = None,
         **parameters: Any,
     ) -> Score:
         """Runs a core and wraps its number.
@@ -57,6 +64,7 @@ class Resolved(Generic[Statistic]):
             definition: named formula.
             details: called as the core is; gives `Score.details`.
             notes: remarks to add to the provenance.
+            no_interval: why the parameters of this call make a jackknife invalid, or None.
             **parameters: of the core; recorded as arguments in the provenance.
 
         Raises:
@@ -70,21 +78,32 @@ class Resolved(Generic[Statistic]):
             raise NotEnoughData(f"{self.function}: {error}") from None
         if not math.isfinite(value):
             raise NotEnoughData(f"{self.function}: the value overflows float64; scale the rows down")
+        interval = self._of_spectrum(value)
+        if not interval:
+
+            def alone(statistic: Any) -> float:
+                return float(core(statistic, **named, **parameters))
+
+            interval, remarks = self.rests.intervals(
+                self.function, self.statistic, {self.function: value}, {self.function: alone}, reason=no_interval
+            )
+            notes = (*notes, *remarks)
+        asked = {} if self.rests.asked is None else {"interval": self.rests.asked}
         provenance = dataclasses.replace(
             self.provenance,
             definition=definition,
-            arguments={**self.provenance.arguments, **parameters},
+            arguments={**self.provenance.arguments, **asked, **parameters},
             notes=(*self.provenance.notes, *notes),
         )
         return Score(
             name=self.function,
             scores={self.function: value},
-            intervals=self._interval(value),
+            intervals=interval,
             details=extra,
             provenance=provenance,
         )
 
-    def _interval(self, value: float) -> dict[str, Any]:
+    def _of_spectrum(self, value: float) -> dict[str, Interval]:
         # The spectrum's interval belongs to this score only if it is the same number.
         scores = getattr(self.spectrum, "scores", {})
         intervals = getattr(self.spectrum, "intervals", {})
@@ -105,6 +124,8 @@ def resolve_eigenvalues(
     backend: str = "auto",
     unit_rows: bool = False,
     floor_share: float = FLOOR_SHARE,
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Resolved[Eigenvalues]:
     """Returns the eigenvalues that ``x`` stands for.
 
@@ -117,12 +138,15 @@ def resolve_eigenvalues(
         backend: scatter backend, for rows.
         unit_rows: whether the score is defined for rows of norm one only.
         floor_share: what may lie below the noise floor before rows are read again in float64.
+        interval: ``"auto"``, ``"jackknife"`` or None.
+        groups: group of each row, for rows.
 
     Raises:
         InputError: if ``x`` is of the wrong kind, or was made with another ``center`` or ``normalize``.
         NotEnoughData: if there is no spectrum.
     """
     x = _without_classes(x)
+    rests = _rests_of(x, function=function, interval=interval, groups=groups)
     if isinstance(x, Eigenvalues):
         _check_normalize(normalize, "l2" if x.unit_rows else None, function=function, kind="Eigenvalues")
         eig, provenance, spectrum = x, _provenance(function, n=x.n, d=x.d), None
@@ -134,7 +158,7 @@ def resolve_eigenvalues(
         _check_normalize(normalize, x.normalize, function=function, kind="Moments")
         eig, provenance, spectrum = _eigenvalues(x, center, function), _of_moments(x, function), None
     else:
-        eig, provenance = _of_rows(
+        eig, provenance, rests = _of_rows(
             x,
             function=function,
             center=center,
@@ -142,13 +166,15 @@ def resolve_eigenvalues(
             precision=precision,
             backend=backend,
             floor_share=floor_share,
+            interval=interval,
+            groups=groups,
         )
         spectrum = None
     if unit_rows and not eig.unit_rows:
         raise InputError(_need_unit_rows(function, x))
     arguments = {"center": center, "normalize": normalize}
     provenance = dataclasses.replace(provenance, arguments={**provenance.arguments, **arguments})
-    return Resolved(function=function, statistic=eig, provenance=provenance, spectrum=spectrum)
+    return Resolved(function=function, statistic=eig, provenance=provenance, spectrum=spectrum, rests=rests)
 
 
 def resolve_moments(
@@ -160,21 +186,21 @@ def resolve_moments(
     precision: str = "float32",
     backend: str = "auto",
     unit_rows: bool = False,
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Resolved[Moments]:
     """Returns the moments that ``x`` stands for; arguments and errors as `resolve_eigenvalues`."""
     x = _without_classes(x)
+    rests = _rests_of(x, function=function, interval=interval, groups=groups)
     if isinstance(x, Moments):
         _check_normalize(normalize, x.normalize, function=function, kind="Moments", argument=argument)
         moments, provenance, spectrum = x, _of_moments(x, function), None
     elif is_spectrum(x):
         if x.moments is None:
             raise InputError(
-                f"{function}: {argument}: this Spectrum keeps no moments. Pass the rows, or "
-                f"Moments.from_source(...)"
+                f"{function}: {argument}: this Spectrum keeps no moments. Pass the rows, or Moments.from_source(...)"
             )
-        _check_normalize(
-            normalize, x.moments.normalize, function=function, kind="Spectrum", argument=argument
-        )
+        _check_normalize(normalize, x.moments.normalize, function=function, kind="Spectrum", argument=argument)
         moments, spectrum = x.moments, x
         provenance = dataclasses.replace(x.provenance, function=f"featdiv.{function}")
     elif isinstance(x, Eigenvalues):
@@ -184,15 +210,19 @@ def resolve_moments(
             "the means and directions that this score needs"
         )
     else:
-        with io.open(x) as source:
-            moments = Moments.from_source(source, normalize=normalize, precision=precision, backend=backend)
+        with grouped.opened(x, **jackknife.given(groups=groups)) as source:
+            parts = jackknife.dealt(source, function=function, interval=interval, decomposed=False)
+            read = jackknife.read(
+                source, parts, function=function, normalize=normalize, precision=precision, backend=backend
+            )
+            moments, rests = read.total, jackknife.of_moments(read, parts, interval=interval)
             provenance = _of_source(moments, source, function=function, precision=precision)
         spectrum = None
     if unit_rows and not has_unit_rows(moments):
         raise InputError(_need_unit_rows(function, x))
     arguments = {**provenance.arguments, "normalize": moments.normalize}
     provenance = dataclasses.replace(provenance, arguments=arguments)
-    return Resolved(function=function, statistic=moments, provenance=provenance, spectrum=spectrum)
+    return Resolved(function=function, statistic=moments, provenance=provenance, spectrum=spectrum, rests=rests)
 
 
 def is_spectrum(x: Any) -> bool:
@@ -209,9 +239,7 @@ def _without_classes(x: Any) -> Any:
     return x.total() if isinstance(x, ClassMoments) else x
 
 
-def _of_spectrum(
-    x: Any, *, function: str, center: bool, normalize: str | None
-) -> tuple[Eigenvalues, Provenance]:
+def _of_spectrum(x: Any, *, function: str, center: bool, normalize: str | None) -> tuple[Eigenvalues, Provenance]:
     eig: Eigenvalues = x.eigen
     unit_rows = eig.unit_rows or (x.moments is not None and has_unit_rows(x.moments))
     made = x.provenance.arguments.get("normalize") or (x.moments.normalize if x.moments is not None else None)
@@ -237,29 +265,44 @@ def _of_rows(
     precision: str,
     backend: str,
     floor_share: float,
-) -> tuple[Eigenvalues, Provenance]:
-    with io.open(x) as source:
+    interval: str | None,
+    groups: Any,
+) -> tuple[Eigenvalues, Provenance, Rests]:
+    with grouped.opened(x, **jackknife.given(groups=groups)) as source:
+        parts = jackknife.dealt(source, function=function, interval=interval, decomposed=True)
 
-        def read(arithmetic: str) -> tuple[Moments, Eigenvalues]:
-            moments = Moments.from_source(source, normalize=normalize, precision=arithmetic, backend=backend)
-            return moments, _eigenvalues(moments, center, function)
+        def read(arithmetic: str) -> tuple[GroupedMoments, Eigenvalues]:
+            found = jackknife.read(
+                source, parts, function=function, normalize=normalize, precision=arithmetic, backend=backend
+            )
+            return found, _eigenvalues(found.total, center, function)
 
-        moments, eig = read(precision)
+        found, eig = read(precision)
         used, passes = precision, 1
         notes: tuple[str, ...] = ()
         if precision == "float32" and eig.share_below_floor > floor_share:
             if source.one_pass:
                 notes = (
                     f"{eig.share_below_floor:.1e} of the sum of singular values lies below the float32 "
-                    f"noise floor, "
-                    "and the source can be read only once; precision='float64' resolves it",
+                    "noise floor, and the source can be read only once; precision='float64' resolves it",
                 )
             else:
                 used, passes = "float64", 2
                 notes = ("read again in float64: too much of the spectrum lay below the float32 noise floor",)
-                moments, eig = read(used)
-        provenance = _of_source(moments, source, function=function, precision=used)
-    return eig, dataclasses.replace(provenance, passes=passes, notes=notes)
+                found, eig = read(used)
+        provenance = _of_source(found.total, source, function=function, precision=used)
+    rests = left_out.rests(found, parts, function=function, interval=interval, center=center)
+    return eig, dataclasses.replace(provenance, passes=passes, notes=notes), rests
+
+
+def _rests_of(x: Any, *, function: str, interval: str | None, groups: Any) -> Rests:
+    """Returns why a statistic has no parts; for rows, what comes of them is not known yet."""
+    jackknife.check(function, interval)
+    if is_spectrum(x) and function in x.intervals and groups is None:
+        return Rests(asked=interval, reason="the Spectrum has the interval of another number under this name")
+    if is_spectrum(x) or isinstance(x, (Eigenvalues, Moments)):
+        return jackknife.of_statistic(x, function=function, interval=interval, groups=groups)
+    return Rests(asked=interval)
 
 
 def _eigenvalues(moments: Moments, center: bool, function: str) -> Eigenvalues:
@@ -269,9 +312,7 @@ def _eigenvalues(moments: Moments, center: bool, function: str) -> Eigenvalues:
         raise NotEnoughData(f"{function}: {error}") from None
 
 
-def _check_normalize(
-    asked: str | None, made: str | None, *, function: str, kind: str, argument: str = "x"
-) -> None:
+def _check_normalize(asked: str | None, made: str | None, *, function: str, kind: str, argument: str = "x") -> None:
     if asked not in (None, "l2"):
         raise InputError(f"{function}: normalize: expected None or 'l2'; got {asked!r}")
     if asked is not None and asked != made:

@@ -24,6 +24,8 @@ def isoscore(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """IsoScore: (PR - 1) / (d - 1), PR the participation ratio of the centred features.
 
@@ -37,6 +39,9 @@ def isoscore(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 0 (all variance along one direction) and 1 (isotropic).
@@ -58,6 +63,13 @@ def isoscore(
         1.0
     """
     resolved = resolve_eigenvalues(
-        x, function="isoscore", center=True, normalize=normalize, precision=precision, backend=backend
+        x,
+        function="isoscore",
+        center=True,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core)

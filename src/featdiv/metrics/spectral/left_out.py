@@ -15,9 +15,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.errors import NotEnoughData
+from featdiv.metrics import jackknife
 from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Eigenvalues, both_raw
-from featdiv.stats import grouped
+from featdiv.stats import grouped, partition
+from featdiv.stats.grouped import GroupedMoments
 from featdiv.stats.moments import Moments
+from featdiv.stats.partition import Partition
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -93,3 +97,35 @@ def _eigenvalues(raw: Float64Array, rest: Moments, whole: Eigenvalues) -> Eigenv
     values = raw[::-1][: min(rest.n, rest.d)] / scale
     values[values < SOLVER_NOISE * values[0]] = 0.0
     return dataclasses.replace(whole, values=values, n=rest.n, total=float(raw.sum()) / scale)
+
+
+def rests(
+    found: GroupedMoments, parts: Partition, *, function: str, interval: str | None, center: bool
+) -> jackknife.Rests:
+    """Returns the eigenvalues without each part, for the interval of a score that stands alone.
+
+    Args:
+        found: moments of the parts.
+        parts: how rows were dealt to them.
+        function: public name for error messages.
+        interval: ``"auto"``, ``"jackknife"`` or None.
+        center: whether the score takes eigenvalues about the mean.
+
+    Raises:
+        InputError: if an interval is demanded that cannot be had.
+    """
+    if interval is None or parts.no_interval:
+        return jackknife.Rests(asked=interval, reason=parts.no_interval)
+    total = found.total
+    exact, reason = partition.affordable(total.n, total.d, len(found.parts), always=interval == "jackknife")
+    if not reason:
+        try:
+            left = leave_one_out(total, found.parts, *Eigenvalues.both_of_moments(total), exact=exact)
+        except NotEnoughData as error:
+            reason = str(error)
+    if reason:
+        return jackknife.Rests(asked=interval, reason=reason)
+    half = left.halves
+    if center:
+        return jackknife.Rests(asked=interval, without=left.wanted, halves=half.wanted if half else None)
+    return jackknife.Rests(asked=interval, without=left.uncentered, halves=half.uncentered if half else None)

@@ -22,7 +22,14 @@ def core(moments: Moments) -> float:
     return float(np.clip(value, -1.0 / (n - 1), 1.0))
 
 
-def mean_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") -> Score:
+def mean_cosine(
+    x: Any,
+    *,
+    precision: str = "float32",
+    backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
+) -> Score:
     """Mean cosine: the mean of cos(x_i, x_j) over unordered pairs i != j.
 
     With u_i = x_i/|x_i| it is (|sum u_i|^2 - n) / (n (n - 1)): exact for all pairs, from one pass.
@@ -32,6 +39,9 @@ def mean_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") ->
             (array, path, source), which are normalised on the way in.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between -1/(n - 1) and 1.
@@ -53,6 +63,13 @@ def mean_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") ->
         0.333333
     """
     resolved = resolve_moments(
-        x, function="mean_cosine", normalize=unit(x), precision=precision, backend=backend, unit_rows=True
+        x,
+        function="mean_cosine",
+        normalize=unit(x),
+        precision=precision,
+        backend=backend,
+        interval=interval,
+        groups=groups,
+        unit_rows=True,
     )
     return resolved.score(core)

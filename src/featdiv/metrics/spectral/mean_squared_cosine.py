@@ -28,7 +28,14 @@ def core(moments: Moments) -> float:
     return float(np.clip(value, 0.0, 1.0))
 
 
-def mean_squared_cosine(x: Any, *, precision: str = "float32", backend: str = "auto") -> Score:
+def mean_squared_cosine(
+    x: Any,
+    *,
+    precision: str = "float32",
+    backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
+) -> Score:
     """Mean squared cosine: the mean of cos(x_i, x_j)^2 over unordered pairs i != j.
 
     With the unit rows as U it is (|U^T U|_F^2 - n) / (n (n - 1)): exact for all pairs, from one pass. Rows
@@ -39,6 +46,9 @@ def mean_squared_cosine(x: Any, *, precision: str = "float32", backend: str = "a
             (array, path, source), which are normalised on the way in.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 0 and 1.
@@ -65,6 +75,8 @@ def mean_squared_cosine(x: Any, *, precision: str = "float32", backend: str = "a
         normalize=unit(x),
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
         unit_rows=True,
     )
     return resolved.score(core)

@@ -96,13 +96,11 @@ METRICS = (
             "feature scaling",
         ),
         parameters={"definition": "absolute or squared correlations"},
-        note="Independent features give about sqrt(2/(pi n)), not 0. Dimensions without variance are left "
-        "out.",
+        note="Independent features give about sqrt(2/(pi n)), not 0. Dimensions without variance are left out.",
     ),
     metric(
         "dimension_usage",
-        summary="How the variance is spread over the feature dimensions: dead ones, inequality, largest "
-        "share.",
+        summary="How the variance is spread over the feature dimensions: dead ones, inequality, largest share.",
         needs="moments",
         definitions=only(
             "number of v_i = 0; sum_i (2i - d - 1) v_i / (d sum(v)), v ascending; max(v) / sum(v); v the "
@@ -112,9 +110,7 @@ METRICS = (
         ),
         bounds={
             "dead_dimensions": Bounds(text="0 <= value <= d", lower=zero, upper=lambda n, d: float(d)),
-            "variance_gini": Bounds(
-                text="0 <= value <= 1 - 1/d", lower=zero, upper=lambda n, d: 1.0 - 1.0 / d
-            ),
+            "variance_gini": Bounds(text="0 <= value <= 1 - 1/d", lower=zero, upper=lambda n, d: 1.0 - 1.0 / d),
             "largest_variance_share": Bounds(text="1/d <= value <= 1", lower=lambda n, d: 1.0 / d, upper=one),
         },
         direction=LOWER,

@@ -37,6 +37,8 @@ def participation_ratio(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Participation ratio: sum(lambda)^2 / sum(lambda^2).
 
@@ -55,6 +57,9 @@ def participation_ratio(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 1 and min(n, d), in dimensions (``"debiased"``: not bounded above).
@@ -83,5 +88,7 @@ def participation_ratio(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition)

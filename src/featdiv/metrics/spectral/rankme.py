@@ -48,6 +48,8 @@ def rankme(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """RankMe: exp(-sum p_i ln p_i), p_i = sigma_i / sum(sigma) + 1e-7, with sigma of the rows as they are.
 
@@ -67,6 +69,9 @@ def rankme(
         precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
             where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score`, in dimensions.
@@ -96,5 +101,7 @@ def rankme(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition)

@@ -19,15 +19,11 @@ DEFINITIONS = ("absolute", "squared")
 def core(moments: Moments, definition: str = "absolute") -> float:
     """Returns the mean of abs(rho_ij), or of rho_ij^2, over live dimensions i != j."""
     if definition not in DEFINITIONS:
-        raise InputError(
-            f"redundancy: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
-        )
+        raise InputError(f"redundancy: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
     rho = correlations(moments)
     live = len(rho)
     if live < 2:
-        raise NotEnoughData(
-            f"a pair needs 2 dimensions with variance; {moments.d - live} of {moments.d} are constant"
-        )
+        raise NotEnoughData(f"a pair needs 2 dimensions with variance; {moments.d - live} of {moments.d} are constant")
     total = float(np.vdot(rho, rho)) if definition == "squared" else float(np.abs(rho, out=rho).sum())
     return total / (live * (live - 1))
 
@@ -58,6 +54,8 @@ def redundancy(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Redundancy: the mean of abs(rho_ij) over i != j, rho the Pearson correlation of feature dimensions.
 
@@ -73,6 +71,9 @@ def redundancy(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 0 and 1; ``details`` holds ``dead_dimensions`` and ``live_dimensions``.
@@ -95,6 +96,12 @@ def redundancy(
         (1.0, 1)
     """
     resolved = resolve_moments(
-        x, function="redundancy", normalize=normalize, precision=precision, backend=backend
+        x,
+        function="redundancy",
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition, details=_details)

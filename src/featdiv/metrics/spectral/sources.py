@@ -14,8 +14,7 @@ ROY_2007 = Source(
 GARRIDO_2023 = Source(
     authors="Garrido, Balestriero, Najman & LeCun",
     year=2023,
-    title="RankMe: assessing the downstream performance of pretrained self-supervised representations by "
-    "their rank",
+    title="RankMe: assessing the downstream performance of pretrained self-supervised representations by their rank",
     venue="International Conference on Machine Learning",
     where="equation 1",
 )
@@ -65,8 +64,7 @@ HE_2022 = Source(
 AGRAWAL_2022 = Source(
     authors="Agrawal, Mondal, Ghosh & Richards",
     year=2022,
-    title="alpha-ReQ: assessing representation quality in self-supervised learning by measuring "
-    "eigenspectrum decay",
+    title="alpha-ReQ: assessing representation quality in self-supervised learning by measuring eigenspectrum decay",
     venue="Advances in Neural Information Processing Systems 35",
 )
 STRINGER_2019 = Source(
@@ -117,8 +115,7 @@ RUDMAN_2022 = Source(
 YU_2020 = Source(
     authors="Yu, Chan, You, Song & Ma",
     year=2020,
-    title="Learning diverse and discriminative representations via the principle of maximal coding rate "
-    "reduction",
+    title="Learning diverse and discriminative representations via the principle of maximal coding rate reduction",
     venue="Advances in Neural Information Processing Systems 33",
     where="section 2.1",
 )
@@ -132,8 +129,7 @@ FRIEDMAN_2023 = Source(
 PASARKAR_2023 = Source(
     authors="Pasarkar & Dieng",
     year=2023,
-    title="Cousins of the Vendi score: a family of similarity-based diversity metrics for science and "
-    "machine learning",
+    title="Cousins of the Vendi score: a family of similarity-based diversity metrics for science and machine learning",
     venue="arXiv 2310.12952",
 )
 ETHAYARAJH_2019 = Source(

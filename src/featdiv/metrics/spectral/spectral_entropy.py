@@ -22,6 +22,8 @@ def spectral_entropy(
     normalize: str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Spectral entropy: H(p) = -sum p ln p with p_i = lambda_i / sum(lambda), in nats.
 
@@ -34,6 +36,9 @@ def spectral_entropy(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 0 and ln(min(n, d)), in nats.
@@ -61,5 +66,7 @@ def spectral_entropy(
         normalize=normalize,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core)

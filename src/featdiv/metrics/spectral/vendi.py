@@ -15,6 +15,7 @@ from featdiv.errors import BudgetExceeded, InputError
 from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues, Float64Array
 from featdiv.metrics.spectral.entropy import renyi_entropy
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE, is_spectrum, resolve_eigenvalues, unit
+from featdiv.metrics.spectral.stable_rank import jackknife_problem
 from featdiv.results import Provenance, Score
 from featdiv.stats import Moments
 
@@ -29,9 +30,7 @@ def core(eig: Eigenvalues, q: float = 1.0) -> float:
     check_order(q)
     eig.require_centered(False, function="vendi")
     if not eig.unit_rows:
-        raise InputError(
-            "vendi: eigenvalues: expected those of unit rows (unit_rows=True); got those of other rows"
-        )
+        raise InputError("vendi: eigenvalues: expected those of unit rows (unit_rows=True); got those of other rows")
     shares = eig.shares()
     if q < 1.0:
         # Orders below one weigh tiny eigenvalues up: p = 1e-16 counts 0.03 at q = 0.1. Noise must not.
@@ -68,9 +67,7 @@ def of_kernel(kernel: npt.NDArray[Any], q: float = 1.0) -> float:
     if not np.isfinite(k).all():
         raise InputError("vendi: kernel: expected finite similarities; got NaN or infinity")
     if not np.allclose(np.diagonal(k), 1.0, rtol=0.0, atol=1e-6):
-        raise InputError(
-            "vendi: kernel: expected similarity 1 of every row with itself; got other diagonal entries"
-        )
+        raise InputError("vendi: kernel: expected similarity 1 of every row with itself; got other diagonal entries")
     if not np.allclose(k, k.T, rtol=0.0, atol=1e-6):
         raise InputError("vendi: kernel: expected a symmetric matrix; got one that is not")
     values: Float64Array = scipy.linalg.eigh(k / n, eigvals_only=True, check_finite=False, driver="evd")
@@ -96,6 +93,8 @@ def vendi(
     seed: int = 0,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Vendi score: exp of the Rényi entropy of order q of the eigenvalues of K/n, K the similarity matrix.
 
@@ -116,6 +115,9 @@ def vendi(
             float64 where any eigenvalue lies below its noise floor; what lies below that of float64 is left
             out.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 1 and min(n, d) (another kernel: n), in rows. A sample is stated in ``details`` and
@@ -140,15 +142,16 @@ def vendi(
     """
     check_order(q)
     if callable(kernel):
+        if interval is not None or groups is not None:
+            raise InputError(
+                "vendi: interval: expected None (and no groups) with a kernel of your own, whose matrix has no parts "
+                f"to leave out; got {interval!r}"
+            )
         return _by_kernel(x, q=q, kernel=kernel, sample=sample, seed=seed)
     if kernel != "cosine":
-        raise InputError(
-            f"vendi: kernel: expected 'cosine' or a function of two arrays of rows; got {kernel!r}"
-        )
+        raise InputError(f"vendi: kernel: expected 'cosine' or a function of two arrays of rows; got {kernel!r}")
     if sample is not None:
-        raise InputError(
-            "vendi: sample: expected None with the cosine kernel, which takes all rows in one pass"
-        )
+        raise InputError("vendi: sample: expected None with the cosine kernel, which takes all rows in one pass")
     resolved = resolve_eigenvalues(
         x,
         function="vendi",
@@ -156,17 +159,20 @@ def vendi(
         normalize=unit(x),
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
         unit_rows=True,
         floor_share=FLOOR_SHARE if q >= 1.0 else 0.0,
     )
-    return resolved.score(core, details=_details, q=q)
+    # Of infinite order it is the reciprocal of the leading share, as the stable rank is.
+    reason = jackknife_problem(resolved.statistic) if math.isinf(q) else None
+    return resolved.score(core, details=_details, no_interval=reason, q=q)
 
 
 def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: int) -> Score:
     if isinstance(x, (Moments, Eigenvalues)) or is_spectrum(x):
         raise InputError(
-            f"vendi: x: a kernel other than cosine needs the rows; got {type(x).__name__}, which no longer "
-            f"holds them"
+            f"vendi: x: a kernel other than cosine needs the rows; got {type(x).__name__}, which no longer holds them"
         )
     with io.open(x) as source:
         if source.n is None:
@@ -184,9 +190,7 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
                 f"{LARGEST_KERNEL} rows. Pass sample={LARGEST_KERNEL // 2}, or kernel='cosine', which needs "
                 f"no matrix."
             )
-        index = (
-            np.arange(m) if sample is None else np.random.default_rng(seed).choice(source.n, m, replace=False)
-        )
+        index = np.arange(m) if sample is None else np.random.default_rng(seed).choice(source.n, m, replace=False)
         rows = source.take(index)
         provenance = Provenance(
             function="featdiv.vendi",
