@@ -36,6 +36,7 @@ SHOWN_ELSEWHERE = {
     "Provenance": "part of a result",
     "RankAgreement": "returned by featdiv.rank_agreement, whose example shows it",
     "Correlation": "returned by featdiv.correlate, whose example shows it",
+    "Ranking": "returned by featdiv.rank_models, whose example shows it",
     "Result": "base of the results",
     "Calibration": "returned by featdiv.ece, whose example shows it",
     "FewshotProbe": "returned by featdiv.fewshot_probe, whose example shows it",
