@@ -53,14 +53,14 @@ def test_scores_are_those_of_the_returned_network(tune):
     assert np.array_equal(found.predictions, logits.argmax(1)[None])
     assert np.array_equal(found.correct[0], logits.argmax(1) == test.labels)
     truth = np.eye(3)[test.labels]
-    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    probabilities = torch.from_numpy(logits).double().softmax(1).numpy()
     assert 0.4 < found.accuracy < 1.0
     assert found.accuracy == pytest.approx(metrics.accuracy_score(test.labels, logits.argmax(1)))
     assert found.read("test_mean_per_class") == pytest.approx(
         metrics.balanced_accuracy_score(test.labels, logits.argmax(1))
     )
     assert found.read("test_map") == pytest.approx(metrics.average_precision_score(truth, probabilities), rel=1e-6)
-    assert found.trials[-1].loss == pytest.approx(metrics.log_loss(test.labels, probabilities.astype(float)), rel=1e-5)
+    assert found.trials[-1].loss == pytest.approx(metrics.log_loss(test.labels, probabilities), rel=1e-5)
     assert found.accuracy in found.intervals["test_accuracy"]
     assert found.intervals["test_accuracy"].groups == 25
     shares = metrics.recall_score(test.labels, logits.argmax(1), average=None)

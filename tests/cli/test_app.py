@@ -22,6 +22,7 @@ COMMANDS = (
     "report",
     "check",
     "extract",
+    "finetune",
     "info",
     "convert",
     "metrics",

@@ -59,7 +59,7 @@ class Job:
         self.facts = self._facts()
         store = Store(self._folder(given("out")), FUNCTION)
         self.planned = rungs(self.grid.points, self.grid.steps, self.grid.halving)
-        self.total = sum(rung.points * rung.steps for rung in self.planned) + self._final_runs() * self.grid.steps
+        self.total = sum(rung.points * rung.steps for rung in self.planned) + self.final_runs * self.grid.steps
         self.done = 0
         self.report = report
         self.setting = Setting(
@@ -74,7 +74,9 @@ class Job:
             function=FUNCTION,
         )
 
-    def _final_runs(self) -> int:
+    @property
+    def final_runs(self) -> int:
+        """Runs after the search."""
         return len(self.grid.seeds) - (not self.arguments["refit"])
 
     def _advance(self, steps: int) -> None:

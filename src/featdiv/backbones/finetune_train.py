@@ -201,11 +201,11 @@ class Training:
             workers=setting.workers,
             device=setting.device,
         )
-        self._train_mode()
+        self.set_mode()
         started = time.perf_counter()
         unchecked: list[torch.Tensor] = []
         for x, y in batches:
-            loss = self._one(x, y)
+            loss = self.take_step(x, y)
             self.losses.append(loss)
             unchecked.append(loss)
             self.step += 1
@@ -223,7 +223,7 @@ class Training:
                     self._evaluate()
                 if saves and not self.diverged:
                     self._save()
-                self._train_mode()
+                self.set_mode()
                 started = time.perf_counter()
             if self.diverged:
                 setting.steps_done(run.steps - self.step)
@@ -268,7 +268,8 @@ class Training:
             torch.cuda.set_rng_state(content["rng_cuda"], self.setting.device)
         self.setting.steps_done(self.step)
 
-    def _train_mode(self) -> None:
+    def set_mode(self) -> None:
+        """Puts the network, or with a frozen one the classifier alone, into training mode."""
         if self.setting.start.mode == "frozen":
             self.network.eval()
             for head in self.heads:
@@ -276,7 +277,8 @@ class Training:
         else:
             self.network.train()
 
-    def _one(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def take_step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Takes a step on a batch and returns its loss, on the device."""
         import torch
 
         device = self.setting.device

@@ -19,6 +19,7 @@ from featdiv.cli import (
     diversity,
     doctor,
     extract,
+    finetune,
     knn,
     probe,
     protocol,
@@ -85,7 +86,6 @@ def featdiv(
 
 
 for _command, _summary in (
-    (analyse.spectrum, "Effective rank, RankMe and more, from one pass."),
     (analyse.merge, "Merge the moments of shards."),
     (diversity.diversity, "How diverse features are: a table."),
     (compare.compare, "How alike models are: CKA and more."),
@@ -95,6 +95,7 @@ for _command, _summary in (
     (report.report, "One HTML page from results."),
     (check.check, "Fail where a score misses its limit."),
     (extract.extract, "Images through a network: features."),
+    (finetune.finetune, "Train a network; say how well it does."),
     (data.info, "What a file of embeddings is."),
     (data.convert, "Write embeddings in another format or type."),
     (catalogue.metrics, "List the metrics with their sources."),

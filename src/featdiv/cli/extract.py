@@ -169,7 +169,7 @@ def show_estimate(estimate: Estimate, json: str | None) -> None:
                 "rate",
                 f"{estimate.images_per_second:,.1f} images/s on {estimate.device}, from {estimate.timed:,} images",
             ],
-            ["time", _duration(estimate.seconds)],
+            ["time", duration(estimate.seconds)],
             ["disk", f"{_size(estimate.bytes)}{room}{'' if estimate.fits else ': too little'}"],
             ["batch", f"{estimate.batch_size} images, {estimate.workers} workers"],
         ]
@@ -181,7 +181,8 @@ def _size(count: int) -> str:
     return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.2f} MB"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Returns a time for people."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
-Report = Callable[[int, int | None], None]
+
+class Report(Protocol):
+    """Takes how much is done, and of how much; and what is being done, where that changes on the way."""
+
+    def __call__(self, done: int, total: int | None, what: str | None = None, /) -> None:
+        """Moves the bar."""
 
 
 @contextlib.contextmanager
-def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Report | None]:
+def progress_bar(what: str, *, quiet: bool = False, unit: str = "rows") -> Iterator[Report | None]:
     """Yields the ``progress=`` callable of one run, or None where stderr is no terminal or ``quiet`` is set.
 
-    The bar counts rows, with their rate and the time that is left; where the number of rows is unknown it has no end.
+    The bar counts rows, or another ``unit``, with their rate and the time that is left; where their number is unknown
+    it has no end.
     """
     if quiet or not sys.stderr.isatty():
         yield None
@@ -24,19 +31,19 @@ def progress_bar(what: str, *, quiet: bool = False) -> Iterator[Report | None]:
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+            return Text(f"{task.speed:,.{0 if task.speed >= 10 else 1}f}/s" if task.speed else "")
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.completed:,.0f} rows"),
+        TextColumn(f"{{task.completed:,.0f}} {unit}"),
         Rate(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=None)
 
-        def report(rows_done: int, rows_total: int | None) -> None:
-            progress.update(task, completed=rows_done, total=rows_total)
+        def report(done: int, total: int | None, what: str | None = None, /) -> None:
+            progress.update(task, completed=done, total=total, description=what)
 
         yield report
