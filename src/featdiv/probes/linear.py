@@ -290,10 +290,10 @@ class _Probe:
             )
         return np.asarray(weights * factors[targets][:, None])
 
-    def solve(self, rows: Rows, targets: npt.NDArray[np.int64], weights: Any, grid: Any) -> Solution:
+    def solve(self, rows: Rows, targets: npt.NDArray[np.int64], weights: Any, grid: Any, near: Any = None) -> Solution:
         from featdiv.probes.linear_solve import solve
 
-        return solve(rows, targets, weights, grid, classes=len(self.classes), settings=self.settings)
+        return solve(rows, targets, weights, grid, classes=len(self.classes), settings=self.settings, near=near)
 
     def judge(self, name: str, keep: Any, solution: Solution, index: npt.NDArray[np.int64]) -> Judged:
         import torch
@@ -333,7 +333,8 @@ class _Probe:
         final, place = path, index[chosen if chosen is not None else -1, 0]
         n_final = "train"
         if refit and chosen is not None and plan.by is not None:
-            final, place = self._again(float(grid[chosen]), class_weight), np.arange(shape[2])
+            near = (path, index[chosen, 0])
+            final, place = self._again(float(grid[chosen]), class_weight, near), np.arange(shape[2])
             n_final = "train and val" if plan.by == "val" else "train"
         on_test = None
         if "test" in self.rows and chosen is not None:
@@ -355,12 +356,12 @@ class _Probe:
             provenance=self._provenance(protocol, class_weight, seeds, refit, n_final, notes),
         )
 
-    def _again(self, C: float, class_weight: Any) -> Solution:
+    def _again(self, C: float, class_weight: Any, near: Any) -> Solution:
         names = [name for name in ("train", "val") if name in self.rows]
         rows = self.rows["train"] if len(names) == 1 else self.rows["train"].joined(self.rows["val"])
         targets = np.concatenate([self.targets[name] for name in names])
         weights = self.weights(targets, [np.ones(len(targets), dtype=np.bool_)], class_weight)
-        return self.solve(rows, targets, weights, np.array([C]))
+        return self.solve(rows, targets, weights, np.array([C]), near)
 
     def _provenance(
         self, protocol: str | None, class_weight: Any, seeds: Sequence[int], refit: bool, fitted_to: str, notes: Any

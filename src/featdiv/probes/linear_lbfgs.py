@@ -20,8 +20,8 @@ _APPROXIMATE = 0.8
 _NOISE = {False: 1e-6, True: 1e-14}
 """Relative error of an objective, for float32 and float64 products: below it slopes decide, not values."""
 
-_WIDEN = 1e-6
-"""Relative decrement below which a problem goes on in float64: float32 gradients carry it that far with ease."""
+_WIDEN = 1e-8
+"""Relative decrement below which a problem goes on in float64: float32 gradients carry it that far."""
 
 _EXPAND = 2.5
 _MOST_TRIALS = 12

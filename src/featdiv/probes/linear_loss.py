@@ -22,6 +22,8 @@ _TILE_ENTRIES = 1 << 21
 _ABSENT = -1e4
 """Added to the logit of a class that a subset lacks: its probability is zero, and it takes no part in the fit."""
 
+_HELD_TILE_ROWS = 8192
+
 _LEAST_LOG_CHANCE = {torch.float32: -60.0, torch.float64: -600.0}
 
 _REFERENCES = 3
@@ -76,6 +78,7 @@ class Objective:
         self.plain = bool((problems.weights == problems.weights[:1, :1]).all())
         self.frequency, self.offset = self._frequencies()
         self._present = (self.offset == 0.0).to(torch.float64)
+        self._held: dict[torch.dtype, torch.Tensor] = {}
         moment = second_moment / torch.outer(scale, scale)
         eigenvalues, vectors = torch.linalg.eigh(moment)
         # Every problem begins with the curvature at equal features: frequencies times the second moment.
@@ -123,6 +126,12 @@ class Objective:
         weights = weights / self.scale[:, None]
         return weights, intercepts - torch.einsum("d,pdc->pc", self.center, weights)
 
+    def parameters(self, weights: torch.Tensor, intercepts: torch.Tensor) -> torch.Tensor:
+        """Returns the (p, D) parameters of what `original` returned."""
+        shifted = intercepts + torch.einsum("d,pdc->pc", self.center, weights)
+        theta = weights * self.scale[:, None]
+        return torch.cat([theta, shifted[:, None]], dim=1).flatten(1) if self.intercept else theta.flatten(1)
+
     def logits(self, tile: torch.Tensor, theta: torch.Tensor, problems: torch.Tensor) -> torch.Tensor:
         """Returns (m, p, c) logits of a tile of rows as they are, absent classes far below the others."""
         weights, intercepts = self._stacked(theta, problems, tile.dtype)
@@ -155,6 +164,23 @@ class Objective:
             chosen = wide if part.dtype == torch.float64 else ~wide
             value[chosen], gradient[chosen] = part.finish()
         return value, gradient
+
+    def centred(self, start: int, tile: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Returns a tile of rows less their mean; kept from the first reading on where that takes little memory."""
+        if self.rows.n * self.d * dtype.itemsize > self.rows.held_bytes:
+            return self._less_mean(tile, dtype)
+        held = self._held.get(dtype)
+        if held is None:
+            held = self._held[dtype] = torch.cat(
+                [self._less_mean(part, dtype) for _, part in self.rows.tiles(_HELD_TILE_ROWS)]
+            )
+        return held[start : start + len(tile)]
+
+    def _less_mean(self, tile: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        # The difference is taken in float64 where the rows are: there they are exact.
+        if tile.dtype == torch.float64:
+            return (tile - self.center).to(dtype)
+        return tile.to(dtype) - self.center.to(dtype)
 
     def precondition(self, gradient: torch.Tensor, problems: torch.Tensor) -> torch.Tensor:
         """Returns the gradient divided by an approximate curvature: rotated, scaled, rotated back."""
@@ -225,7 +251,6 @@ class _Part:
         held = objective.problems
         self.subset = held.subset[problems]
         self.label = held.label[problems]
-        self.center = objective.center.to(dtype)
         p, c = len(problems), objective.c
         self.loss = theta.new_zeros(p)
         self.gradient = theta.new_zeros(objective.d, p * c)
@@ -235,12 +260,7 @@ class _Part:
         """Adds a tile of rows."""
         held, c = self.objective.problems, self.objective.c
         m, p = len(tile), len(self.problems)
-        # The difference is taken in float64 where float64 is asked for: there the rows are exact.
-        centred = (
-            tile.to(self.dtype) - self.center
-            if tile.dtype != torch.float64
-            else (tile - self.objective.center).to(self.dtype)
-        )
+        centred = self.objective.centred(start, tile, self.dtype)
         residual = torch.addmm(self.intercepts, centred, self.weights).view(m, p, c)
         weights = None
         if not self.objective.plain:
@@ -250,7 +270,9 @@ class _Part:
             residual = torch.log_softmax(residual, 2)
             loss = -residual.gather(2, target)[:, :, 0]
             # A smaller chance changes no sum, but as a denormal number it would slow the product ten times down.
-            residual.clamp_(min=_LEAST_LOG_CHANCE[self.dtype]).exp_().scatter_add_(2, target, residual.new_full((1, 1, 1), -1.0).expand(m, p, 1))
+            residual.clamp_(min=_LEAST_LOG_CHANCE[self.dtype]).exp_().scatter_add_(
+                2, target, residual.new_full((1, 1, 1), -1.0).expand(m, p, 1)
+            )
         else:
             positive = held.targets[start : start + m][:, self.label].to(self.dtype)
             logit = residual[:, :, 0]

@@ -29,6 +29,7 @@ class Rows:
         n: number of rows.
         d: number of features.
         device: where tiles come.
+        held_bytes: what a reader may keep of them in a type of its own.
         passes: how often the rows were read since the count was last set to zero.
     """
 
@@ -44,6 +45,7 @@ class Rows:
     ) -> None:
         self.d = sources[0].d
         self.device = device
+        self.held_bytes = keep_bytes // 4
         self.passes = 0
         self._function = function
         self._normalize = normalize

@@ -67,8 +67,18 @@ def solve(
     *,
     classes: int,
     settings: Settings,
+    near: tuple[Solution, npt.NDArray[np.int64]] | None = None,
 ) -> Solution:
     """Solves every C on every subset (column of ``weights``) and for every label as one batch.
+
+    Args:
+        rows: rows of all subsets.
+        targets: (n,) classes or (n, l) labels.
+        weights: (n, subsets) weights.
+        grid: values of C.
+        classes: number of classes.
+        settings: how to solve.
+        near: a solution of problems like these, and which of it to begin from; None to begin from no weights.
 
     Raises:
         BudgetExceeded: if the solver's vectors do not fit the budget.
@@ -108,13 +118,19 @@ def solve(
         second_moment=moment,
         intercept=settings.intercept,
     )
+    start, refreshes = objective.start(), REFRESHES
+    if near is not None:
+        solution, chosen = near
+        theta = solution.minimum.theta[as_tensor(chosen, device=rows.device)]
+        # Where the curvature is known from the first step on, it is used.
+        start, refreshes = objective.parameters(*solution.objective.original(theta)), (0, *REFRESHES)
     minimum = minimise(
         objective,
-        objective.start(),
+        start,
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         memory=pairs,
-        refreshes=REFRESHES,
+        refreshes=refreshes,
         precision=settings.precision,
     )
     return Solution(objective=objective, minimum=minimum)
