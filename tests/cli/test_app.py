@@ -21,6 +21,7 @@ COMMANDS = (
     "correlate",
     "report",
     "check",
+    "rank-models",
     "extract",
     "finetune",
     "info",

@@ -23,6 +23,7 @@ from featdiv.cli import (
     knn,
     probe,
     protocol,
+    rank,
     report,
     transferability,
 )
@@ -86,6 +87,7 @@ def featdiv(
 
 
 for _command, _summary in (
+    (analyse.spectrum, "Effective rank, RankMe and more, from one pass."),
     (analyse.merge, "Merge the moments of shards."),
     (diversity.diversity, "How diverse features are: a table."),
     (compare.compare, "How alike models are: CKA and more."),
@@ -94,6 +96,7 @@ for _command, _summary in (
     (correlate.correlate, "What goes with what over models."),
     (report.report, "One HTML page from results."),
     (check.check, "Fail where a score misses its limit."),
+    (rank.rank_models, "Which model to take, and how sure."),
     (extract.extract, "Images through a network: features."),
     (finetune.finetune, "Train a network; say how well it does."),
     (data.info, "What a file of embeddings is."),

@@ -81,7 +81,7 @@ def main(out, seed, kills):
         child = os.fork()
         if child == 0:
             os.close(reader)
-            rank(out, lambda *_: os.write(writer, b"."))
+            rank(out, lambda *_, end=writer: os.write(end, b"."))
             os._exit(0)
         os.close(writer)
         for _ in range(rng.randint(3, 14)):
