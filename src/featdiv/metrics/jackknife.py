@@ -108,17 +108,17 @@ def given(**annotations: Any) -> dict[str, Any]:
 
 
 def dealt(
-    source: io.Embeddings, *, function: str, interval: str | None, decomposed: bool, memory: int | None = None
+    source: io.Embeddings, *, function: str, interval: str | None, decomposed: bool, n: int | None = None
 ) -> Partition:
-    """Returns how the rows of a source are dealt to parts; see `featdiv.stats.partition.make`."""
+    """Returns how the rows of a source (n of them, where not all) are dealt; see `featdiv.stats.partition.make`."""
     import numpy as np
 
     return partition.make(
-        n=source.n,
+        n=source.n if n is None else n,
         d=source.d,
         groups=None if source.groups is None else len(np.unique(source.groups)),
         interval=interval,
-        memory=budget.budget_bytes(memory, function=function),
+        memory=budget.budget_bytes(None, function=function),
         kept=5 * 8 * source.d**2 + 2 * source.chunk_rows() * source.row_bytes,
         function=function,
         decomposed=decomposed,

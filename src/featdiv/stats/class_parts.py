@@ -44,11 +44,8 @@ def read(
         RowError: with ``first_row`` counted in the source.
     """
     assert source.labels is not None
-    labels, groups = source.labels, source.groups
-    kept = np.arange(len(labels)) if ignore is None else np.flatnonzero(labels != ignore)
     found: list[ClassMoments] = []
-    for places in dealt(labels[kept], None if groups is None else groups[kept], parts):
-        index = kept[places]
+    for index in rows_of(source, parts, ignore=ignore):
         try:
             found.append(
                 ClassMoments.from_source(
@@ -70,6 +67,23 @@ def read(
         if progress is not None:
             progress(sum(part.n for part in found), source.n)
     return found
+
+
+def rows_of(source: io.Embeddings, parts: int, *, ignore: int | str | None = None) -> list[npt.NDArray[np.int64]]:
+    """Returns where in a source the rows of each part are; see `dealt`."""
+    assert source.labels is not None
+    labels, groups = source.labels, source.groups
+    kept = np.arange(len(labels)) if ignore is None else np.flatnonzero(labels != ignore)
+    return [kept[part] for part in dealt(labels[kept], None if groups is None else groups[kept], parts)]
+
+
+def part_of_rows(source: io.Embeddings, parts: int, *, ignore: int | str | None = None) -> npt.NDArray[np.int64]:
+    """Returns the (n,) part of each row of a source, -1 for a row that is left out; see `dealt`."""
+    assert source.labels is not None
+    part_of = np.full(len(source.labels), -1, dtype=np.int64)
+    for part, index in enumerate(rows_of(source, parts, ignore=ignore)):
+        part_of[index] = part
+    return part_of
 
 
 def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: int) -> list[npt.NDArray[np.int64]]:

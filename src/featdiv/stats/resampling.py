@@ -147,15 +147,15 @@ def of_pairs(
 
     Args:
         sums: (g, g, ...) what pairs of rows of blocks a <= b add, zero below the diagonal.
-        pairs: (g, g) numbers of those pairs.
-        score: from (draws, ...) sums and (draws,) numbers of pairs to (draws,) values.
+        pairs: (g, g, ...) numbers of those pairs.
+        score: from (draws, ...) sums and (draws, ...) numbers of pairs to (draws,) values.
         seed: of the draws.
     """
     g = len(pairs)
     drawn = np.random.default_rng(seed).multinomial(g, np.full(g, 1.0 / g), size=DRAWS).astype(np.float64)
     totals = np.concatenate([_weighted(sums, some) for some in np.array_split(drawn, DRAWS // AT_ONCE)])
     counts = _weighted(pairs, drawn)
-    kept = counts > 0.0
+    kept = (counts > 0.0).reshape(len(counts), -1).any(axis=1)
     values = score(totals[kept], counts[kept])
     error = float(values.std(ddof=1)) * math.sqrt(g / (g - 1))
     whole = np.ones((1, g))

@@ -50,6 +50,8 @@ def class_separation(
     ignore: int | str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Class separation: 1 - (mean cosine distance within classes) / (mean cosine distance of all rows).
 
@@ -67,6 +69,9 @@ def class_separation(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 0 (class means agree) and 1 (every class has one direction).
@@ -98,6 +103,8 @@ def class_separation(
         ignore=ignore,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
         unit_rows=True,
     )
     return resolved.score(core, definition=definition)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from featdiv import __version__, io
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
+from featdiv.metrics import jackknife
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import Resolved, is_spectrum
 from featdiv.results import Provenance
-from featdiv.stats import ClassMoments, Moments
+from featdiv.stats import ClassMoments, Moments, class_parts
+from featdiv.stats.class_labels import as_labels
 
 _ACCUMULATOR = "ClassMoments.from_source"
 
@@ -33,6 +36,8 @@ def resolve_classes(
     per_class: bool = False,
     memory: int | float | str | None = None,
     unit_rows: bool = False,
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Resolved[ClassMoments]:
     """Returns the class moments that ``x`` and its labels stand for.
 
@@ -47,6 +52,8 @@ def resolve_classes(
         per_class: whether the scatter of each class is needed.
         memory: budget in bytes, or as text.
         unit_rows: whether the score is defined for rows of norm one only.
+        interval: ``"auto"``, ``"jackknife"`` or None.
+        groups: group of each row, for rows.
 
     Raises:
         InputError: if ``x`` is of the wrong kind, or labels are missing or cannot be used.
@@ -54,11 +61,15 @@ def resolve_classes(
     if isinstance(x, ClassMoments):
         _refuse_annotations(labels, ignore, function)
         _check_made(x, function=function, normalize=normalize, per_class=per_class, unit_rows=unit_rows)
-        return Resolved(function=function, statistic=x, provenance=provenance_of(x, function=function))
-    with opened(x, labels, function=function) as source:
-        classes = read_classes(
+        rests = jackknife.of_statistic(x, function=function, interval=interval, groups=groups)
+        provenance = provenance_of(x, function=function)
+        return Resolved(function=function, statistic=x, provenance=provenance, rests=rests)
+    jackknife.check(function, interval)
+    with opened(x, labels, function=function, groups=groups) as source:
+        classes, rests = read_parts(
             source,
             function=function,
+            interval=interval,
             normalize="l2" if unit_rows else normalize,
             ignore=ignore,
             precision=precision,
@@ -67,11 +78,11 @@ def resolve_classes(
             memory=memory,
         )
         provenance = provenance_of(classes, function=function, source=source, precision=precision)
-    return Resolved(function=function, statistic=classes, provenance=provenance)
+    return Resolved(function=function, statistic=classes, provenance=provenance, rests=rests)
 
 
 @contextlib.contextmanager
-def opened(x: Any, labels: Any, *, function: str) -> Iterator[io.Embeddings]:
+def opened(x: Any, labels: Any, *, function: str, groups: Any = None) -> Iterator[io.Embeddings]:
     """Opens rows with their labels, and closes them again unless they came open.
 
     Raises:
@@ -82,7 +93,7 @@ def opened(x: Any, labels: Any, *, function: str) -> Iterator[io.Embeddings]:
             f"{function}: x: expected ClassMoments or labelled rows; got {type(x).__name__}, which no longer knows "
             "the classes. Pass the rows with labels=, or ClassMoments.from_source(rows, labels=...)."
         )
-    source = io.open(x, **({} if labels is None else {"labels": labels}))
+    source = io.open(x, **jackknife.given(labels=labels, groups=groups))
     try:
         # An iterable may hand out its labels with the rows.
         if source.labels is None and not source.one_pass:
@@ -118,6 +129,52 @@ def read_classes(
             per_class=per_class,
             memory=memory,
         )
+
+
+def read_parts(
+    source: io.Embeddings,
+    *,
+    function: str,
+    interval: str | None,
+    normalize: str | None,
+    ignore: int | str | None,
+    precision: str,
+    backend: str,
+    per_class: bool = False,
+    memory: int | float | str | None = None,
+) -> tuple[ClassMoments, jackknife.Rests]:
+    """Returns the class moments of an open source, and those without each part of its rows where an interval is wanted.
+
+    Raises:
+        InputError: if an interval is demanded that cannot be had.
+    """
+    dealt, reason = 1, ""
+    if source.one_pass and interval is not None:
+        reason = "an iterable hands out labels with its rows, too late to deal every class to all parts"
+    elif interval is not None:
+        kept = source.n if ignore is None or source.labels is None else int((source.labels != ignore).sum())
+        plan = jackknife.dealt(source, function=function, interval=interval, decomposed=False, n=kept)
+        dealt, reason = plan.parts, plan.no_interval
+    settings: dict[str, Any] = {"normalize": normalize, "precision": precision, "backend": backend}
+    if dealt == 1:
+        classes = read_classes(source, function=function, ignore=ignore, per_class=per_class, memory=memory, **settings)
+        return classes, jackknife.Rests(asked=interval, reason=reason)
+    labelled = source.replaced(labels=as_labels(source.labels, function=function))
+    parts = class_parts.read(
+        labelled, function=function, parts=dealt, ignore=ignore, per_class=per_class, memory=memory, **settings
+    )
+    classes = functools.reduce(ClassMoments.merge, parts)
+    classes = dataclasses.replace(classes, dropped=(source.n or classes.n) - classes.n)
+    return classes, rests_of(parts, classes, interval=interval)
+
+
+def rests_of(parts: Sequence[ClassMoments], total: ClassMoments, *, interval: str | None) -> jackknife.Rests:
+    """Returns the class moments without each part, or why they will not do."""
+    reason = jackknife.too_few(len(parts))
+    rests = [] if reason else class_parts.without_each(parts)
+    if any(rest.c < total.c for rest in rests):
+        reason = "leaving out a part of the rows would leave out a class"
+    return jackknife.Rests(asked=interval, without=rests, reason=reason)
 
 
 @contextlib.contextmanager

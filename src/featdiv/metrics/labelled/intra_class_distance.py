@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,18 @@ import numpy.typing as npt
 
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.metrics.geometric import pairs
 from featdiv.metrics.labelled.inputs import dropped_note, opened, resolve_classes
 from featdiv.metrics.labelled.rows import BLOCK_ROWS, ClassRows, Float64Array, LabelledRows
 from featdiv.ops.pair_sums import pair_sums
-from featdiv.results import Provenance, Score
-from featdiv.stats import ClassMoments
+from featdiv.results import Interval, Provenance, Score
+from featdiv.stats import ClassMoments, class_parts, resampling
 
 DEFINITIONS = ("euclidean", "squared")
+BLOCKS = 10
+"""Blocks of rows for the bootstrap, fewer than elsewhere: each pair of blocks is a call for each class."""
+
+LEAST_BLOCK_ROWS = 128
 SLAB_ROWS = 16 * BLOCK_ROWS
 """Rows of a class whose pairs with as many others are added up in one go."""
 
@@ -23,7 +29,7 @@ SLAB_ROWS = 16 * BLOCK_ROWS
 def core(x: Float64Array, labels: npt.ArrayLike) -> float:
     """Returns the mean over classes of the mean Euclidean distance of their pairs, of rows in memory."""
     rows = LabelledRows.of(io.open(x, labels=labels), function="intra_class_distance", normalize="l2")
-    return _mean(_by_class(rows, precision="float64", backend="auto")[0], rows.counts)
+    return _mean(_distances(rows, precision="float64", backend="auto").by_class, rows.counts)
 
 
 def squared(classes: ClassMoments) -> float:
@@ -38,44 +44,104 @@ def _squared_by_class(classes: ClassMoments) -> Float64Array:
     else:
         # The scatter keeps the digits that 1 - |mean|^2 loses where a class has collapsed.
         spread = np.trace(classes.scatters, axis1=1, axis2=2) / n
-    pairs = n > 1.0
-    return np.where(pairs, 2.0 * spread * n / np.where(pairs, n - 1.0, 1.0), np.nan)
+    several = n > 1.0
+    return np.where(several, 2.0 * spread * n / np.where(several, n - 1.0, 1.0), np.nan)
 
 
-def _by_class(rows: LabelledRows, *, precision: str, backend: str) -> tuple[Float64Array, str]:
-    """Returns the mean distance within each class, NaN where it has no pair, and the backend of the sums."""
-    distances = np.full(len(rows.classes), np.nan)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class _Distances:
+    """Sums of distances of pairs by class, and by pairs of blocks where an interval is wanted.
+
+    Attributes:
+        by_class: (c,) mean distance within each class, NaN where it has no pair.
+        sums: (g, g, c) sums over pairs of a row of one block and a row of another, zero below the diagonal.
+        pairs: (g, g, c) numbers of those pairs.
+        backend: of the sums.
+    """
+
+    by_class: Float64Array
+    sums: Float64Array
+    pairs: Float64Array
+    backend: str
+
+    def interval(self, seed: int) -> Interval:
+        """Returns the block bootstrap interval of the mean over classes."""
+
+        def mean_of_classes(sums: Float64Array, pairs: Float64Array) -> Float64Array:
+            with_pairs = pairs > 0.0
+            means = np.where(with_pairs, sums / np.where(with_pairs, pairs, 1.0), 0.0)
+            return np.asarray(means.sum(axis=1) / with_pairs.sum(axis=1))
+
+        return resampling.of_pairs(self.sums, self.pairs, mean_of_classes, seed=seed)
+
+
+def _distances(
+    rows: LabelledRows, *, precision: str, backend: str, block_of: npt.NDArray[np.int64] | None = None
+) -> _Distances:
+    """Returns the distances within each class, block against block where rows are dealt to blocks."""
+    g = 1 if block_of is None else int(block_of.max()) + 1
+    sums, counts = np.zeros((g, g, len(rows.classes))), np.zeros((g, g, len(rows.classes)))
     used = ""
     for k, part in rows.each_class():
-        if part.n > 1:
-            total, used = _pair_distances(part, precision=precision, backend=backend)
-            distances[k] = total / (0.5 * part.n * (part.n - 1))
-    return distances, used
+        # Rows about a common point near them keep the digits of small distances when they are rounded to float32.
+        centre = part.block(0).mean(axis=0)
+        parts = [part] if block_of is None else [part.some(block_of[part.index] == block) for block in range(g)]
+        for a in range(g):
+            for b in range(a, g):
+                left, right = parts[a], None if a == b else parts[b]
+                counts[a, b, k] = left.n * (left.n - 1) / 2 if right is None else left.n * right.n
+                if counts[a, b, k]:
+                    sums[a, b, k], used = _pair_distances(left, right, centre, precision=precision, backend=backend)
+    total, count = sums.sum(axis=(0, 1)), counts.sum(axis=(0, 1))
+    by_class = np.where(count > 0.0, total / np.maximum(count, 1.0), np.nan)
+    return _Distances(by_class=by_class, sums=sums, pairs=counts, backend=used)
 
 
-def _pair_distances(part: ClassRows, *, precision: str, backend: str) -> tuple[float, str]:
-    """Returns the sum of distances over pairs i < j, a slab of rows against another at a time.
-
-    Rows about a common point near them keep the digits of small distances when they are rounded to float32.
-    """
-    centre = part.block(0).mean(axis=0)
+def _pair_distances(
+    left: ClassRows, right: ClassRows | None, centre: Float64Array, *, precision: str, backend: str
+) -> tuple[float, str]:
+    """Returns the sum of distances of pairs, within ``left`` or across, a slab of rows against another at a time."""
     dtype = np.float64 if precision == "float64" else np.float32
 
-    def slab(first: int) -> npt.NDArray[Any]:
+    def slab(part: ClassRows, first: int) -> npt.NDArray[Any]:
         blocks = [start for start in part.starts() if first <= start < first + SLAB_ROWS]
         return np.concatenate([(part.block(start) - centre).astype(dtype) for start in blocks])
 
     wanted: dict[str, Any] = {"rates": (), "distances": True, "normalize": None}
     total, used = 0.0, ""
-    for first in range(0, part.n, SLAB_ROWS):
-        left = slab(first)
-        others = [None, *range(first + SLAB_ROWS, part.n, SLAB_ROWS)]
+    for first in range(0, left.n, SLAB_ROWS):
+        some = slab(left, first)
+        others: list[int | None] = [None, *range(first + SLAB_ROWS, left.n, SLAB_ROWS)]
+        if right is not None:
+            others = list(range(0, right.n, SLAB_ROWS))
         for other in others:
-            right = None if other is None else slab(other)
-            found = pair_sums(left, right, precision=precision, backend=backend, **wanted)
+            against = None if other is None else slab(left if right is None else right, other)
+            found = pair_sums(some, against, precision=precision, backend=backend, **wanted)
             total += found.distance_sum or 0.0
             used = found.backend
     return total, used
+
+
+def _blocks(source: io.Embeddings, *, n: int, interval: str | None, ignore: Any) -> tuple[Any, str]:
+    """Returns ((n,) block of each row or None, why there are no blocks).
+
+    Raises:
+        InputError: if an interval is demanded that cannot be had.
+    """
+    if interval is None:
+        return None, ""
+    if source.groups is not None:
+        groups = len(np.unique(source.groups))
+        count = min(BLOCKS, groups)
+        reason = f"a bootstrap needs at least {resampling.LEAST_GROUPS} groups; got {groups}"
+    else:
+        count = min(BLOCKS, n // LEAST_BLOCK_ROWS)
+        reason = f"a block bootstrap needs at least {resampling.LEAST_GROUPS * LEAST_BLOCK_ROWS} rows; got {n}"
+    if count >= resampling.LEAST_GROUPS:
+        return class_parts.part_of_rows(source, count, ignore=ignore), ""
+    if interval == "bootstrap":
+        raise InputError(f"intra_class_distance: interval: 'bootstrap' cannot be had here: {reason}")
+    return None, reason
 
 
 def _mean(by_class: Float64Array, counts: npt.NDArray[np.int64]) -> float:
@@ -107,6 +173,9 @@ def intra_class_distance(
     ignore: int | str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
+    seed: int = 0,
 ) -> Score:
     """Intra-class distance: the mean distance of two rows of a class, then the mean over classes.
 
@@ -126,6 +195,11 @@ def intra_class_distance(
         precision: ``"float32"`` or ``"float64"``: arithmetic of the products. Near copies are always compared in
             float64.
         backend: backend of the second moments for ``"squared"``, else of the sums over pairs.
+        interval: None; ``"auto"`` (a 95 % interval where there are rows enough); or, with an error that says why where
+            there are not, ``"bootstrap"`` for ``"euclidean"`` (ten blocks of rows, of which each class has its share)
+            and ``"jackknife"`` for ``"squared"``. For rows only.
+        groups: (n,) group ids (video, patient, document): resampling keeps groups whole; for rows only.
+        seed: of the bootstrap.
 
     Returns:
         A `Score` between 0 and 2 (``"squared"``: 4); ``details["per_class"]`` has the value of each class. A
@@ -163,6 +237,8 @@ def intra_class_distance(
             precision=precision,
             backend=backend,
             unit_rows=True,
+            interval=interval,
+            groups=groups,
         )
         return resolved.score(
             lambda classes, definition: squared(classes),
@@ -170,36 +246,44 @@ def intra_class_distance(
             details=lambda classes, definition: _details(_squared_by_class(classes), classes.classes),
             notes=_note(_squared_by_class(resolved.statistic)),
         )
+    pairs.check_interval("intra_class_distance", interval)
     if isinstance(x, ClassMoments):
         raise InputError(
             "intra_class_distance: x: mean Euclidean distances need the rows; got ClassMoments, which no longer hold "
             "them. Pass the rows, or use definition='squared'."
         )
-    with opened(x, labels, function="intra_class_distance") as source:
+    with opened(x, labels, function="intra_class_distance", groups=groups) as source:
         rows = LabelledRows.of(source, function="intra_class_distance", ignore=ignore, normalize="l2")
-        by_class, used = _by_class(rows, precision=precision, backend=backend)
+        block_of, reason = _blocks(source, n=int(rows.counts.sum()), interval=interval, ignore=ignore)
+        found = _distances(rows, precision=precision, backend=backend, block_of=block_of)
         try:
-            value = _mean(by_class, rows.counts)
+            value = _mean(found.by_class, rows.counts)
         except NotEnoughData as error:
             raise NotEnoughData(f"intra_class_distance: {error}") from None
         return Score(
             name="intra_class_distance",
             scores={"intra_class_distance": value},
-            details=_details(by_class, rows.classes),
+            intervals={} if block_of is None else {"intra_class_distance": found.interval(seed)},
+            details=_details(found.by_class, rows.classes),
             provenance=Provenance(
                 function="featdiv.intra_class_distance",
                 version=__version__,
                 definition=definition,
-                arguments={"normalize": "l2", "classes": len(rows.classes)},
+                arguments={"normalize": "l2", "classes": len(rows.classes), "interval": interval},
                 method="all pairs",
                 precision=precision,
-                backends={"pair_sums": used} if used else {},
+                backends={"pair_sums": found.backend} if found.backend else {},
                 dtype=source.dtype,
                 n=int(rows.counts.sum()),
                 d=source.d,
                 source=source.description,
                 fingerprint=source.fingerprint,
                 passes=1,
-                notes=(*dropped_note(rows.dropped), *_note(by_class)),
+                seed=None if block_of is None else seed,
+                notes=(
+                    *dropped_note(rows.dropped),
+                    *_note(found.by_class),
+                    *((f"no interval: {reason}",) if reason else ()),
+                ),
             ),
         )

@@ -59,6 +59,8 @@ def lidar(
     ignore: int | str | None = None,
     precision: str = "float64",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """LiDAR: exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, the effective rank of class means.
 
@@ -82,6 +84,9 @@ def lidar(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only. float64 by default, since S_W is inverted.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `Score` between 1 and min(c - 1, d), in dimensions.
@@ -112,5 +117,7 @@ def lidar(
         ignore=ignore,
         precision=precision,
         backend=backend,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, delta=delta, details=lambda classes, delta: {"classes": classes.c})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io import Embeddings
-from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, resolve_classes
+from featdiv.metrics import jackknife
+from featdiv.metrics.labelled.inputs import opened, provenance_of, read_parts, require_classes, resolve_classes
 from featdiv.ops.scatter import reference
 from featdiv.results import Provenance, Result
 from featdiv.stats import ClassMoments
@@ -175,6 +177,8 @@ def neural_collapse(
     ignore: int | str | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> NeuralCollapse:
     """Neural collapse: NC1 (variability), NC2 (equal norms and angles), NC4 (nearest class mean).
 
@@ -204,6 +208,9 @@ def neural_collapse(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
+            an error that says why not); for rows only.
+        groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:
         A `NeuralCollapse`. A score that does not exist is undefined, with its reason: all but ``nc4`` where
@@ -227,13 +234,24 @@ def neural_collapse(
         0.0
     """
     if isinstance(x, ClassMoments):
-        resolved = resolve_classes(x, labels, function="neural_collapse", normalize=normalize, ignore=ignore)
-        return _result(resolved.statistic, resolved.provenance, definition, cutoff, {}, {"nc4": _NEED_ROWS})
+        resolved = resolve_classes(
+            x,
+            labels,
+            function="neural_collapse",
+            normalize=normalize,
+            ignore=ignore,
+            interval=interval,
+            groups=groups,
+        )
+        found = _result(resolved.statistic, resolved.provenance, definition, cutoff, {}, {"nc4": _NEED_ROWS})
+        return _with_intervals(found, resolved.statistic, resolved.rests, definition, cutoff)
     check(definition, cutoff)
-    with opened(x, labels, function="neural_collapse") as source:
-        classes = read_classes(
+    jackknife.check("neural_collapse", interval)
+    with opened(x, labels, function="neural_collapse", groups=groups) as source:
+        classes, rests = read_parts(
             source,
             function="neural_collapse",
+            interval=interval,
             normalize=normalize,
             ignore=ignore,
             precision=precision,
@@ -241,10 +259,29 @@ def neural_collapse(
         )
         provenance = provenance_of(classes, function="neural_collapse", source=source, precision=precision)
         if source.one_pass or classes.c < 2:
-            return _result(classes, provenance, definition, cutoff, {}, {"nc4": _NEED_TWO_PASSES})
+            found = _result(classes, provenance, definition, cutoff, {}, {"nc4": _NEED_TWO_PASSES})
+            return _with_intervals(found, classes, rests, definition, cutoff)
         nc4 = nearest_centre(source, classes, ignore=ignore)
     provenance = dataclasses.replace(provenance, passes=2)
-    return _result(classes, provenance, definition, cutoff, {"nc4": nc4}, {})
+    found = _result(classes, provenance, definition, cutoff, {"nc4": nc4}, {})
+    return _with_intervals(found, classes, rests, definition, cutoff)
+
+
+def _with_intervals(
+    found: NeuralCollapse, classes: ClassMoments, rests: jackknife.Rests, definition: str, cutoff: float
+) -> NeuralCollapse:
+    cores = {name: functools.partial(function, definition=definition) for name, function in CORES.items()}
+    cores["nc1"] = functools.partial(cores["nc1"], cutoff=cutoff)
+    scores = {name: value for name, value in found.scores.items() if name in cores}
+    intervals, notes = rests.intervals("neural_collapse", classes, scores, cores)
+    if rests.asked is None:
+        return found
+    provenance = dataclasses.replace(
+        found.provenance,
+        arguments={**found.provenance.arguments, "interval": rests.asked},
+        notes=(*found.provenance.notes, *notes),
+    )
+    return dataclasses.replace(found, intervals=intervals, provenance=provenance)
 
 
 def _result(

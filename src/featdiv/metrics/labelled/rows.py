@@ -153,6 +153,11 @@ class ClassRows:
             return self.held[start:stop]
         return self.rows.take(self.index[start:stop])
 
+    def some(self, chosen: npt.NDArray[np.bool_]) -> ClassRows:
+        """Returns some of the rows, by a mask."""
+        held = None if self.held is None else self.held[chosen]
+        return dataclasses.replace(self, index=self.index[chosen], held=held)
+
     def starts(self) -> range:
         """Returns where blocks start."""
         return range(0, self.n, BLOCK_ROWS)

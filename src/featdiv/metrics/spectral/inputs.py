@@ -79,6 +79,7 @@ class Resolved(Generic[Statistic]):
         if not math.isfinite(value):
             raise NotEnoughData(f"{self.function}: the value overflows float64; scale the rows down")
         interval = self._of_spectrum(value)
+        remarks: tuple[str, ...] = ()
         if not interval:
 
             def alone(statistic: Any) -> float:
@@ -87,13 +88,12 @@ class Resolved(Generic[Statistic]):
             interval, remarks = self.rests.intervals(
                 self.function, self.statistic, {self.function: value}, {self.function: alone}, reason=no_interval
             )
-            notes = (*notes, *remarks)
         asked = {} if self.rests.asked is None else {"interval": self.rests.asked}
         provenance = dataclasses.replace(
             self.provenance,
             definition=definition,
             arguments={**self.provenance.arguments, **asked, **parameters},
-            notes=(*self.provenance.notes, *notes),
+            notes=(*self.provenance.notes, *notes, *remarks),
         )
         return Score(
             name=self.function,
