@@ -1,7 +1,9 @@
-"""Compares two results of run.py: how much faster or slower is the second?
+"""Compares two results of run.py, or two commits: how much faster or slower is the second?
 
 Usage:
     python benchmarks/compare.py before.json after.json
+    python benchmarks/compare.py main HEAD --op scatter              both are built and measured by these benchmarks
+    python benchmarks/compare.py main HEAD --op scatter --workload scatter-float32 --repeats 9
 
 Times are compared as they are and, since machines differ and one machine differs from hour to hour, also as multiples
 of a baseline that ran in the same rounds: the last column is the one to trust.
@@ -16,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import report
+from harness import refs, report
 
 Entries = dict[tuple[str, str, str], dict[str, Any]]
 
@@ -29,11 +31,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="benchmarks/compare.py"
     )
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
-    options = parser.parse_args(arguments)
+    parser.add_argument("before", help="result of run.py --json, or a git ref")
+    parser.add_argument("after", help="the same")
+    parser.add_argument("--op", help="for git refs: what to measure, as for run.py, which gets all further arguments")
+    options, further = parser.parse_known_args(arguments)
+    files = [Path(name).is_file() for name in (options.before, options.after)]
+    if files[0] != files[1]:
+        parser.error(f"expected two files or two git refs; {options.before if files[0] else options.after} is a file")
+    if all(files) and (options.op or further):
+        parser.error(f"two results take no further arguments; got {' '.join(further) or '--op'}")
+    if not all(files) and not options.op:
+        parser.error(f"--op: two git refs are measured, so say what; {options.before!r} is no file")
     try:
-        before, after = _load(options.before), _load(options.after)
+        if all(files):
+            before, after = (_load(Path(name)) for name in (options.before, options.after))
+        else:
+            before, after = refs.measured([options.before, options.after], [options.op, *further])
     except (OSError, ValueError) as error:
         parser.error(str(error))
     print(compared(before, after))

@@ -4,6 +4,8 @@ Usage:
     python benchmarks/run.py spectrum                            every workload and table of `featdiv.spectrum`
     python benchmarks/run.py spectrum --workload npy-200k        one of them
     python benchmarks/run.py all --json results.json             everything, also as JSON for compare.py
+    python benchmarks/run.py scatter --plot scatter.svg          also as a picture
+    python benchmarks/run.py scatter --profile                   where the time goes, stage by stage
     python benchmarks/run.py --list                              what there is
 """
 
@@ -19,7 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import machine, registry, report, session
+import plot
+from harness import machine, profiles, registry, report, session
 
 SCHEMA = 1
 
@@ -50,10 +53,16 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"featdiv is not installed for {sys.executable}: pip install -e .")
     facts = machine.describe()
     print(report.machine(facts), end="\n\n", flush=True)
+    if options.profile:
+        for op, suite in suites.items():
+            _profile(op, suite, options)
+        return 0
     results = [result for op, suite in suites.items() for result in _run(op, suite, options.workload, settings)]
     if options.json:
         when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         _write(Path(options.json), {"schema": SCHEMA, "when": when, "machine": facts, "results": results})
+    if options.plot:
+        plot.save(plot.drawn(results), Path(options.plot))
     wrong = [
         f"{result['name']}: {entry['name']}"
         for result in results
@@ -82,6 +91,21 @@ def _run(op: str, suite: registry.Suite, chosen: list[str], settings: session.Op
     return results
 
 
+def _profile(op: str, suite: registry.Suite, options: argparse.Namespace) -> None:
+    print(f"## {op}: milliseconds by stage", end="\n\n", flush=True)
+    for workload in suite.workloads:
+        if options.workload and workload.name not in options.workload:
+            continue
+        found = profiles.of_workload(
+            suite, registry.SUITES[op], workload.name, quick=options.quick, traces=Path(options.traces)
+        )
+        parts = [f"### {workload.name}: {workload.summary}"]
+        parts += ["**Quick run on small inputs: the times mean nothing.**"] if found["quick"] else []
+        parts += [report.table(found["rows"])] if found["rows"] else []
+        parts += ["\n".join(f"- left out: {reason}" for reason in found["left out"])] if found["left out"] else []
+        print("\n\n".join(parts), end="\n\n", flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="benchmarks/run.py"
@@ -96,6 +120,14 @@ def _parser() -> argparse.ArgumentParser:
         "--peers", default="all", metavar="NAMES", help="all, none, or contenders separated by ';' (default all)"
     )
     parser.add_argument("--json", metavar="OUT", help="also write everything measured to this file")
+    parser.add_argument("--plot", metavar="OUT", help="also draw everything measured: .svg, .png or .pdf")
+    parser.add_argument("--profile", action="store_true", help="time by stage of featdiv's own contenders, no rounds")
+    parser.add_argument(
+        "--traces",
+        default="traces",
+        metavar="DIR",
+        help="with --profile, where traces of a GPU go (default %(default)s)",
+    )
     parser.add_argument("--quick", action="store_true", help="small inputs, two rounds: does everything run?")
     parser.add_argument(
         "--cap", type=float, default=120.0, help="seconds that one run of a peer may take (default %(default)s)"

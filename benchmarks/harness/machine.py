@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -39,6 +40,20 @@ def describe() -> dict[str, Any]:
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Returns whether torch is installed and sees a CUDA device."""
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def has_flag(name: str) -> bool:
+    """Returns whether the processor says that it has an instruction set, by the name that Linux gives it."""
+    return name in _cpuinfo().get("flags", "").split()
 
 
 def memory_bytes() -> int | None:
@@ -90,10 +105,16 @@ def _blas() -> str:
 
 
 def _commit() -> str:
+    """Returns the commit of the featdiv that is measured, which need not be the one beside this file."""
+    import featdiv
+
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(_ROOT), *arguments]
+        command = ["git", "-C", str(root), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
+    root = Path(featdiv.__file__).resolve().parents[2]
+    if not (root / "benchmarks").is_dir():
+        root = _ROOT
     try:
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "src", "csrc", "benchmarks")
         return git("rev-parse", "--short=12", "HEAD") + (" with changes" if changed else "")

@@ -9,12 +9,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import machine
+from harness.roofline import Work
+
 SUITES = {
     "spectrum": "suites.spectrum",
     "diversity": "suites.diversity",
     "extract": "suites.extract",
     "transferability": "suites.transferability",
     "linear": "suites.linear",
+    "knn": "suites.knn",
+    "scatter": "suites.scatter",
+    "class_scatter": "suites.class_scatter",
+    "pair_sums": "suites.pair_sums",
+    "topk": "suites.topk",
+    "eigvals_batched": "suites.eigvals",
 }
 """Operation to the module whose ``SUITE`` benchmarks it."""
 
@@ -51,26 +60,34 @@ class Contender:
 
     Attributes:
         name: as it is shown.
-        run: does the job; this is what is timed.
+        run: does the job on `Data`, or on what ``load`` made of it; this is what is timed.
         answer: turns what ``run`` returned into an `Answer` (untimed), with ``notes`` on how it was done.
         accuracy: the class of accuracy that it claims, a key of `Suite.accuracy`.
         requires: modules without which it is left out.
         streams: whether it works in bounded memory and always does all rows. Others are tried on two small parts
             first, and get as many rows as time and memory allow.
         peer: whether it is somebody else's, so that ``--peers`` may leave it out.
+        load: brings the rows into memory before the clock starts and before memory is watched, and is asked once in a
+            process; None for a contender that starts from the file.
+        gpu: whether it needs a CUDA device.
     """
 
     name: str
-    run: Callable[[Data], Any]
+    run: Callable[[Any], Any]
     answer: Callable[[Data, Any], Answer]
     accuracy: str
     requires: tuple[str, ...] = ()
     streams: bool = False
     peer: bool = True
+    load: Callable[[Data], Any] | None = None
+    gpu: bool = False
 
     def missing(self) -> str | None:
-        """Returns the first required module that is not installed, or None."""
-        return next((name for name in self.requires if importlib.util.find_spec(name) is None), None)
+        """Returns what it needs and this machine lacks, in words, or None."""
+        absent = next((name for name in self.requires if importlib.util.find_spec(name) is None), None)
+        if absent is not None:
+            return f"{absent} is not installed"
+        return "there is no CUDA device" if self.gpu and not machine.has_gpu() else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +119,7 @@ class Workload:
         reference: computes the true answer in float64.
         operations: useful floating-point operations of the job.
         targets: limits to check.
+        work: what nobody can do without, for the line of the roofline; None where the job is not bound by it.
     """
 
     name: str
@@ -111,6 +129,7 @@ class Workload:
     reference: Callable[[Data], Answer]
     operations: Callable[[Data], float]
     targets: tuple[Target, ...] = ()
+    work: Callable[[Data], Work] | None = None
 
     def contender(self, name: str) -> Contender:
         """Returns the contender of that name."""

@@ -35,14 +35,29 @@ def workload(result: dict[str, Any], definition: Workload, baselines: Sequence[s
     lead = f"{result['n']:,} x {result['d']} {result['dtype']}; measured BLAS rate {rate / 1e9:.0f} GFLOP/s."
     if result["quick"]:
         lead += " **Quick run on small inputs: the times mean nothing.**"
-    rows = [_row(entry, baselines) for entry in result["contenders"]]
-    parts = [title, lead, table(rows)]
+    present = {entry["name"] for entry in result["contenders"]}
+    baselines = [base for base in baselines if base in present]
+    rows = [_row(entry, baselines, (result.get("roofline") or {}).get("seconds")) for entry in result["contenders"]]
+    parts = [title, lead]
+    parts += [_prediction(result["roofline"])] if result.get("roofline") else []
+    parts += [table(rows)]
     parts += [_notes(result["contenders"])] if _notes(result["contenders"]) else []
     parts += ["\n".join(judged)] if (judged := [_judge(target, result) for target in definition.targets]) else []
     return "\n\n".join(parts)
 
 
-def _row(entry: dict[str, Any], baselines: Sequence[str]) -> dict[str, str]:
+def _prediction(limits: dict[str, Any]) -> str:
+    if "problem" in limits:
+        return f"No roofline: {limits['problem']}."
+    peaks, unit, memory = limits["peaks"], limits["unit"], limits["memory"]
+    return (
+        f"Prediction: {limits['operations'] / 1e9:,.3g} GFLOP at the measured {peaks[unit] / 1e9:,.0f} GFLOP/s "
+        f"({unit}) and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): no less than "
+        f"**{limits['seconds']:.3g} s**."
+    )
+
+
+def _row(entry: dict[str, Any], baselines: Sequence[str], limit: float | None) -> dict[str, str]:
     share = [100 * value for value in entry["share_of_rate"]]
     row = {
         "contender": entry["name"],
@@ -54,6 +69,8 @@ def _row(entry: dict[str, Any], baselines: Sequence[str]) -> dict[str, str]:
         row[f"time / {base}"] = _ratio(entry, base)
     peak = entry["peak_private_bytes"]
     row["peak private memory"] = f"{peak / 1e6:,.0f} MB" if peak is not None else "–"
+    if limit is not None:
+        row["% of roofline"] = f"{100 * limit / statistics.median(entry['seconds']):.0f}" if entry["seconds"] else "–"
     row["% of BLAS rate"] = f"{statistics.median(share):.0f}" if share else "–"
     return row | {f"error of {name}": number(error) for name, error in entry["errors"].items()}
 
@@ -80,7 +97,7 @@ def _judge(target: Target, result: dict[str, Any]) -> str:
     values = [] if entry is None else entry["ratios"].get(target.to, [])
     if target.figure == "ratio":
         value = statistics.median(values) if values else None
-        wanted, shown = f"≤ {target.limit} x {target.to}", f"{value:.2f}" if value is not None else ""
+        wanted, shown = f"≤ {target.limit:.3g} x {target.to}", f"{value:.2f}" if value is not None else ""
     else:
         value = None if entry is None else entry[target.figure]
         wanted, shown = f"peak private memory ≤ {target.limit / 1e6:.0f} MB", f"{(value or 0) / 1e6:.0f} MB"

@@ -90,12 +90,14 @@ def run_workload(suite: Suite, module: str, name: str, options: Options) -> dict
         session = _Session(suite, module, workload, data, suite.prime(Path(folder)), options)
         stack.callback(session.close)
         entries = [session.admit(contender) for contender in workload.contenders if session.wanted(contender)]
+        predicted = session.predict()
         rates = session.time(entries)
     return result | {
         "n": data.n,
         "d": data.d,
         "dtype": data.dtype,
         "rates": rates,
+        "roofline": predicted,
         "baselines": list(suite.baselines),
         "contenders": [session.record(entry, entries, rates) for entry in entries],
     }
@@ -127,7 +129,7 @@ class _Session:
         entry = _Entry(contender=contender, data=self._data)
         missing = contender.missing()
         if missing is not None:
-            entry.out("skipped", f"{missing} is not installed")
+            entry.out("skipped", missing)
         else:
             try:
                 self._admit(entry)
@@ -167,6 +169,8 @@ class _Session:
     def _first_run(self, entry: _Entry) -> tuple[Reply, Worker]:
         worker = entry.worker = self._fresh(entry.contender)
         limit = None if entry.contender.streams else _PATIENCE * self._options.cap
+        if entry.contender.load is not None:
+            worker.ask("load", self._workload.name, entry.contender.name, entry.data)
         arguments = (self._workload.name, entry.contender.name, entry.data, True)
         return worker.ask("contend", *arguments, watch=True, limit=limit), worker
 
@@ -188,6 +192,7 @@ class _Session:
         try:
             for rows in (small, large):
                 part = dataclasses.replace(data, n=rows)
+                worker.ask("load", self._workload.name, contender.name, part)
                 reply = worker.ask("contend", self._workload.name, contender.name, part, False, watch=True, limit=cap)
                 seconds.append(reply.seconds * _OVERRUN)
                 peaks.append(reply.peak_private_bytes or 0)
@@ -210,6 +215,21 @@ class _Session:
             say(f"  float64 reference on {data.n:,} rows: {reply.seconds:.1f} s")
             self._references[data.n] = reply.value
         return self._references[data.n]
+
+    def predict(self) -> dict[str, Any] | None:
+        """Returns the least time that the machine allows, measured before anybody is timed; None if nothing says."""
+        if self._workload.work is None:
+            return None
+        work = self._workload.work(self._data)
+        with Worker(self._module) as meter:
+            try:
+                peaks = meter.ask("peaks", work.unit).value
+            except WorkerError as failure:
+                say(f"  no roofline: {failure}")
+                return {"problem": str(failure)}
+        seconds = work.seconds(peaks)
+        say(f"  roofline: no less than {seconds:.3g} s")
+        return {**dataclasses.asdict(work), "memory": work.memory, "peaks": peaks, "seconds": seconds}
 
     def time(self, entries: list[_Entry]) -> list[float]:
         """Runs the rounds A B C … A B C …, and returns the machine's rate in each."""

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from harness import registry
+from harness import registry, roofline, stages
 from harness.registry import Data
 
 _SAMPLE_EVERY = 0.002
@@ -125,13 +125,29 @@ class _Service:
 
     def __init__(self, module: str) -> None:
         self.suite = registry.load(module)
+        self._loaded: tuple[Any, Any] = (None, None)
+
+    def load(self, workload: str, name: str, data: Data) -> tuple[Any, float]:
+        """Brings into memory what the contender starts from."""
+        self._input(self.suite.workload(workload).contender(name), data)
+        return None, 0.0
+
+    def _input(self, contender: registry.Contender, data: Data) -> Any:
+        if contender.load is None:
+            return data
+        key = (contender.name, data)
+        if self._loaded[0] != key:
+            self._loaded = (None, None)
+            self._loaded = (key, contender.load(data))
+        return self._loaded[1]
 
     def contend(self, workload: str, name: str, data: Data, keep: bool) -> tuple[Any, float]:
         """Does the job once; with ``keep``, holds what came out until `answer` asks for it."""
         contender = self.suite.workload(workload).contender(name)
+        job = self._input(contender, data)
         gc.collect()
         start = time.perf_counter()
-        raw = contender.run(data)
+        raw = contender.run(job)
         seconds = time.perf_counter() - start
         if keep:
             self._kept = contender, data, raw
@@ -149,6 +165,15 @@ class _Service:
     def rate(self, data: Data) -> tuple[Any, float]:
         start = time.perf_counter()
         return self.suite.rate(data), time.perf_counter() - start
+
+    def peaks(self, unit: str) -> tuple[Any, float]:
+        start = time.perf_counter()
+        return roofline.peaks(unit), time.perf_counter() - start
+
+    def stages(self, workload: str, name: str, data: Data, traces: str) -> tuple[Any, float]:
+        contender = self.suite.workload(workload).contender(name)
+        start = time.perf_counter()
+        return stages.of(contender, self._input(contender, data), traces), time.perf_counter() - start
 
     def table(self, name: str, quick: bool) -> tuple[Any, float]:
         start = time.perf_counter()
