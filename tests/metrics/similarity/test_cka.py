@@ -131,3 +131,41 @@ def test_arguments_that_no_one_knows(pair):
         featdiv.cka(*pair, definition="rbf", bandwidth=0.0)
     with pytest.raises(InputError, match="cka: precision: expected one of"):
         featdiv.cka(*pair, precision="float8")
+
+
+@pytest.mark.parametrize("definition", ["debiased", "biased"])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_interval_is_that_of_compare(definition, grouped):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(3000, 6))
+    y = x @ rng.normal(size=(6, 4)) + rng.normal(size=(3000, 4))
+    given = {"definition": definition, "groups": np.arange(3000) // 40 if grouped else None, "interval": "jackknife"}
+    alone = featdiv.cka(x, y, **given).interval
+    truth = featdiv.compare({"x": x, "other": y}, **given).interval("x", "other")
+    assert (alone.low, alone.high) == pytest.approx((truth.low, truth.high), rel=1e-9)
+    assert (alone.groups, alone.method, alone.estimand) == (truth.groups, truth.method, truth.estimand)
+    assert featdiv.cka(x, y, definition=definition).interval is None
+
+
+def test_independent_rows_have_zero_in_the_interval_and_related_ones_have_not():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(4000, 10)), rng.normal(size=(4000, 10))
+    assert 0.0 in featdiv.cka(x, y, interval="auto").interval
+    assert featdiv.cka(x, x[:, :5] + y[:, :5], interval="auto").interval.low > 0.1
+
+
+def test_intervals_that_cannot_be_had():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(400, 3)), rng.normal(size=(400, 3))
+    few = featdiv.cka(x, y, interval="auto")
+    assert few.interval is None
+    assert any("needs at least 5 slabs of 256 rows; got 400 rows" in note for note in few.provenance.notes)
+    with pytest.raises(InputError, match="cka: interval: 'jackknife' cannot be had here"):
+        featdiv.cka(x, y, interval="jackknife")
+    with pytest.raises(InputError, match="cka: interval: expected None with definition='rbf'"):
+        featdiv.cka(x, y, definition="rbf", interval="auto")
+    moments = CrossMoments.from_sources({"x": x, "other": y})
+    with pytest.raises(InputError, match="cka: interval: 'jackknife' needs rows; x is CrossMoments"):
+        featdiv.cka(moments, interval="jackknife")
+    with pytest.raises(InputError, match="groups: expected 400 entries"):
+        featdiv.cka(x, y, interval="auto", groups=np.arange(7))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from featdiv.analyses.comparison.models import Layout
 from featdiv.errors import NotEnoughData
-from featdiv.metrics.similarity import cka
+from featdiv.metrics.similarity import cka, left_out
 from featdiv.metrics.similarity.measures import Measure
 from featdiv.metrics.similarity.pairs import Models, taken
 from featdiv.results import Interval
-from featdiv.stats import CrossMoments, resampling
+from featdiv.stats import CrossMoments
 from featdiv.stats.moments import Float64Array
 
 
@@ -142,19 +142,6 @@ def fill_from_moments(
         _jackknife(matrix, total, parts, wanted, {**named, **parameters})
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _LeftOut:
-    """The values of all pairs without one part."""
-
-    n: int
-    values: Mapping[tuple[int, int], float]
-
-    def value(self, place: tuple[int, int]) -> float:
-        if place not in self.values:
-            raise NotEnoughData("undefined without one of the parts")
-        return self.values[place]
-
-
 def _jackknife(
     matrix: Matrix,
     total: CrossMoments,
@@ -162,37 +149,15 @@ def _jackknife(
     places: Sequence[tuple[int, int]],
     given: Mapping[str, Any],
 ) -> None:
-    left_out = []
-    for part in parts:
-        # One rest at a time: each is as large as the whole.
-        rest = Models(total.without(part))
-        values = {}
-        for place in places:
-            try:
-                values[place] = matrix.measure.core(rest.pair(*matrix.keys(place)), **given)
-            except NotEnoughData:
-                continue
-        left_out.append(_LeftOut(n=rest.n, values=values))
-    sizes = dict(zip(total.names, total.sizes, strict=True))
+    found = left_out.leave_out(total, parts, map(matrix.keys, places), functools.partial(matrix.measure.core, **given))
+    debiased = matrix.measure.definition == "debiased"
     for place in places:
         if place in matrix.undefined:
             continue
-        # The debiased estimate has no bias that would grow with the features.
-        debiased = matrix.measure.definition == "debiased"
-        d = 0 if debiased else max(sizes[key] for key in matrix.keys(place))
-        found = resampling.intervals(
-            {"value": float(matrix.values[place])},
-            {"value": operator.methodcaller("value", place)},
-            left_out,
-            None,
-            n=total.n,
-            d=d,
-        )
-        if "value" in found:
-            interval = found["value"]
-            matrix.set_interval(
-                place, dataclasses.replace(interval, low=max(-1.0, interval.low), high=min(1.0, interval.high))
-            )
+        names, value = matrix.keys(place), float(matrix.values[place])
+        interval = left_out.interval(names, value, found, total=total, debiased=debiased)
+        if interval is not None:
+            matrix.set_interval(place, interval)
 
 
 def fill_from_rows(matrix: Matrix, rows: dict[str, Any], parameters: Mapping[str, Any]) -> None:

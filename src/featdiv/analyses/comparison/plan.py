@@ -8,16 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from featdiv.analyses.comparison.models import FUNCTION, Layout
 from featdiv.errors import BudgetExceeded
+from featdiv.metrics.similarity import left_out
 from featdiv.metrics.similarity.inputs import LEAST_SLAB, PARTS
 from featdiv.metrics.similarity.measures import Measure
 from featdiv.stats import partition
 from featdiv.stats.cross_moments_read import CHUNK_BYTES, MATRICES, MATRICES_A_PART, needed_bytes
-
-_PART_COST = 6000
-"""What a part costs to build, merge and leave out, in rows of the pass: both are proportional to D^2."""
-
-_NEGLIGIBLE = 1e11
-"""Multiply-adds that take a second or two on two cores."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,39 +61,28 @@ def make(
     """
     total = sum(sizes[key] for key in found.keys)
     if measure.takes == "parts":
+        parts = min(groups, PARTS) if groups else PARTS
         slab = LEAST_SLAB if n is None else max(LEAST_SLAB, -(-n // (PARTS * 8)))
-        parts, reason = min(groups, PARTS) if groups else PARTS, measure.metric.jackknife
+        reason = measure.metric.jackknife
+        if interval == "jackknife":
+            raise partition.refused(FUNCTION, reason)
     else:
-        parts, slab, reason = partition.dealt(n, groups)
-        reason = measure.metric.jackknife or reason
-        affordable = int(max((n or 0) / 5, _NEGLIGIBLE / total**2) // _PART_COST)
-        if not reason and interval == "auto" and n is not None and affordable < parts:
-            parts = affordable
-            if parts < partition.LEAST_PARTS:
-                reason = "they would cost more than a fifth of the pass; ask with interval='jackknife'"
-        room = _most_parts(total, memory)
-        if not reason and interval == "auto" and room < parts:
-            parts = room
-            if parts < partition.LEAST_PARTS:
-                size = 8 * MATRICES_A_PART * total * total
-                reason = f"{partition.LEAST_PARTS} parts of {size / 1e9:.3g} GB each do not fit the memory budget"
-    if interval == "jackknife" and reason:
-        raise partition.refused(FUNCTION, reason)
-    if interval is None:
-        reason = "none were asked for"
-    if reason and measure.takes != "parts":
-        parts = 1
+        dealt = left_out.plan(
+            n=n,
+            features=total,
+            groups=groups,
+            interval=interval,
+            memory=memory,
+            invalid=measure.metric.jackknife,
+            function=FUNCTION,
+        )
+        parts, slab, reason = dealt.parts, dealt.slab, dealt.no_interval
     return Plan(
         parts=parts,
         slab=slab,
         no_interval=reason,
         passes=_passes(found, sizes, parts=parts, memory=memory, one_pass=one_pass),
     )
-
-
-def _most_parts(features: int, memory: int) -> int:
-    """Returns how many parts of joint moments fit the budget beside the whole."""
-    return int((memory - 3 * CHUNK_BYTES) // (8 * features * features) - MATRICES) // MATRICES_A_PART
 
 
 def _passes(

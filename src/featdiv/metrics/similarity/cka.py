@@ -105,6 +105,8 @@ def cka(
     normalize: str | None = None,
     precision: str | None = None,
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
     seed: int = 0,
 ) -> Score:
     """Centred kernel alignment: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), K = X X^T, L = Y Y^T.
@@ -112,7 +114,6 @@ def cka(
     1 if the two arrange the rows alike, up to rotation and scale. The debiased form uses the U-statistic of HSIC, whose
     expectation is 0 for independent representations at any n and d; the biased one, which most papers print, tends to
     1 where features outnumber rows. Both come from one pass over the rows, and equal the formulas with n x n kernels.
-    `featdiv.compare` gives intervals too.
 
     Args:
         x: rows (array, path, source), or `CrossMoments` of two models.
@@ -123,6 +124,10 @@ def cka(
         normalize: ``"l2"`` to divide each row by its norm first.
         precision: arithmetic of the products; None for float32, or float64 where there are few.
         backend: backend of the products.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
+            ``"jackknife"`` (or an error that says why not); for rows, and not for ``"rbf"``.
+        groups: (n,) group of each row (video, patient, document), in the order of x: the jackknife leaves whole groups
+            out.
         seed: for ``"rbf"``: of the rows over which the median is taken, where they are more than 2,048.
 
     Returns:
@@ -151,11 +156,24 @@ def cka(
     if definition == "rbf":
         if not bandwidth > 0.0:
             raise InputError(f"cka: bandwidth: expected a positive multiple of the median distance; got {bandwidth!r}")
+        if interval is not None:
+            raise InputError(
+                "cka: interval: expected None with definition='rbf', whose kernels have no parts to leave out; got "
+                f"{interval!r}"
+            )
         rows = resolve_rows(x, other, function="cka", normalize=normalize)
         return rows.score(
             cka_rbf.prepare, cka_rbf.core, definition=definition, parameters={"bandwidth": bandwidth, "seed": seed}
         )
     resolved = resolve_pair(
-        x, other, function="cka", normalize=normalize, precision=precision, backend=backend, exact=False
+        x,
+        other,
+        function="cka",
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        exact=False,
+        interval=interval,
+        groups=groups,
     )
     return resolved.score(core, definition=definition, details=details, remarks=remarks)

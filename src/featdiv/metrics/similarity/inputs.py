@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from featdiv import __version__
+import numpy as np
+
+from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io import Embeddings
+from featdiv.metrics import jackknife
+from featdiv.metrics.similarity import left_out
 from featdiv.metrics.similarity.pairs import Models, Pair
-from featdiv.results import Provenance, Score
-from featdiv.stats import CrossMoments, Moments, arguments, cross_moments_align, cross_moments_read
+from featdiv.results import Interval, Provenance, Score
+from featdiv.stats import (
+    CrossMoments,
+    Moments,
+    arguments,
+    budget,
+    cross_moments_align,
+    cross_moments_read,
+    partition,
+)
 
 NAMES = ("x", "other")
 CHEAP_PRODUCTS = 1 << 33
@@ -31,12 +44,18 @@ class Resolved:
         pair: the two sides.
         parts: the statistics of the parts of the rows, where they were asked for.
         provenance: how they were made.
+        total: the statistic of all rows.
+        asked: the interval asked for.
+        no_interval: why there is none, or empty.
     """
 
     function: str
     pair: Pair
     parts: tuple[CrossMoments, ...]
     provenance: Provenance
+    total: CrossMoments
+    asked: str | None = None
+    no_interval: str = ""
 
     def score(
         self,
@@ -67,6 +86,11 @@ class Resolved:
             value = core(subject, **given)
             extra = details(subject, **given) if details else {}
             notes = remarks(subject, **given) if remarks else ()
+        intervals: dict[str, Interval] = {}
+        if self.asked is not None:
+            interval, reason = self._interval(float(value), functools.partial(core, **given), definition)
+            notes = (*notes, *((f"no interval: {reason}",) if reason else ()))
+            intervals = {self.function: interval} if interval is not None else {}
         return make_score(
             self.function,
             value,
@@ -75,7 +99,21 @@ class Resolved:
             parameters=parameters,
             details=extra,
             notes=notes,
+            intervals=intervals,
         )
+
+    def _interval(
+        self, value: float, core: Callable[[Pair], float], definition: str | None
+    ) -> tuple[Interval | None, str]:
+        """Returns (interval, why there is none)."""
+        if self.no_interval:
+            return None, self.no_interval
+        names = (self.total.names[0], self.total.names[1])
+        found = left_out.leave_out(self.total, self.parts, [names], core)
+        interval = left_out.interval(names, value, found, total=self.total, debiased=definition == "debiased")
+        if interval is None and self.asked == "jackknife":
+            raise partition.refused(self.function, jackknife.UNDEFINED)
+        return interval, "" if interval is not None else jackknife.UNDEFINED
 
 
 def make_score(
@@ -87,6 +125,7 @@ def make_score(
     parameters: Mapping[str, Any] | None = None,
     details: Mapping[str, Any] | None = None,
     notes: tuple[str, ...] = (),
+    intervals: Mapping[str, Interval] | None = None,
 ) -> Score:
     """Returns a `Score`; raises NotEnoughData if the value is not finite."""
     if not math.isfinite(value):
@@ -94,6 +133,7 @@ def make_score(
     return Score(
         name=function,
         scores={function: float(value)},
+        intervals=intervals or {},
         details=details or {},
         provenance=dataclasses.replace(
             provenance,
@@ -148,6 +188,8 @@ def resolve_pair(
     backend: str,
     exact: bool,
     parts: bool = False,
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Resolved:
     """Returns the pair that ``x`` and ``other`` stand for.
 
@@ -158,12 +200,17 @@ def resolve_pair(
         normalize, precision, backend: as the score was given them.
         exact: whether the measure wants float64 where no precision is asked for.
         parts: whether the parts of the rows are wanted as well.
+        interval: ``"auto"``, ``"jackknife"`` or None.
+        groups: group of each row, in the order of x.
 
     Raises:
         InputError: if the two cannot be compared.
     """
+    jackknife.check(function, interval)
     if isinstance(x, CrossMoments):
-        return _of_statistic(x, other, function=function, normalize=normalize)
+        rests = jackknife.of_statistic(x, function=function, interval=interval, groups=groups)
+        resolved = _of_statistic(x, other, function=function, normalize=normalize)
+        return dataclasses.replace(resolved, asked=interval, no_interval=rests.reason)
     models = two_sides(x, other, function)
     with cross_moments_read.opened(models, function=function) as sources:
         features = sum(source.d for source in sources.values())
@@ -172,14 +219,26 @@ def resolve_pair(
         arguments.check(function, normalize=normalize, precision=used, backend=backend)
         cross_moments_read.require_memory([source.d for source in sources.values()], None, function=function)
         order = cross_moments_align.orders(sources, function=function)
-        groups = cross_moments_align.groups_of(sources, function=function)
+        if groups is not None:
+            sources["x"] = io.open(sources["x"], groups=groups)
+        grouped = cross_moments_align.groups_of(sources, function=function)
+        dealt = left_out.plan(
+            n=n,
+            features=features,
+            groups=None if grouped is None else len(np.unique(grouped)),
+            interval=interval,
+            memory=budget.budget_bytes(None, function=function),
+            invalid="",
+            function=function,
+        )
+        slab = LEAST_SLAB if n is None else max(LEAST_SLAB, -(-n // (PARTS * 8)))
         read = cross_moments_read.read(
             sources,
             order,
             function=function,
-            buckets=PARTS if parts else 1,
-            slab=LEAST_SLAB if n is None else max(LEAST_SLAB, -(-n // (PARTS * 8))),
-            groups=groups,
+            buckets=PARTS if parts else dealt.parts,
+            slab=slab if parts else dealt.slab,
+            groups=grouped,
             normalize=normalize,
             precision=used,
             backend=backend,
@@ -190,6 +249,9 @@ def resolve_pair(
         function=function,
         pair=Models(read.total).pair(*NAMES),
         parts=read.parts,
+        total=read.total,
+        asked=interval,
+        no_interval=dealt.no_interval or jackknife.too_few(len(read.parts)),
         provenance=dataclasses.replace(
             provenance,
             n=read.total.n,
@@ -248,7 +310,7 @@ def _of_statistic(x: CrossMoments, other: Any, *, function: str, normalize: str 
         source="CrossMoments",
         passes=0,
     )
-    return Resolved(function=function, pair=pair, parts=(), provenance=provenance)
+    return Resolved(function=function, pair=pair, parts=(), provenance=provenance, total=x)
 
 
 def provenance_of_sources(sources: Mapping[str, Embeddings], function: str, normalize: str | None) -> Provenance:
