@@ -14,6 +14,8 @@ from harness.registry import Answer, Contender, Data, Suite, Table, Target, Unav
 
 ROWS, FEATURES = 40_000, 8
 BALLAST = 64 << 20
+LOADING = 0.5
+"""Seconds that loading takes."""
 
 
 def make(folder: Path, quick: bool) -> Data:
@@ -72,6 +74,16 @@ def heavy(data: Data) -> Any:
         time.sleep(0.05)
         del ballast
     return right(data)
+
+
+def load(data: Data) -> Any:
+    """Is slow, and keeps more than the rows."""
+    time.sleep(LOADING if data.n > 16 else 0.0)
+    return np.load(data.path)[: data.n], np.ones(BALLAST, dtype=np.uint8)
+
+
+def from_memory(job: Any) -> Any:
+    return job[0].sum(axis=0)
 
 
 def answer(data: Data, raw: Any) -> Answer:
@@ -136,6 +148,16 @@ SUITE = Suite(
                 contender("deceptive", deceptive, streams=False),
                 contender("heavy", heavy),
             ),
+        ),
+        dataclasses.replace(
+            JUDGED,
+            name="loaded",
+            contenders=(
+                contender("right", right, peer=False),
+                contender("from memory", from_memory, load=load, peer=False),
+                contender("on a GPU", right, gpu=True, peer=False),
+            ),
+            targets=(),
         ),
         dataclasses.replace(JUDGED, name="absent", make=nothing_to_make),
     ),

@@ -25,7 +25,7 @@ SUITE = Suite(
         ),
         Workload(
             name="probe",
-            summary="kNN accuracy of 11,738 sentence embeddings, gallery 46,953 x 384, 20 classes; 14 cells: 7 k, 2 votes",
+            summary="kNN accuracy of 11,738 sentence embeddings, gallery 46,953 x 384, 20 classes; 7 k x 2 votes",
             make=data.minilm,
             contenders=contenders.PROBE,
             reference=reference.accuracies,
