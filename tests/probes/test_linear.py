@@ -292,6 +292,9 @@ def test_a_protocol_sets_the_grid_and_records_itself():
     probe = featdiv.linear_probe(x, labels, protocol="dinov2-logreg")
     assert probe.provenance.definition == "dinov2-logreg@1"
     np.testing.assert_allclose([fitted.C for fitted in probe.path], DINOV2_C, rtol=1e-12)
+    protocol, recorded = featdiv.protocols.get("dinov2-logreg"), probe.provenance.arguments
+    assert protocol.differences(recorded, function="linear_probe") == ()
+    assert protocol.unrecorded(recorded, function="linear_probe") == ()
     with pytest.raises(featdiv.InputError, match="prescribes nothing for linear_probe"):
         featdiv.linear_probe(x, labels, protocol="dinov2-knn")
 

@@ -152,8 +152,8 @@ def linear_probe(
     arguments.one_of(FUNCTION, "solver", solver, ("lbfgs",))
     arguments.one_of(FUNCTION, "precision", precision, ("auto", "float32", "float64"))
     arguments.one_of(FUNCTION, "metric", metric, (None, *ONE_LABEL, *SEVERAL_LABELS))
-    _check_sides(val=(val, val_labels), test=(test, test_labels), folds=folds)
-    seeds = _seeds(seed)
+    given.check_sides(val=(val, val_labels), test=(test, test_labels), folds=folds)
+    seeds = given.check_seeds(seed)
     if not tol > 0.0 or max_iter < 1:
         raise InputError(f"{FUNCTION}: tol, max_iter: expected positive numbers; got {tol!r}, {max_iter!r}")
     allowed = budget.budget_bytes(memory, function=FUNCTION)
@@ -179,21 +179,6 @@ def linear_probe(
         probe.check_metric(metric)
         plan = probe.plan(folds, None if len(grid) == 1 else holdout, seeds, class_weight)
         return probe.run(plan, grid, bool(taken["refit"]), class_weight, protocol, seeds, notes)
-
-
-def _check_sides(*, val: tuple[Any, Any], test: tuple[Any, Any], folds: Any) -> None:
-    for name, (rows, known) in (("val", val), ("test", test)):
-        if rows is None and known is not None:
-            raise InputError(f"{FUNCTION}: {name}_labels: expected {name}= with them; got labels of no rows")
-    if val[0] is not None and folds is not None:
-        raise InputError(f"{FUNCTION}: folds: expected None with val=: C is chosen on one of them")
-
-
-def _seeds(seed: Any) -> list[int]:
-    seeds = list(seed) if np.ndim(seed) else [seed]
-    if not seeds or any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0 for s in seeds):
-        raise InputError(f"{FUNCTION}: seed: expected one non-negative integer or several; got {seed!r}")
-    return [int(s) for s in seeds]
 
 
 class _Probe:
@@ -353,7 +338,7 @@ class _Probe:
             chosen=chosen,
             judged=judged,
             on_test=on_test,
-            provenance=self._provenance(protocol, class_weight, seeds, refit, n_final, notes),
+            provenance=self._provenance(protocol, grid, class_weight, seeds, refit, n_final, notes),
         )
 
     def _again(self, C: float, class_weight: Any, near: Any) -> Solution:
@@ -364,7 +349,14 @@ class _Probe:
         return self.solve(rows, targets, weights, np.array([C]), near)
 
     def _provenance(
-        self, protocol: str | None, class_weight: Any, seeds: Sequence[int], refit: bool, fitted_to: str, notes: Any
+        self,
+        protocol: str | None,
+        grid: npt.NDArray[np.float64],
+        class_weight: Any,
+        seeds: Sequence[int],
+        refit: bool,
+        fitted_to: str,
+        notes: tuple[str, ...],
     ) -> Provenance:
         recorded = class_weight if class_weight is None or isinstance(class_weight, str) else dict(class_weight)
         return Provenance(
@@ -372,6 +364,7 @@ class _Probe:
             version=__version__,
             definition=None if protocol is None else protocols.get(protocol).identity,
             arguments={
+                "C": grid.tolist(),
                 "normalize": self.normalize,
                 "standardize": self.settings.standardize,
                 "intercept": self.settings.intercept,

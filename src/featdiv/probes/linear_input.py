@@ -35,6 +35,27 @@ def check_grid(C: Any) -> npt.NDArray[np.float64]:
     return np.unique(grid)
 
 
+def check_sides(*, val: tuple[Any, Any], test: tuple[Any, Any], folds: Any) -> None:
+    """Raises `InputError` unless labels come with rows, and C is chosen on one thing."""
+    for name, (rows, known) in (("val", val), ("test", test)):
+        if rows is None and known is not None:
+            raise InputError(f"{FUNCTION}: {name}_labels: expected {name}= with them; got labels of no rows")
+    if val[0] is not None and folds is not None:
+        raise InputError(f"{FUNCTION}: folds: expected None with val=: C is chosen on one of them")
+
+
+def check_seeds(seed: Any) -> list[int]:
+    """Returns the seeds as a list.
+
+    Raises:
+        InputError: if one is no integer from 0 on.
+    """
+    seeds = list(seed) if np.ndim(seed) else [seed]
+    if not seeds or any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0 for s in seeds):
+        raise InputError(f"{FUNCTION}: seed: expected one non-negative integer or several; got {seed!r}")
+    return [int(s) for s in seeds]
+
+
 @contextlib.contextmanager
 def opened(x: Any, labels: Any, *, name: str) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
     """Opens rows with their labels, 1-D or (n, l); closes them again unless they came open.

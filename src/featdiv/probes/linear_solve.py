@@ -118,7 +118,8 @@ def solve(
         second_moment=moment,
         intercept=settings.intercept,
     )
-    start, refreshes = objective.start(), REFRESHES
+    start = objective.start()
+    refreshes: tuple[int, ...] = REFRESHES
     if near is not None:
         solution, chosen = near
         theta = solution.minimum.theta[as_tensor(chosen, device=rows.device)]
