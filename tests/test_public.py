@@ -25,6 +25,7 @@ SHOWN_ELSEWHERE = {
     "Eigenvalues": "part of a Spectrum; the cores of the metrics take it",
     "Embeddings": "made by featdiv.open, whose example shows it",
     "Features": "returned by featdiv.extract, whose example shows it",
+    "FineTune": "returned by featdiv.finetune, whose example shows it",
     "FilterDiversity": "returned by featdiv.filter_diversity, whose example shows it",
     "Images": "made by featdiv.images, whose example shows it",
     "Interval": "part of a result",

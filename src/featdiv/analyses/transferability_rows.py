@@ -69,7 +69,8 @@ class SecondReading:
         return name in self._table.scores or name in self._table.reasons
 
     def _judges(self, wanted: list[str]) -> dict[str, Any]:
-        classes, judges = self._classes, {}
+        classes = self._classes
+        judges: dict[str, Any] = {}
         for name in wanted:
             with self._table.scoring(name):
                 if name == "h_score":
@@ -184,8 +185,8 @@ def add_pairs(table: Table, source: Embeddings, options: Options) -> int:
             continue
         with table.scoring(name):
             read += 1
-            options_ = {"normalize": options.normalize, "ignore": options.ignore, "seed": options.seed}
-            found = parc.parc(source, **options_) if name == "parc" else nleep.nleep(source, **options_)
+            scored = parc.parc if name == "parc" else nleep.nleep
+            found = scored(source, normalize=options.normalize, ignore=options.ignore, seed=options.seed)
             table.score(name, float(found), **found.details)
     return read
 

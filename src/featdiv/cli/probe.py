@@ -68,9 +68,10 @@ def linear(
     if test is not None and holdout is not None:
         raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
     import featdiv
+    from featdiv.probes.linear import DINOV2_C
 
     with _opened(_once(paths, train), key=key, labels=labels) as source, ExitStack() as stack:
-        sides = {
+        sides: dict[str, Any] = {
             name: stack.enter_context(_opened([path], key=key, labels=known or labels))
             for name, path, known in (("val", val, val_labels), ("test", test, test_labels))
             if path is not None
@@ -81,7 +82,7 @@ def linear(
         result = featdiv.linear_probe(
             fitted,
             **sides,
-            **({} if grid is None else {"C": numbers(grid)}),
+            C=DINOV2_C if grid is None else numbers(grid),
             folds=folds,
             protocol=protocol,
             standardize=standardize,
