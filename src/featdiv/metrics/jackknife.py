@@ -26,12 +26,14 @@ class Rests:
         without: the statistic without each part in turn.
         halves: the statistic of complementary halves, where ``without`` is of first order.
         reason: why there is nothing, or empty.
+        parts: number of parts that labelled rows were dealt to; see `featdiv.stats.class_parts.dealt`.
     """
 
     asked: str | None = None
     without: Sequence[Any] = ()
     halves: Sequence[Any] | None = None
     reason: str = ""
+    parts: int = 0
 
     def intervals(
         self,

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist
 
 import featdiv
 from featdiv.errors import InputError
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, class_parts, resampling
 
 
 def drawn(seed: int, n: int = 3000, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -83,6 +83,43 @@ def test_repeated_rows_need_groups():
     naive = featdiv.intra_class_distance(rows, labels, interval="auto").interval
     whole = featdiv.intra_class_distance(rows, labels, interval="auto", groups=ids).interval
     assert whole.standard_error > 1.3 * naive.standard_error
+
+
+@pytest.mark.parametrize("normalize", [None, "l2"])
+def test_rate_reduction_without_each_part_is_that_of_the_other_rows(normalize):
+    # One class of fewer rows than features, taken from the matrix of its rows; two of more.
+    rng = np.random.default_rng(5)
+    labels = np.repeat([0, 1, 2], [30, 900, 800])
+    rows = rng.normal(size=(1730, 40)) * np.linspace(0.2, 1.0, 40) + 5.0 * labels[:, None]
+    given = {"normalize": normalize, "precision": "float64", "eps_squared": 0.3}
+    found = featdiv.rate_reduction(rows, labels, interval="jackknife", **given)
+    assert found.value == pytest.approx(featdiv.rate_reduction(rows, labels, **given).value, rel=1e-10)
+    parts = class_parts.dealt(labels, None, found.interval.groups)
+    without = [featdiv.rate_reduction(np.delete(rows, part, 0), np.delete(labels, part), **given) for part in parts]
+    shares = np.array([len(part) for part in parts]) / 1730
+    _, error = resampling.jackknife(found.value, np.array([score.value for score in without]), shares)
+    assert found.interval.standard_error == pytest.approx(error, rel=1e-7)
+    assert found.interval.estimand == "expected at n=1730, d=40"
+
+
+def test_rate_reduction_covers_the_population():
+    # Two Gaussian classes: R is a half of ln det(I + d/eps^2 (covariance + mean mean^T)), and so for each class.
+    scales = np.array([1.0, 0.6, 0.3])
+    mean = np.array([0.5, -0.5, 1.0])
+    second = np.diag(scales**2) + np.outer(mean, mean)
+    rate = 0.5 * np.linalg.slogdet(np.eye(3) + 3.0 / 0.5 * second)[1]
+    whole = 0.5 * np.linalg.slogdet(np.eye(3) + 3.0 / 0.5 * (np.diag(scales**2) + np.diag(mean**2)))[1]
+    flips = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    hits = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(4, size=1600)
+        rows = (rng.normal(size=(1600, 3)) * scales + mean) * flips[labels]
+        interval = featdiv.rate_reduction(rows, labels, interval="auto").interval
+        assert interval.estimand == "population"
+        hits += whole - rate in interval
+    # 60 draws at 95 %: fewer than 52 hits has probability 0.3 %.
+    assert hits >= 52
 
 
 def test_what_has_no_interval_says_why(labelled):

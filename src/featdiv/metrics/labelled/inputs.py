@@ -165,7 +165,7 @@ def read_parts(
     )
     classes = functools.reduce(ClassMoments.merge, parts)
     classes = dataclasses.replace(classes, dropped=(source.n or classes.n) - classes.n)
-    return classes, rests_of(parts, classes, interval=interval)
+    return classes, dataclasses.replace(rests_of(parts, classes, interval=interval), parts=dealt)
 
 
 def rests_of(parts: Sequence[ClassMoments], total: ClassMoments, *, interval: str | None) -> jackknife.Rests:
