@@ -93,6 +93,8 @@ def test_intervals_come_from_what_is_valid_for_each(table):
     assert table.intervals["participation_ratio"].method == "jackknife, bias-corrected"
     assert table.intervals["uniformity"].method == "block bootstrap"
     assert table.intervals["class_separation"].method.startswith("jackknife")
+    assert table.intervals["intra_class_distance"].method == "block bootstrap"
+    assert table.intervals["rate_reduction"].method.startswith("jackknife")
     assert "marchenko_pastur" not in table.intervals
     assert "calinski_harabasz" not in table.intervals
     assert any(note.startswith("no interval for marchenko_pastur") for note in table.provenance.notes)

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from featdiv import io
 from featdiv.analyses.diversity_table.statistics import Shared
 from featdiv.errors import NotEnoughData, RowError
 from featdiv.metrics.entry import Metric
@@ -19,6 +20,7 @@ from featdiv.metrics.geometric import (
     uniformity,
 )
 from featdiv.metrics.labelled import intra_class_distance, neural_collapse, rate_reduction, silhouette
+from featdiv.metrics.labelled.inputs import provenance_of
 from featdiv.metrics.spectral import dimension_usage
 from featdiv.results import Interval, Result
 from featdiv.stats import resampling
@@ -145,13 +147,12 @@ def _of_classes(cores: Mapping[str, Core], metric: Metric, shared: Shared, found
         found.add(name, core, classes)
     reason = metric.no_jackknife(classes)
     if reason is None:
-        rests = shared.classes_left_out(normalize)
-        if isinstance(rests, str):
-            reason = rests
-        else:
+        rests = shared.class_rests(normalize)
+        reason = rests.reason
+        if not reason:
             values = {name: found.values[name] for name in cores if name in found.values}
-            found.intervals |= resampling.intervals(values, cores, rests, None, n=shared.n, d=shared.d)
-    if reason is not None:
+            found.intervals |= resampling.intervals(values, cores, rests.without, None, n=shared.n, d=shared.d)
+    if reason:
         found.why_not.update(dict.fromkeys(cores, reason))
 
 
@@ -205,11 +206,9 @@ def _of_pairs(metric: Metric, shared: Shared, found: Found, made: pairs.Pairs) -
 
 
 def _sparsity(shared: Shared) -> Result:
-    if shared.source is None:
-        raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
-    shared.passes.append("entries")
+    source = _rows_of(shared, "entries")
     interval = None if shared.options.interval is None else "auto"
-    return sparsity.of_source(shared.source, eps=sparsity.EPSILON, interval=interval)
+    return sparsity.of_source(source, eps=sparsity.EPSILON, interval=interval)
 
 
 def _intrinsic_dimension(shared: Shared) -> Result:
@@ -226,21 +225,39 @@ def _intrinsic_dimension(shared: Shared) -> Result:
     return intrinsic_dimension.scored(rows, near, definition=definition, interval=interval)
 
 
-def _labelled(function: Callable[..., Result], what: str) -> Callable[[Shared], Result]:
-    def call(shared: Shared) -> Result:
-        if shared.source is None:
-            raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
-        shared.passes.append(what)
-        return function(shared.source)
+def _silhouette(shared: Shared) -> Result:
+    return silhouette.silhouette(_rows_of(shared, "a sample of rows"))
 
-    return call
+
+def _rows_of(shared: Shared, what: str) -> io.Embeddings:
+    """Returns the rows, about to be read for what is said; raises NotEnoughData where there are none."""
+    if shared.source is None:
+        raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
+    shared.passes.append(what)
+    return shared.source
+
+
+def _intra_class_distance(shared: Shared) -> Result:
+    source = _rows_of(shared, "pairs of rows within classes")
+    options = shared.options
+    interval = None if options.interval is None else "auto"
+    return intra_class_distance.intra_class_distance(
+        source, interval=interval, backend=options.backend, seed=options.seed
+    )
+
+
+def _rate_reduction(shared: Shared) -> Result:
+    classes, rests = shared.classes(None), shared.class_rests(None)
+    source = _rows_of(shared, "second moments of each class")
+    provenance = provenance_of(classes, function="rate_reduction", source=source)
+    return rate_reduction.of_source(source, classes, rests, provenance, memory=shared.options.memory)
 
 
 OF_ROWS: dict[str, Callable[[Shared], Result]] = {
     "sparsity": _sparsity,
     "intrinsic_dimension": _intrinsic_dimension,
-    "intra_class_distance": _labelled(intra_class_distance.intra_class_distance, "pairs of rows within classes"),
-    "rate_reduction": _labelled(rate_reduction.rate_reduction, "second moments of each class"),
-    "silhouette": _labelled(silhouette.silhouette, "a sample of rows"),
+    "intra_class_distance": _intra_class_distance,
+    "rate_reduction": _rate_reduction,
+    "silhouette": _silhouette,
 }
 """Scores that read the rows themselves."""

@@ -17,6 +17,8 @@ from featdiv.analyses.diversity_table.selection import FUNCTION
 from featdiv.analyses.spectral import plan
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.geometric import rows as row_sets
+from featdiv.metrics.jackknife import Rests
+from featdiv.metrics.labelled import inputs as labelled
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
 from featdiv.metrics.spectral.left_out import LeftOut, leave_one_out
@@ -79,6 +81,7 @@ class Shared:
         self._given: Parts | None = None
         self._made: dict[str | None, Parts] = {}
         self._left_out: dict[str | None, LeftOut | str] = {}
+        self._class_rests: dict[str | None, Rests] = {}
         self._eigen: dict[str | None, tuple[Eigenvalues, Eigenvalues]] = {}
         self._rows: row_sets.Rows | None = None
 
@@ -188,16 +191,21 @@ class Shared:
             self._left_out[normalize] = self._leave_out(normalize)
         return self._left_out[normalize]
 
-    def classes_left_out(self, normalize: str | None) -> Sequence[ClassMoments] | str:
+    def class_rests(self, normalize: str | None) -> Rests:
         """Returns the class moments without each part in turn, or why there are none."""
+        if normalize not in self._class_rests:
+            self._class_rests[normalize] = self._class_leave_out(normalize)
+        return self._class_rests[normalize]
+
+    def _class_leave_out(self, normalize: str | None) -> Rests:
+        asked = self.options.interval
         reason = self.no_intervals()
         if reason:
-            return reason
-        parts = self.moments(normalize)
-        rests = class_parts.without_each(parts.class_parts)
-        if any(rest.c < (parts.classes.c if parts.classes else 0) for rest in rests):
-            return "leaving out a part of the rows would leave out a class"
-        return rests
+            return Rests(asked=asked, reason=reason)
+        found = self.moments(normalize)
+        assert found.classes is not None
+        rests = labelled.rests_of(found.class_parts, found.classes, interval=asked)
+        return dataclasses.replace(rests, parts=self.plan.buckets)
 
     def no_intervals(self) -> str:
         """Returns why the jackknife is not to be had, or an empty text."""

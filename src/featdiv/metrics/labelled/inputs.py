@@ -173,7 +173,7 @@ def rests_of(parts: Sequence[ClassMoments], total: ClassMoments, *, interval: st
     reason = jackknife.too_few(len(parts))
     rests = [] if reason else class_parts.without_each(parts)
     if any(rest.c < total.c for rest in rests):
-        reason = "leaving out a part of the rows would leave out a class"
+        rests, reason = [], "leaving out a part of the rows would leave out a class"
     return jackknife.Rests(asked=interval, without=rests, reason=reason)
 
 

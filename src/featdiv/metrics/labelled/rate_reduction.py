@@ -145,7 +145,7 @@ def _centred(kernel: Float64Array, along: Float64Array, square: float) -> tuple[
     return moved, along - towards + rows - spread, max(0.0, square + 2.0 * towards + spread)
 
 
-def of_rows(
+def _rates_of_source(
     source: io.Embeddings,
     classes: ClassMoments,
     rests: jackknife.Rests,
@@ -155,20 +155,7 @@ def of_rows(
     normalize: str | None = None,
     memory: int,
 ) -> tuple[Float64Array, Interval | None, str]:
-    """Returns the rate of each class, the interval of the rate reduction, and why there is none.
-
-    Args:
-        source: labelled rows.
-        classes: their class moments.
-        rests: those without each part of the rows.
-        eps_squared: squared distortion.
-        ignore: label of rows to leave out.
-        normalize: ``"l2"`` for unit rows.
-        memory: budget in bytes.
-
-    Raises:
-        BudgetExceeded: if the matrix of a class does not fit.
-    """
+    """Returns (rate of each class, interval of the rate reduction, why there is none); see `of_source`."""
     d, g, reason = classes.d, len(rests.without), rests.reason
     side = min(d, int(classes.counts.max(initial=0)))
     needed = 8 * (3 * side * side + 2 * side * d)
@@ -302,18 +289,60 @@ def rate_reduction(
         _require_classes(classes)
         provenance = provenance_of(classes, function="rate_reduction", source=source, precision=precision)
         if source.one_pass:
-            return _score(classes, _rates(classes, eps_squared), provenance, eps_squared, rests=rests)
-        rates, found, reason = of_rows(
+            return _demanded(
+                _score(classes, _rates(classes, eps_squared), provenance, eps_squared, rests=rests), interval
+            )
+        score = of_source(
             source,
             classes,
             rests,
+            provenance,
             eps_squared=eps_squared,
             ignore=ignore,
             normalize=normalize,
             memory=limit,
         )
+    return _demanded(score, interval)
+
+
+def of_source(
+    source: io.Embeddings,
+    classes: ClassMoments,
+    rests: jackknife.Rests,
+    provenance: Provenance,
+    *,
+    eps_squared: float = 0.5,
+    ignore: int | str | None = None,
+    normalize: str | None = None,
+    memory: int,
+) -> Score:
+    """Returns the score of rows whose class moments are known, in one more pass.
+
+    Args:
+        source: labelled rows.
+        classes: their class moments.
+        rests: those without each part of the rows, for the interval.
+        provenance: how they were made.
+        eps_squared, ignore, normalize: as in `rate_reduction`.
+        memory: budget in bytes.
+
+    Raises:
+        NotEnoughData: if there is one class.
+        BudgetExceeded: if the matrix of a class does not fit.
+    """
+    _require_classes(classes)
+    rates, interval, reason = _rates_of_source(
+        source, classes, rests, eps_squared=eps_squared, ignore=ignore, normalize=normalize, memory=memory
+    )
     rests = dataclasses.replace(rests, reason=reason)
-    return _score(classes, rates, dataclasses.replace(provenance, passes=2), eps_squared, rests=rests, interval=found)
+    provenance = dataclasses.replace(provenance, passes=2)
+    return _score(classes, rates, provenance, eps_squared, rests=rests, interval=interval)
+
+
+def _demanded(score: Score, interval: str | None) -> Score:
+    if interval == "jackknife" and score.interval is None:
+        raise partition.refused("rate_reduction", score.provenance.notes[-1].removeprefix("no interval: "))
+    return score
 
 
 def _score(
@@ -326,8 +355,6 @@ def _score(
     interval: Interval | None = None,
 ) -> Score:
     whole, class_rate = _whole(classes, eps_squared), _class_rate(classes, rates)
-    if rests.asked == "jackknife" and interval is None:
-        raise partition.refused("rate_reduction", rests.reason)
     arguments: dict[str, Any] = {"eps_squared": eps_squared}
     notes: tuple[str, ...] = ()
     if rests.asked is not None:
