@@ -16,13 +16,13 @@ DEV_EXTRAS := test,lint,docs,conformance
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint docs bench sanitize gpu-check clean
+.PHONY: help demo test test-fast lint docs bench sanitize gpu-check wheel wheels clean
 .DELETE_ON_ERROR:
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.ready  ## analyse scikit-learn's digits: table here, picture and JSON in ./featdiv-demo
+demo: $(VENV)/.ready-demo  ## rank two small networks for scikit-learn's digits: tables here, a page in ./featdiv-demo
 	$(BIN)/featdiv demo $(ARGS)
 
 test: lint docs  ## everything that must hold: lint, types, documentation, tests
@@ -48,8 +48,16 @@ gpu-check: $(VENV)/.ready-dev  ## on a machine with a GPU: its tests, compute-sa
 	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[triton,cupy]'
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
+wheel: $(VENV)/.ready  ## source distribution and a wheel for this machine, in dist
+	@$(PIP) install --quiet -c constraints.txt build
+	FEATDIV_CPU=on $(BIN)/python -m build --no-isolation
+
+wheels: $(VENV)/.ready  ## manylinux wheels for every Python, in wheelhouse (needs docker or podman)
+	@$(PIP) install --quiet -c constraints.txt cibuildwheel
+	$(BIN)/python -m cibuildwheel --platform linux --output-dir wheelhouse
+
 clean:  ## remove the environment and everything built
-	rm -rf $(VENV) build dist featdiv-demo docs/_build docs/_generated src/*.egg-info \
+	rm -rf $(VENV) build dist wheelhouse featdiv-demo docs/_build docs/_generated src/*.egg-info \
 	  .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src -name '*.so' -delete
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -71,6 +79,12 @@ $(VENV)/.ready: $(BIN)/python $(BUILD_INPUTS)
 	@$(PIP) install --quiet -c constraints.txt setuptools pybind11
 	@$(if $(TORCH_INDEX),$(PIP) install --quiet -c constraints.txt --no-deps --index-url "$(TORCH_INDEX)" torch,:)
 	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
+	@touch $@
+
+# What reads images and makes networks, for the demonstration.
+$(VENV)/.ready-demo: $(VENV)/.ready
+	@echo "installing timm into $(VENV)"
+	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[vision]'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

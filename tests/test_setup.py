@@ -117,6 +117,13 @@ def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build
     assert not every_flag & {"-ffast-math", "-Ofast", "-march=native", "-ffinite-math-only"}
 
 
+def test_flags_of_a_machine_stand_only_where_the_processor_is_asked_first(build):
+    """One build runs on every machine of its architecture: only kernels of an instruction set are compiled for it."""
+    assert not [flag for flag in (*build.FLAGS, *build.WARNINGS) if flag.startswith("-m")]
+    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512"}
+    assert not [flag for flags in build.ISA_FLAGS.values() for flag in flags if flag.startswith(("-march", "-mtune"))]
+
+
 def test_a_compiler_that_does_not_work_is_not_taken(build, monkeypatch, tmp_path):
     broken = tmp_path / "broken-c++"
     broken.write_text("#!/bin/sh\necho 'cannot find crt1.o' >&2\nexit 1\n")
