@@ -48,6 +48,14 @@ def test_nominal_95_percent_is_what_is_seen(monkeypatch, variances, n, exact):
         assert share >= 52 / 60, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_thirty_rows_a_feature_of_a_decaying_spectrum_are_enough(exponent):
+    # 1,440 rows make 5 slabs of 256, the least that a jackknife takes: its quantile is that of 4 degrees of freedom.
+    for name, share in coverage(np.arange(1, 49) ** -exponent, 30 * 48, draws=200).items():
+        assert 0.90 <= share <= 0.99, name
+
+
 def test_without_the_correction_isotropic_features_are_never_covered():
     # The contrast: the plain estimate is biased by many standard errors, so a test of the correction can fail.
     x = np.random.default_rng(0).standard_normal((20_000, 64))
