@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import featdiv
+from featdiv.backbones.finetune_train import Training
 from featdiv.errors import InputError, NotEnoughData
 
 pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
@@ -150,7 +152,9 @@ def test_presets_run_and_are_repeatable(augmentation):
 
 def test_baseline_and_protocol(tune):
     test = worker.coloured(12, 5)
-    found = tune(test=test, baseline=True, steps=10)
+    reports = []
+    found = tune(test=test, baseline=True, steps=10, progress=lambda done, total: reports.append((done, total)))
+    assert reports == [(step, 40) for step in range(1, 41)]
     assert found.scratch.mode == "scratch"
     assert found.read("gain_over_scratch") == pytest.approx(found.accuracy - found.scratch.accuracy)
     assert json.loads(found.to_json())["scratch"]["mode"] == "scratch"
@@ -174,6 +178,44 @@ def test_a_result_is_plain_json_and_draws(tune):
     texts = [text.get_text() for text in grid.texts]
     assert "diverged" in texts
     assert texts[0].startswith(f"{found.trials[0].value:.3f}")
+
+
+def test_mixed_precision_and_an_average_of_weights_are_other_numbers(tune):
+    plain, mixed, averaged = (tune(steps=6, **changed) for changed in ({}, {"autocast": "bfloat16"}, {"ema": 0.9}))
+    assert mixed.provenance.precision == "bfloat16"
+    assert mixed.trials[0].loss == pytest.approx(plain.trials[0].loss, rel=0.05)
+    assert mixed.trials[0].loss != plain.trials[0].loss
+    assert averaged.curve[0].train_loss == plain.curve[0].train_loss
+    assert averaged.trials[0].loss != plain.trials[0].loss
+
+
+@pytest.mark.parametrize(("batch_size", "share"), [(2, 10 * 2 / 240), (64, 0.1)])
+def test_momentum_of_batch_normalisation(tune, monkeypatch, batch_size, share):
+    found = []
+    begin = Training.__init__
+
+    def beginning(self, *arguments):
+        begin(self, *arguments)
+        found.append(self.network[1].momentum)
+
+    monkeypatch.setattr(Training, "__init__", beginning)
+    tune(worker.coloured(300, 1), steps=1, refit=False, bn_momentum="auto", batch_size=batch_size)
+    assert found == [pytest.approx(share)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "reason"),
+    [
+        ([2.0] * 10, ""),
+        ([9.3] * 9 + [9.0], "loss 9.27 in the steps up to 40, 4.0 times that of guessing"),
+        ([1.0, float("inf")] + [1.0] * 8, "loss inf at step 32"),
+    ],
+)
+def test_a_run_is_given_up_for_its_losses(losses, reason):
+    # Ten classes: guessing has a loss of ln 10 = 2.303, four times which is 9.210.
+    run = SimpleNamespace(step=40, warm=5, diverged="", setting=SimpleNamespace(start=SimpleNamespace(classes=10)))
+    Training._check(run, [torch.tensor(loss) for loss in losses])
+    assert run.diverged == reason
 
 
 @pytest.mark.parametrize(

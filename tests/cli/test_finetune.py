@@ -42,16 +42,16 @@ def test_a_table_of_scores_and_runs(run, pets, tmp_path):
 
 def test_dry_run_counts_and_writes_nothing(run, pets, tmp_path):
     grid = ("--lr", "0.01,0.1,1", "--halving", "3", "--weight-decay", "0,1e-5,1e-4", "--batch-size", "4")
-    arguments = (*SHORT, *grid, "--device", "cpu", "--out", "runs", "--dry-run")
+    arguments = (*SHORT, "--steps", "30", *grid, "--device", "cpu", "--out", "runs", "--dry-run")
     result = run("finetune", *arguments, "--json", "-")
     assert result.exit_code == 0, result.stderr
     content = json.loads(result.stdout)
-    assert (content["runs"], content["steps"]) == (9 + 3 + 1 + 1, 14 * 2)
+    assert (content["runs"], content["steps"]) == (9 + 1 + 1, 9 * 10 + 30 + 30)
     assert (content["train"], content["val"], content["test"], content["classes"]) == (6, 2, 4, 2)
     assert content["seconds"] > content["steps"] * content["seconds_per_step"]
     assert not (tmp_path / "runs").exists()
     shown = run("finetune", *arguments)
-    assert "14, 28 steps in all" in shown.stdout
+    assert "11, 150 steps in all" in shown.stdout
 
 
 @pytest.mark.parametrize(

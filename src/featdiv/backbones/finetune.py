@@ -170,7 +170,7 @@ def _finetune(model: Any, data: Any, arguments: dict[str, Any], notes: tuple[str
     progress, baseline = arguments["progress"], arguments["baseline"]
     if baseline and arguments["mode"] == "scratch":
         raise InputError(f"{FUNCTION}: baseline: mode='scratch' is the baseline; leave baseline= out")
-    job = Job(model, data, arguments, report=progress)
+    job = Job(model, data, arguments, report=_part(progress, 0, 2 if baseline else 1))
     grid, division, setting = job.grid, job.division, job.setting
     setting.store.describe(job.facts)
     found = search(
@@ -195,8 +195,16 @@ def _finetune(model: Any, data: Any, arguments: dict[str, Any], notes: tuple[str
         )
     scratch = None
     if baseline:
-        scratch = _finetune(model, data, {**arguments, "mode": "scratch", "baseline": False}, notes)
+        again = {**arguments, "mode": "scratch", "baseline": False, "progress": _part(progress, 1, 2)}
+        scratch = _finetune(model, data, again, notes)
     return assemble(job, found, went_through, trials, scratch, notes)
+
+
+def _part(progress: Progress | None, part: int, parts: int) -> Progress | None:
+    """Returns what reports one of several parts of equal length."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(part * (total or 0) + done, parts * (total or 0))
 
 
 def _final(job: Job, found: Found, seed: int, judge: Judge | None) -> Final:

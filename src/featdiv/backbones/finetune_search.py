@@ -43,6 +43,8 @@ class Rung:
 def rungs(points: int, steps: int, halving: int | None) -> tuple[Rung, ...]:
     """Returns the rounds: of g points, rung i of s = ceil(log_h g) trains ceil(g / h^i) for steps / h^(s - i) steps.
 
+    A rung has 10 steps at least, where ``steps`` allows it; one that would be no longer than that before is left out.
+
     Source:
         Jamieson & Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter optimization".
 
@@ -57,10 +59,12 @@ def rungs(points: int, steps: int, halving: int | None) -> tuple[Rung, ...]:
     while halving**last < points:
         last += 1
     least = min(steps, FEWEST_STEPS)
-    return tuple(
-        Rung(points=math.ceil(points / halving**i), steps=max(least, steps // halving ** (last - i)))
-        for i in range(last + 1)
-    )
+    planned: list[Rung] = []
+    for i in range(last + 1):
+        rung = Rung(points=math.ceil(points / halving**i), steps=max(least, steps // halving ** (last - i)))
+        if not planned or rung.steps > planned[-1].steps:
+            planned.append(rung)
+    return tuple(planned)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
