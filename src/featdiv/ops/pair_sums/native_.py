@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import BudgetExceeded, InputError, RowError
+from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
 from featdiv.ops.pair_sums import MEASURES, PairSums, PairTask, of_set, out_of_range
-from featdiv.ops.scatter import Sums, native_
+from featdiv.ops.scatter import reference
 
 if TYPE_CHECKING:
     import torch
@@ -103,12 +103,9 @@ def _result(
 def _pilot_mean(rows: Rows) -> npt.NDArray[np.float64] | None:
     """Returns a mean about which squared norms are small; distances do not depend on it."""
     step = max(1, len(rows) // _PILOT_ROWS)
-    sums = Sums.zeros(int(rows.shape[1]))
-    try:
-        native_.scatter(rows[::step], sums, precision="float64")
-    except RowError:
-        return None  # The main pass finds the bad rows and says so.
-    mean = sums.total / sums.n
+    with np.errstate(invalid="ignore", over="ignore"):
+        # The main pass finds rows that are not finite, and says so.
+        mean: npt.NDArray[np.float64] = reference.to_float64(rows[::step]).mean(axis=0)
     return mean if np.isfinite(mean).all() else None
 
 
