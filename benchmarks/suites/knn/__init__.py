@@ -19,6 +19,7 @@ SUITE = Suite(
                 contenders=contenders.search(k),
                 reference=reference.nearest(k),
                 operations=data.operations,
+                work=data.work,
                 targets=(Target(contender=contenders.NEIGHBOURS, figure="ratio", limit=1.1, to=contenders.FAISS),),
             )
             for k in (20, 200)
@@ -30,6 +31,7 @@ SUITE = Suite(
             contenders=contenders.PROBE,
             reference=reference.accuracies,
             operations=data.operations,
+            work=data.work,
             targets=(
                 # The largest k decides what the search costs; the other cells are to come for next to nothing.
                 Target(contender=contenders.ALL, figure="ratio", limit=1.2, to=contenders.ONE_WIDE),

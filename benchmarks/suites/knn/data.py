@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.registry import Data, UnavailableError
+from harness.roofline import Work
 from suites import resident
 from suites.spectrum import data as inputs
 from suites.transferability import data as labelled_inputs
@@ -42,6 +43,11 @@ def operations(job: Data) -> float:
     """One product of every query with every row of the gallery."""
     queries = job.n // 5
     return 2.0 * queries * (job.n - queries) * job.d
+
+
+def work(job: Data) -> Work:
+    """The products in float32, and all rows once."""
+    return Work(operations=operations(job), bytes=4.0 * job.n * job.d)
 
 
 def split(data: Data) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:

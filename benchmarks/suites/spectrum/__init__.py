@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 from harness.registry import Data, Suite, Table, Target, Workload
+from harness.roofline import Work
 from suites.spectrum import contenders, data, reference, tables
 
 _RATE_ROWS = 4096
@@ -16,6 +17,11 @@ _RATE_SECONDS = 0.3
 def operations(job: Data) -> float:
     """One triangle of X^T X: n d (d + 1), whatever a contender really spends."""
     return float(job.n) * job.d * (job.d + 1)
+
+
+def work(job: Data) -> Work:
+    """One triangle of the product in float32, and the file once."""
+    return Work(operations=operations(job), bytes=float(job.n) * job.d * np.dtype(job.dtype).itemsize)
 
 
 def blas_rate(job: Data) -> float:
@@ -39,6 +45,7 @@ SUITE = Suite(
             contenders=contenders.CONTENDERS,
             reference=reference.spectrum,
             operations=operations,
+            work=work,
         ),
         Workload(
             name="npy-200k",
@@ -47,6 +54,7 @@ SUITE = Suite(
             contenders=contenders.CONTENDERS,
             reference=reference.spectrum,
             operations=operations,
+            work=work,
         ),
         Workload(
             name="npy-1m",
@@ -55,6 +63,7 @@ SUITE = Suite(
             contenders=contenders.CONTENDERS,
             reference=reference.spectrum,
             operations=operations,
+            work=work,
             targets=(
                 Target(contender="featdiv.spectrum", figure="ratio", limit=1.35, to="bare product"),
                 Target(contender="featdiv.spectrum", figure="peak_private_bytes", limit=600e6),
@@ -67,6 +76,7 @@ SUITE = Suite(
             contenders=contenders.PER_CLASS,
             reference=reference.spectra_by_class,
             operations=operations,
+            work=work,
         ),
     ),
     tables=(
