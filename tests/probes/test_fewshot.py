@@ -33,7 +33,7 @@ def test_every_episode_has_the_accuracy_that_loops_give(shots):
     counts = np.array([len(index) for index in members])
     random = np.random.default_rng(0)
     drawn = Episodes.draw(counts, ways=3, shots=shots, queries=6, episodes=40, random=random)
-    found = accuracies(x.astype(np.float32), members, drawn)
+    found = accuracies(x.astype(np.float32), np.concatenate(members), counts, drawn)
     assert found == pytest.approx(by_loops(x, members, drawn), abs=1e-12)
     for index, places in zip(drawn.classes, drawn.places, strict=True):
         assert len(set(index)) == 3
@@ -42,13 +42,23 @@ def test_every_episode_has_the_accuracy_that_loops_give(shots):
             assert 0 <= place.min() <= place.max() < counts[k]
 
 
-def test_every_ordered_choice_is_equally_likely():
-    found = distinct(np.random.default_rng(0), np.full(60_000, 4), 3)
+@pytest.mark.parametrize(("size", "k", "limit"), [(4, 3, 49.7), (5, 2, 43.8), (2, 1, 10.8)])
+def test_every_ordered_choice_is_equally_likely(size, k, limit):
+    found = distinct(np.random.default_rng(0), np.full(60_000, size), k)
     counts = collections.Counter(map(tuple, found.tolist()))
-    assert set(counts) == set(itertools.permutations(range(4), 3))
-    expected = 60_000 / 24
+    choices = set(itertools.permutations(range(size), k))
+    assert set(counts) == choices
+    expected = 60_000 / len(choices)
     chi_squared = sum((count - expected) ** 2 / expected for count in counts.values())
-    assert chi_squared < 49.7  # the 99.9 % point of chi squared with 23 degrees of freedom
+    assert chi_squared < limit  # the 99.9 % point of chi squared with one degree of freedom less than choices
+
+
+def test_sizes_of_all_kinds_are_drawn_from_together():
+    sizes = np.array([3, 1000, 3, 9, 10, 50])
+    found = distinct(np.random.default_rng(0), np.tile(sizes, 500), 3)
+    assert (found < np.tile(sizes, 500)[:, None]).all()
+    assert (np.diff(np.sort(found, axis=1), axis=1) > 0).all()
+    assert [set(found[place::6].ravel().tolist()) for place in (0, 3)] == [set(range(3)), set(range(9))]
 
 
 def test_classes_far_apart_are_told_apart_and_equal_ones_are_not():
@@ -89,6 +99,19 @@ def test_seeds_and_other_numbers_of_shots():
     assert among.scores["3_shot"] == alone.scores["3_shot"]
     other = featdiv.fewshot_probe(x, labels, shots=3, ways=3, episodes=50, seed=1)
     assert other.scores["3_shot"] != alone.scores["3_shot"]
+
+
+def test_a_protocol_sets_the_shots_and_says_where_it_is_left():
+    x, labels = cases.labelled(800, 6, 5, between=0.7)
+    probe = featdiv.fewshot_probe(x, labels, protocol="ericsson2021", episodes=20)
+    assert probe.shots == (5, 20, 50)
+    assert probe.provenance.definition == "ericsson2021@1"
+    assert probe.provenance.notes == ("departs from protocol ericsson2021@1: episodes: 20 instead of 600",)
+    protocol, recorded = featdiv.protocols.get("ericsson2021"), probe.provenance.arguments
+    assert [found.parameter for found in protocol.differences(recorded, function="fewshot_probe")] == ["episodes"]
+    assert protocol.unrecorded(recorded, function="fewshot_probe") == ()
+    with pytest.raises(InputError, match="prescribes nothing for fewshot_probe"):
+        featdiv.fewshot_probe(x, labels, protocol="dinov2-knn")
 
 
 def test_small_classes_are_left_out_and_said_so():

@@ -156,6 +156,9 @@ def fewshot(
     ways: Annotated[int, typer.Option(min=2, help="Classes of an episode.")] = 5,
     queries: Annotated[int, typer.Option(min=1, help="Query rows of each class.")] = 15,
     episodes: Annotated[int, typer.Option(min=2, help="Episodes for each number of shots.")] = 600,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A published protocol, such as ericsson2021.")
+    ] = None,
     normalize: Normalize = None,
     ignore: Ignore = None,
     key: options.Key = None,
@@ -175,11 +178,13 @@ def fewshot(
             ways=ways,
             queries=queries,
             episodes=episodes,
+            protocol=protocol,
             normalize=normalize.value if normalize else None,
             ignore=options.as_label(ignore, source.labels),
             seed=seed,
         )
-    _report(result, f"{ways}-way few-shot probe, {episodes} episodes", json, None, quiet=quiet)
+    title = f"{result.ways}-way few-shot probe, {result.accuracies.shape[1]} episodes"
+    _report(result, title, json, None, quiet=quiet)
 
 
 def numbers(text: str, *, whole: bool = False) -> list[float]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from featdiv import __version__
+from featdiv import __version__, protocols
 from featdiv.errors import FeatdivError, InputError, NonFiniteError, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import dropped_note, opened
@@ -76,6 +77,7 @@ def fewshot_probe(
     ways: int = 5,
     queries: int = 15,
     episodes: int = 600,
+    protocol: str | None = None,
     normalize: str | None = None,
     ignore: int | str | None = None,
     seed: int = 0,
@@ -94,6 +96,7 @@ def fewshot_probe(
         ways: classes of an episode.
         queries: query rows of each class.
         episodes: how many to draw for each number of shots.
+        protocol: name of a published protocol, such as ``"ericsson2021"``, whose values take the place of defaults.
         normalize: ``"l2"`` to divide each row by its norm first.
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         seed: of the draws; the row order changes them, their law stays.
@@ -124,7 +127,14 @@ def fewshot_probe(
         >>> probe.scores["5_shot"] >= probe.scores["1_shot"] > 0.9
         True
     """
-    wanted = sorted({positive(k, f"{FUNCTION}: shots") for k in ([shots] if isinstance(shots, int) else shots)})
+    notes: tuple[str, ...] = ()
+    if protocol is not None:
+        given = {"shots": shots, "ways": ways, "queries": queries, "episodes": episodes}
+        defaults = {name: inspect.signature(fewshot_probe).parameters[name].default for name in given}
+        resolution = protocols.get(protocol).resolve(FUNCTION, given, defaults)
+        shots, ways, queries, episodes = resolution.arguments.values()
+        notes = resolution.notes
+    wanted = sorted({positive(k, f"{FUNCTION}: shots") for k in (shots if isinstance(shots, Iterable) else [shots])})
     if not wanted:
         raise InputError(f"{FUNCTION}: shots: expected at least one number; got none")
     queries, ways = positive(queries, f"{FUNCTION}: queries"), positive(ways, f"{FUNCTION}: ways")
@@ -148,7 +158,7 @@ def fewshot_probe(
         )
         rows = _rows(found)
     counts = found.counts
-    members = np.split(np.argsort(found.codes, kind="stable")[found.dropped :], np.cumsum(counts)[:-1])
+    order = _by_class(found)
     scores, intervals, undefined, judged, eligible = {}, {}, {}, [], []
     for k in wanted:
         name = f"{k}_shot"
@@ -162,7 +172,8 @@ def fewshot_probe(
         random = np.random.default_rng([seed, k])
         drawn = Episodes.draw(counts[able], ways=ways, shots=k, queries=queries, episodes=episodes, random=random)
         try:
-            values = accuracies(rows, [members[c] for c in able], drawn)
+            drawn = dataclasses.replace(drawn, classes=able[drawn.classes])
+            values = accuracies(rows, order, counts, drawn)
         except FloatingPointError:
             raise _bad_row(rows) from None
         scores[name] = float(values.mean())
@@ -178,14 +189,21 @@ def fewshot_probe(
         provenance=Provenance(
             function=f"featdiv.{FUNCTION}",
             version=__version__,
-            arguments={"ways": ways, "queries": queries, "episodes": episodes, "normalize": normalize},
+            definition=None if protocol is None else protocols.get(protocol).identity,
+            arguments={
+                "shots": wanted,
+                "ways": ways,
+                "queries": queries,
+                "episodes": episodes,
+                "normalize": normalize,
+            },
             method="nearest centroid",
             precision="float32",
             n=int(counts.sum()),
             d=rows.shape[1],
             seed=seed,
             passes=1,
-            notes=dropped_note(found.dropped),
+            notes=(*notes, *dropped_note(found.dropped)),
             dtype=source.dtype,
             source=source.description,
             fingerprint=source.fingerprint,
@@ -222,6 +240,13 @@ def _rows(found: LabelledRows) -> npt.NDArray[np.float32]:
     for part in np.array_split(np.flatnonzero(found.codes >= 0), max(1, len(rows) // _ROWS)):
         rows[part] = found.take(part)
     return rows
+
+
+def _by_class(found: LabelledRows) -> npt.NDArray[np.int64]:
+    """Returns the rows that count, class after class."""
+    # A stable sort of short integers is a radix sort.
+    codes = found.codes.astype(np.int16) if len(found.classes) < np.iinfo(np.int16).max else found.codes
+    return np.argsort(codes, kind="stable")[found.dropped :]
 
 
 def _interval(values: Float64Array) -> Interval:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 Index = npt.NDArray[np.int64]
 
-BATCH_BYTES = 1 << 22
-"""Queries of a batch: small enough to stay in the cache between the gathering and the product."""
+BATCH_BYTES = 1 << 20
+"""Rows of a batch: few enough to stay in cache from the gathering to the product."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +41,28 @@ class Episodes:
 def distinct(random: np.random.Generator, sizes: Index, k: int) -> Index:
     """Returns (m, k): k different integers from 0 to sizes[i] - 1 in row i, every ordered choice equally likely.
 
-    Floyd's sampling, for all rows side by side: step j draws from 0 to sizes - k + j, and takes the top of that range
-    where the draw is there already. That makes each set equally likely; a shuffle makes each order so.
+    Where k^2 is below the size, rows are drawn with replacement until nothing in them repeats, which takes 1.6 draws
+    or fewer on average. Elsewhere by Floyd's sampling, for all rows side by side: step j draws from 0 to
+    sizes - k + j, and takes the top of that range where the draw is there already. That makes each set equally likely;
+    a shuffle makes each order so.
 
     Source:
         Bentley & Floyd 1987, "Programming pearls: a sample of brilliance".
     """
+    chosen = np.empty((len(sizes), k), dtype=np.int64)
+    crowded = k * k > sizes
+    waiting = np.flatnonzero(~crowded)
+    while len(waiting):
+        drawn = (random.random((len(waiting), k)) * sizes[waiting, None]).astype(np.int64)
+        chosen[waiting] = drawn
+        drawn.sort(axis=1)
+        waiting = waiting[(drawn[:, 1:] == drawn[:, :-1]).any(axis=1)]
+    if crowded.any():
+        chosen[crowded] = _floyd(random, sizes[crowded], k)
+    return chosen
+
+
+def _floyd(random: np.random.Generator, sizes: Index, k: int) -> Index:
     chosen = np.empty((len(sizes), k), dtype=np.int64)
     for j in range(k):
         top = sizes - k + j
@@ -57,62 +72,53 @@ def distinct(random: np.random.Generator, sizes: Index, k: int) -> Index:
     return np.take_along_axis(chosen, random.random(chosen.shape).argsort(axis=1), axis=1)
 
 
-def accuracies(rows: npt.NDArray[np.float32], members: Sequence[Index], drawn: Episodes) -> npt.NDArray[np.float64]:
+def accuracies(rows: npt.NDArray[np.float32], order: Index, counts: Index, drawn: Episodes) -> npt.NDArray[np.float64]:
     """Returns (e,) the share of queries of each episode that are nearest to the centroid of their class.
-
-    Support sets and queries are visited class after class, whatever their episodes: the rows of one class stay in the
-    cache while they are gathered.
 
     Args:
         rows: (n, d) features.
-        members: the rows of each class.
+        order: the rows of the first class, then those of the second and so on.
+        counts: how many there are of each class.
         drawn: the episodes.
 
     Raises:
         FloatingPointError: if a row drawn holds NaN or infinity.
     """
-    from scipy.sparse import csr_array
-
     e, ways, taken = drawn.places.shape
     shots, queries = drawn.shots, taken - drawn.shots
-    slots = e * ways
-    flat = drawn.classes.reshape(-1)
-    order = flat.argsort(kind="stable")
-    places = drawn.places.reshape(slots, taken)[order]
-    index = np.empty_like(places)
-    edges = np.searchsorted(flat[order], np.arange(len(members) + 1))
-    for k, (start, stop) in enumerate(itertools.pairwise(edges.tolist())):
-        index[start:stop] = members[k][places[start:stop]]
-    support = csr_array(
-        (
-            np.full(slots * shots, 1.0 / shots, dtype=np.float32),
-            index[:, :shots].reshape(-1),
-            np.arange(0, slots * shots + 1, shots),
-        ),
-        shape=(slots, len(rows)),
-    )
-    centroids = np.empty((slots, rows.shape[1]), dtype=np.float32)
-    centroids[order] = support @ rows
-    # Distances do not change with a common offset; float32 products would drown in a large one.
+    first = np.cumsum(counts) - counts
+    index = order[first[drawn.classes][:, :, None] + drawn.places]
+    share = np.full((1, shots), 1.0 / shots, dtype=np.float32)
+    centroids = np.empty((e, ways, 1, rows.shape[1]), dtype=np.float32)
+    right = np.empty(e)
+    own = np.repeat(np.arange(ways), queries)
     with np.errstate(invalid="ignore", over="ignore"):
-        centre = centroids.mean(axis=0)
-    if not np.isfinite(centre).all():
-        raise FloatingPointError
-    centroids -= centre
-    centroids = centroids.reshape(e, ways, -1)
-    squares = np.einsum("ewd,ewd->ew", centroids, centroids) + 2.0 * (centroids @ centre)
-    episode, own = np.divmod(order, ways)
-    right = np.empty(slots, dtype=np.int64)
-    at_once = max(1, BATCH_BYTES // (4 * rows.shape[1] * queries))
-    for start in range(0, slots, at_once):
-        part = slice(start, start + at_once)
-        asked = rows[index[part, shots:].reshape(-1)].reshape(-1, queries, rows.shape[1])
-        # |q - c|^2 less |q|^2, which is the same for every class.
-        with np.errstate(invalid="ignore", over="ignore"):
-            distances = centroids[episode[part]] @ asked.transpose(0, 2, 1)
-        if not np.isfinite(distances).all():
+        for part, support in _gathered(rows, index[:, :, :shots]):
+            np.matmul(share, support, out=centroids[part])
+        # Distances do not change with a common offset; float32 products would drown in a large one.
+        centre = centroids.mean(axis=(0, 1, 2))
+        if not np.isfinite(centre).all():
             raise FloatingPointError
-        distances *= -2.0
-        distances += squares[episode[part]][:, :, None]
-        right[order[part]] = (distances.argmin(axis=1) == own[part, None]).sum(axis=1)
-    return right.reshape(e, ways).sum(axis=1) / (ways * queries)
+        centroids = centroids[:, :, 0] - centre
+        # Half of |q - c|^2 less |q|^2, with its sign turned; |q|^2 is the same for every class.
+        level = 0.5 * np.einsum("ewd,ewd->ew", centroids, centroids) + centroids @ centre
+        for part, asked in _gathered(rows, index[:, :, shots:]):
+            nearness = centroids[part] @ asked.reshape(len(asked), len(own), -1).transpose(0, 2, 1)
+            nearness -= level[part][:, :, None]
+            if not np.isfinite(nearness).all():
+                raise FloatingPointError
+            right[part] = (nearness.argmax(axis=1) == own).mean(axis=1)
+    return right
+
+
+def _gathered(rows: npt.NDArray[np.float32], index: Index) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
+    """Yields (which, rows[index[which]]), some episodes at a time, the second in memory that is used again."""
+    d = rows.shape[1]
+    at_once = max(1, BATCH_BYTES // (4 * d * index[0].size))
+    held = np.empty((min(at_once, len(index)), *index.shape[1:], d), dtype=np.float32)
+    for start in range(0, len(index), at_once):
+        part = slice(start, min(start + at_once, len(index)))
+        out = held[: part.stop - start]
+        # All are in range; a check of each would buffer the rows.
+        np.take(rows, index[part], axis=0, out=out, mode="clip")
+        yield part, out
