@@ -39,3 +39,12 @@ def test_watch_training():
     ranks = [float(found) for found in re.findall(r"effective rank ([0-9.]+)", output_of("watch_training.py"))]
     assert len(ranks) == 5
     assert all(1.0 <= rank <= 32.0 for rank in ranks)
+
+
+def test_rank_checkpoints(tmp_path):
+    pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
+    lines = output_of("rank_checkpoints.py", "--out", str(tmp_path / "kept")).splitlines()
+    chances = [float(re.search(r"P\(best\) ([0-9.]+)", line)[1]) for line in lines[:3]]
+    assert sum(chances) == pytest.approx(1.0, abs=0.02)
+    assert lines[3].startswith("Take test_")
+    assert (tmp_path / "kept" / "ranking.html").read_text().startswith("<!DOCTYPE html>")
