@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import re
 import subprocess
 import sys
@@ -48,3 +50,22 @@ def test_rank_checkpoints(tmp_path):
     assert sum(chances) == pytest.approx(1.0, abs=0.02)
     assert lines[3].startswith("Take test_")
     assert (tmp_path / "kept" / "ranking.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.slow
+def test_cifar10_checkpoints(tmp_path):
+    data = EXAMPLES.parents[1] / "shared" / "data"
+    if not (data / "cifar10-train.parquet").exists():
+        pytest.skip("the data of the study is not beside the repository")
+    pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
+    small = {"images": 64, "test-images": 20, "epochs": 1, "target-images": 60, "target-test-images": 20}
+    options = [f"--{name}={value}" for name, value in {**small, "finetune-steps": 1}.items()]
+    output_of("cifar10_checkpoints/study.py", f"--data={data}", f"--out={tmp_path}", *options)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["epoch"], row["target"]) for row in rows] == [
+        (epoch, target) for epoch in "01" for target in ("mnist", "sign-digits")
+    ]
+    assert all(0.0 <= float(row["finetune_accuracy"]) <= 1.0 for row in rows)
+    assert json.loads((tmp_path / "summary.json").read_text())["settings"]["images"] == 64
+    assert (tmp_path / "checkpoints.png").read_bytes().startswith(b"\x89PNG")

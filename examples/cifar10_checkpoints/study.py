@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import time
 import warnings
 from pathlib import Path
 
@@ -260,14 +259,12 @@ def main() -> None:
     """Trains, measures, and writes what was found."""
     options = arguments()
     options.out.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
     rows = table(options)
     settings = {name: value for name, value in vars(options).items() if name not in ("data", "out")}
     summary = {
         "featdiv": featdiv.__version__,
         "settings": settings,
         "parameters": load_model(options.model, pretrained=False).parameters,
-        "seconds": round(time.perf_counter() - started),
         "spearman": agreement(rows),
     }
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
