@@ -1,7 +1,8 @@
 """Which checkpoint to take: python examples/rank_checkpoints.py [IMAGES NAME[=FILE] ... [--out DIR]].
 
 IMAGES is a folder with a folder for each class, or parquet files; each NAME a network of timm, with the weights in
-FILE or the published ones. Without arguments three small networks with random weights are ranked for scikit-learn's digits.
+FILE or the published ones. Without arguments three small networks with random weights are ranked for scikit-learn's
+digits.
 """
 
 from __future__ import annotations
