@@ -118,19 +118,17 @@ def _peer(name: str, run: Any, task: str, *, gpu: bool = False) -> Contender:
 
 UNIFORMITY = (
     _own("uniformity", "native"),
-    _own("uniformity", "torch"),
     _peer(BLOCKED, _blocked_uniformity, "uniformity"),
 )
+BACKENDS = (_own("uniformity", "torch"), *UNIFORMITY)
 _COUNTED: dict[str, Any] = {"measure": "cosine", "bins": BINS, "rates": (), "accuracy": "counts of float64"}
 HISTOGRAM = (
     _own("histogram", "native", **_COUNTED),
-    _own("histogram", "torch", **_COUNTED),
     _peer(BLOCKED, _blocked_histogram, "histogram"),
 )
 _SUMMED: dict[str, Any] = {"distances": True, "rates": (), "normalize": None}
 DISTANCES = (
     _own("distances", "native", **_SUMMED),
-    _own("distances", "torch", **_SUMMED),
     _peer(BLOCKED, _blocked_distances, "distances"),
 )
 GPU = (
