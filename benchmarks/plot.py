@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OWN, _PEER, _ROOF = "#2a6f97", "#b8b8b8", "#c1440e"
-_WIDTH, _BAR, _HEAD = 9.0, 0.3, 0.9
+_WIDTH, _BAR, _HEAD = 9.0, 0.3, 1.0
+_TITLE = 110
+"""Characters of a line of a title."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,16 +86,18 @@ def _panel(panel: Any, result: dict[str, Any], entries: list[dict[str, Any]]) ->
     names = [entry["name"] + ("" if entry["complete"] else f" ({entry['n']:,} rows)") for entry in entries]
     panel.set_yticks(places, names, fontsize=8)
     panel.invert_yaxis()
-    for place, middle in zip(places, medians, strict=True):
+    for place, middle, above in zip(places, medians, spread[1], strict=True):
+        text = f"{middle:.3g} s"
         panel.annotate(
-            f" {middle:.3g} s", (middle, place), fontsize=7, va="center", xytext=(8, 0), textcoords="offset points"
+            text, (middle + above, place), fontsize=7, va="center", xytext=(4, 0), textcoords="offset points"
         )
     limit = (result.get("roofline") or {}).get("seconds")
     if limit is not None:
-        panel.axvline(limit, color=_ROOF, linewidth=1.0, linestyle="--", label=f"roofline {limit:.2g} s")
-        panel.legend(fontsize=7, loc="lower right")
+        panel.axvline(limit, color=_ROOF, linewidth=1.0, linestyle="--")
+    roof = "" if limit is None else f"; dashed: roofline, {limit:.2g} s"
     quick = " (quick run: the times mean nothing)" if result["quick"] else ""
-    panel.set_title(f"{result['op']}, {result['name']}: {result['summary']}{quick}", fontsize=9, loc="left")
+    title = textwrap.fill(f"{result['op']}, {result['name']}{quick}: {result['summary']}{roof}", _TITLE)
+    panel.set_title(title, fontsize=8, loc="left")
     panel.set_xlabel("seconds", fontsize=8)
     panel.tick_params(axis="x", labelsize=7)
     panel.margins(x=0.12)
