@@ -16,6 +16,7 @@ SUITES = {
     "spectrum": "suites.spectrum",
     "diversity": "suites.diversity",
     "extract": "suites.extract",
+    "integrations": "suites.integrations",
     "transferability": "suites.transferability",
     "linear": "suites.linear",
     "knn": "suites.knn",
