@@ -62,6 +62,11 @@ def rank_models(
     imagenet: Annotated[
         str | None, typer.Option(metavar="FILE.csv", help="Columns model and top1, as timm publishes its results.")
     ] = None,
+    finetune: Annotated[
+        str | None,
+        typer.Option(metavar="top3|all|RUNS", help="Fine-tune too: some, all, or so many runs on the undecided ones."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each fine-tuning run.")] = 1000,
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--no-pretrained", help="Published weights, or random ones.")
     ] = True,
@@ -121,6 +126,8 @@ def rank_models(
             split=split,
             limit=limit,
             imagenet=imagenet,
+            finetune=int(finetune) if finetune and finetune.isdecimal() else finetune,
+            finetuning={"steps": steps} if finetune else None,
             pretrained=pretrained,
             extraction=extraction,
             out=out,

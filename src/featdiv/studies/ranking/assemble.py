@@ -12,13 +12,23 @@ from featdiv.probes.proportion import wilson
 from featdiv.results import Interval, Provenance
 from featdiv.studies.agreement import LEAST_MODELS, rank_agreement
 from featdiv.studies.ranking import words
+from featdiv.studies.ranking.finetuning import FineTuned
 from featdiv.studies.ranking.measure import Measured, Plan
 from featdiv.studies.ranking.result import Ranking
 from featdiv.studies.ranking.store import Step
-from featdiv.studies.selection import select
+from featdiv.studies.selection import Selection, select
 
 FUNCTION = "featdiv.rank_models"
 ESTIMAND = "accuracy on the population of the images, with training sets of this size"
+
+
+def by_probe(measured: Sequence[Measured], plan: Plan, *, draws: int) -> tuple[list[Measured], Selection]:
+    """Returns the models by the first probe, the best first, and what it says of them."""
+    probe = plan.probes[0]
+    # By name first, so that equals come in an order that does not depend on how models were listed.
+    named = sorted(measured, key=lambda one: one.name)
+    ranked = sorted(named, key=lambda one: -float(one.judgements[probe].correct.mean()))
+    return ranked, select(np.stack([one.judgements[probe].correct for one in ranked]), draws=draws, seed=plan.seed)
 
 
 def assemble(
@@ -28,6 +38,7 @@ def assemble(
     plan: Plan,
     *,
     imagenet: Mapping[str, float] | None,
+    tuned: FineTuned | None,
     draws: int,
     arguments: Mapping[str, Any],
 ) -> Ranking:
@@ -39,27 +50,27 @@ def assemble(
         steps: what was done.
         plan: how.
         imagenet: model to its accuracy on ImageNet; None for no such column.
+        tuned: what fine-tuning found; None where none was asked for.
         draws: resamples.
         arguments: for the provenance.
     """
-    criterion = plan.probes[0]
-    # By name first, so that equals come in an order that does not depend on how models were listed.
-    by_name = sorted(measured, key=lambda one: one.name)
-    ranked = sorted(by_name, key=lambda one: -float(one.judgements[criterion].correct.mean()))
-    n = len(plan.data)
-    found = select(np.stack([one.judgements[criterion].correct for one in ranked]), draws=draws, seed=plan.seed)
+    ranked, found = by_probe(measured, plan, draws=draws)
+    criterion, n, judged = plan.probes[0], len(plan.data), [one.name for one in ranked]
+    if tuned is not None and tuned.correct:
+        ranked, found, judged = _by_finetuning(ranked, tuned, plan, draws=draws)
+        criterion, n = "finetune", found.units
     names = tuple(one.name for one in ranked)
-    table = _table(ranked, plan, imagenet)
+    table = _table(ranked, plan, imagenet, tuned)
     columns = tuple(dict.fromkeys(column for row in table.values() for column in row))
     cells = {f"{name}: {column}": row.get(column) for name, row in table.items() for column in columns}
-    intervals = _intervals(ranked, n)
+    intervals = _intervals(ranked, len(plan.data), tuned)
     ends = {key: (interval.low, interval.high) for key, interval in intervals.items()}
-    contenders = tuple(names[i] for i in found.contenders)
+    contenders = tuple(judged[i] for i in found.contenders)
     regret = float(found.regret[0])
-    p_best = tuple(float(p) for p in found.p_best)
+    p_best = (*map(float, found.p_best), *(0.0,) * (len(names) - len(judged)))
     agreement, agreement_note = _agreement(table, columns, criterion, plan)
     undefined = {
-        f"{one.name}: {column}": one.undefined.get(column, "not known for this model")
+        f"{one.name}: {column}": _reason(one, column, tuned)
         for one in ranked
         for column in columns
         if table[one.name].get(column) is None
@@ -83,9 +94,9 @@ def assemble(
         contenders=contenders,
         regret=regret,
         recommendation=words.recommendation(
-            ranked=names,
-            accuracy=dict(zip(names, map(float, found.accuracy), strict=True)),
-            bounds={name: ends[f"{name}: {criterion}"] for name in names},
+            ranked=judged,
+            accuracy=dict(zip(judged, map(float, found.accuracy), strict=True)),
+            bounds={name: ends[f"{name}: {criterion}"] for name in judged},
             p_best=dict(zip(names, p_best, strict=True)),
             contenders=contenders,
             regret=regret,
@@ -96,7 +107,7 @@ def assemble(
         agreement=agreement,
         failed=dict(failed),
         steps=tuple(steps),
-        n=n,
+        n=len(plan.data),
         folds=int(plan.folds.max()) + 1,
         repeats=len(plan.folds),
         correct={
@@ -110,22 +121,53 @@ def assemble(
             version=__version__,
             arguments=arguments,
             method="paired resampling of images; random signs, largest statistic over rivals",
-            n=n,
+            n=len(plan.data),
             seed=plan.seed,
             source=plan.data.description,
             fingerprint=plan.data.fingerprint,
-            notes=(*_notes(ranked, plan), *agreement_note),
+            notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *agreement_note),
         ),
     )
 
 
+def _by_finetuning(
+    ranked: Sequence[Measured], tuned: FineTuned, plan: Plan, *, draws: int
+) -> tuple[list[Measured], Selection, list[str]]:
+    """Returns all models, those that were fine-tuned first and the best of them first; what it says; their names."""
+    chosen = [one for one in ranked if one.name in tuned.correct]
+    chosen.sort(key=lambda one: -float(tuned.correct[one.name].mean()))
+    judged = [one.name for one in chosen]
+    found = select(tuned.means(judged), draws=draws, seed=plan.seed)
+    return [*chosen, *(one for one in ranked if one.name not in tuned.correct)], found, judged
+
+
+def _reason(one: Measured, column: str, tuned: FineTuned | None) -> str:
+    if column == "finetune" and tuned is not None:
+        return tuned.failed.get(one.name, "not fine-tuned")
+    return one.undefined.get(column, "not known for this model")
+
+
+def _tuning_notes(tuned: FineTuned | None, models: int) -> list[str]:
+    if tuned is None:
+        return []
+    end = "one model was then told from all others" if tuned.decided else "which was all that was asked for"
+    notes = [f"fine-tuning: {tuned.runs} runs of {len(tuned.correct)} of {models} models; {end}"]
+    if tuned.correct and len(tuned.correct) < models:
+        notes.append("P(best) is among the models that were fine-tuned; it is 0 for the others")
+    return notes
+
+
 def _table(
-    ranked: Sequence[Measured], plan: Plan, imagenet: Mapping[str, float] | None
+    ranked: Sequence[Measured], plan: Plan, imagenet: Mapping[str, float] | None, tuned: FineTuned | None
 ) -> dict[str, dict[str, float | None]]:
     """Returns model to column to value, the columns in the order in which they are shown."""
     table: dict[str, dict[str, float | None]] = {}
     for one in ranked:
-        row: dict[str, float | None] = {probe: one.values.get(probe) for probe in plan.probes}
+        row: dict[str, float | None] = {}
+        if tuned is not None:
+            right = tuned.correct.get(one.name)
+            row["finetune"] = None if right is None else float(right.mean())
+        row.update({probe: one.values.get(probe) for probe in plan.probes})
         if imagenet is not None:
             row["imagenet_top1"] = imagenet.get(one.name)
         row.update({name: value for name, value in one.values.items() if name not in row})
@@ -133,13 +175,17 @@ def _table(
     return table
 
 
-def _intervals(ranked: Sequence[Measured], n: int) -> dict[str, Interval]:
+def _intervals(ranked: Sequence[Measured], n: int, tuned: FineTuned | None) -> dict[str, Interval]:
     found = {}
     for one in ranked:
+        if tuned is not None and one.name in tuned.correct:
+            right = tuned.correct[one.name]
+            held = right.shape[1]
+            found[f"{one.name}: finetune"] = wilson(round(float(right.mean()) * held), held, estimand=ESTIMAND)
         for probe, judgement in one.judgements.items():
             # Repeats judge the same images again: they make no more of them.
-            right = round(float(judgement.correct.mean()) * n)
-            found[f"{one.name}: {probe}"] = wilson(right, n, estimand=ESTIMAND)
+            share = round(float(judgement.correct.mean()) * n)
+            found[f"{one.name}: {probe}"] = wilson(share, n, estimand=ESTIMAND)
         for part in one.parts:
             for score, interval in part["intervals"].items():
                 if score in one.bounds:
@@ -150,6 +196,7 @@ def _intervals(ranked: Sequence[Measured], n: int) -> dict[str, Interval]:
 def _agreement(
     table: Mapping[str, Mapping[str, float | None]], columns: Sequence[str], criterion: str, plan: Plan
 ) -> tuple[tuple[Mapping[str, Any], ...], tuple[str, ...]]:
+    table = {name: row for name, row in table.items() if row[criterion] is not None}
     truth = {name: row[criterion] for name, row in table.items()}
     lines = []
     for column in columns:
@@ -160,7 +207,7 @@ def _agreement(
         tau, interval = found.scores.get("weighted_kendall"), found.intervals.get("weighted_kendall")
         low, high = (interval.low, interval.high) if interval else (None, None)
         lines.append({"score": column, "against": criterion, "tau": tau, "low": low, "high": high})
-    note = () if lines else (f"agreement of scores with the {criterion} probe needs {LEAST_MODELS} models",)
+    note = () if lines else (f"agreement of scores with {words.CRITERIA[criterion]} needs {LEAST_MODELS} models",)
     return tuple(lines), note
 
 

@@ -79,6 +79,7 @@ class Measured:
         parts: results that were computed on the way, as dictionaries.
         description: of the features.
         d: features.
+        facts: what shaped the features, as plain JSON values.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Measured:
     parts: tuple[Mapping[str, Any], ...]
     description: str
     d: int
+    facts: Mapping[str, Any]
 
 
 def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measured:
@@ -146,6 +148,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         parts=tuple(parts),
         description=features.description,
         d=features.d,
+        facts={"extraction": features.extraction},
     )
 
 

@@ -14,8 +14,9 @@ from featdiv.backbones.images import Images, images
 from featdiv.errors import FeatdivError, InputError, MissingDependency
 from featdiv.stats import budget
 from featdiv.studies.folds import stratified_folds, stratified_sample
+from featdiv.studies.ranking import finetuning as finetuning_of
 from featdiv.studies.ranking import scores as score_table
-from featdiv.studies.ranking.assemble import assemble
+from featdiv.studies.ranking.assemble import assemble, by_probe
 from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies
 from featdiv.studies.ranking.crossvalidation import PROBES
 from featdiv.studies.ranking.measure import Measured, Plan, measure
@@ -38,6 +39,8 @@ def rank_models(
     split: str | None = None,
     limit: int | None = None,
     imagenet: Any = None,
+    finetune: str | int | None = None,
+    finetuning: Mapping[str, Any] | None = None,
     pretrained: bool = True,
     extraction: Mapping[str, Any] | None = None,
     out: Any = None,
@@ -76,6 +79,11 @@ def rank_models(
             all.
         limit: rank on a stratified sample of so many images.
         imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results: a further column.
+        finetune: ``"top3"`` or ``"all"``: fine-tune the first three models by the probe, or all, once each; or a budget
+            of so many runs, spent on the models that are undecided, which ends when one is told from all others. They
+            are judged on the first fold, the same for all, and fine-tuning is the criterion then: ``p_best`` is among
+            the models that were fine-tuned, and 0 for the others.
+        finetuning: arguments of `featdiv.finetune` for it: ``steps``, ``lr``, ``mode``, ….
         pretrained: False for random weights, of models by name without a checkpoint.
         extraction: arguments of `featdiv.extract` for all models: ``transform``, ``batch_size``, ``device``, ….
         out: folder for what is computed; None keeps features in memory, one model at a time.
@@ -114,6 +122,8 @@ def rank_models(
     allowed = budget.budget_bytes(memory, function=FUNCTION)
     if draws < 1:
         raise InputError(f"{FUNCTION}: draws: expected at least 1; got {draws!r}")
+    if finetune is not None:
+        finetuning_of.check(finetune, finetuning or {})
     every = candidates(models, {"pretrained": pretrained, **(extraction or {})})
     accuracies = None if imagenet is None else imagenet_accuracies(imagenet, every)
     opened = labelled_images(data, split=split, limit=limit, seed=seed)
@@ -135,6 +145,21 @@ def rank_models(
     if not measured:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{FUNCTION}: models: none of {len(every)} could be ranked. {reasons}")
+    tuned = None
+    if finetune is not None:
+        ranked, found = by_probe(measured, plan, draws=draws)
+        tuned = finetuning_of.run(
+            {candidate.name: candidate for candidate in every},
+            ranked,
+            [ranked[i].name for i in found.contenders],
+            plan,
+            store,
+            wanted=finetune,
+            arguments=finetuning or {},
+            folder=None if folder is None else folder / "finetune",
+            draws=draws,
+            tick=_tick_of(progress, len(every) * plan.steps * len(opened)),
+        )
     arguments = {
         "models": [candidate.name for candidate in every],
         "scores": [name for names in asked.values() for name in names],
@@ -143,10 +168,22 @@ def rank_models(
         "repeats": repeats,
         "split": split,
         "limit": limit,
+        "finetune": finetune,
+        "finetuning": {name: repr(value) for name, value in (finetuning or {}).items()},
         "draws": draws,
         "out": None if folder is None else str(folder),
     }
-    return assemble(measured, failed, store.steps, plan, imagenet=accuracies, draws=draws, arguments=arguments)
+    return assemble(
+        measured, failed, store.steps, plan, imagenet=accuracies, tuned=tuned, draws=draws, arguments=arguments
+    )
+
+
+def _tick_of(progress: Progress | None, done: int) -> Callable[[str, int], None]:
+    def tick(what: str, runs: int) -> None:
+        if progress is not None:
+            progress(done, done, what)
+
+    return tick
 
 
 def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: int) -> Images:
