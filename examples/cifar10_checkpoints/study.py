@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--target-images", type=int, default=600, help="of each target to learn from")
     parser.add_argument("--target-test-images", type=int, default=500)
-    parser.add_argument("--finetune-steps", type=int, default=40)
+    parser.add_argument("--finetune-steps", type=int, default=80)
     parser.add_argument("--finetune-lr", type=float, nargs="+", default=[0.03])
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
@@ -264,7 +264,7 @@ def main() -> None:
     summary = {
         "featdiv": featdiv.__version__,
         "settings": settings,
-        "parameters": load_model(options.model, pretrained=False).parameters,
+        "parameters": load_model(options.model, pretrained=False, options={"num_classes": 10}).parameters,
         "spearman": agreement(rows),
     }
     (options.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
