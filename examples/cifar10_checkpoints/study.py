@@ -4,7 +4,7 @@ A small timm network is trained from random weights; after every epoch its spect
 fine-tuning are measured on MNIST and on hand signs. ``--data`` is a folder with ``cifar10-{train,test}.parquet``,
 ``mnist-{train,test}.parquet`` and ``sign-digits-{train,test}.parquet`` in the Hugging Face image layout.
 
-A small run, a few minutes on two cores (the defaults):
+A small run, the defaults, under half an hour on two cores:
 
     python examples/cifar10_checkpoints/study.py --data DATA --out OUT
 
