@@ -117,23 +117,30 @@ def _by_block(rows: Rows, blocks: Sequence[Any], *, seed: int, **task: Any) -> P
     parts = [rows.values[block] for block in blocks]
     where = [np.arange(block.start, block.stop) if isinstance(block, slice) else block for block in blocks]
     found: dict[tuple[int, int], PairSums] = {}
+    exp_sums = np.zeros((g, g, len(task.get("rates", (2.0,)))))
+    bins = int(task.get("bins", 0))
+    histogram = np.zeros((g, g, bins), dtype=np.int64)
+    pairs = np.zeros((g, g))
+    none = np.zeros((0, 2), np.int64)
     for a in range(g):
         for b in range(a, g):
-            if len(where[a]) > (1 if a == b else 0):
-                found[a, b] = pair_sums(parts[a], None if a == b else parts[b], **task)
-    some = next(iter(found.values()))
-    exp_sums = np.zeros((g, g, len(some.exp_sums)))
-    bins = 0 if some.histogram is None else len(some.histogram)
-    histogram = np.zeros((g, g, bins))
-    pairs = np.zeros((g, g))
-    for place, sums in found.items():
-        exp_sums[place], pairs[place] = sums.exp_sums, sums.pairs
-        if sums.histogram is not None:
-            histogram[place] = sums.histogram
+            if len(where[a]) <= (1 if a == b else 0):
+                continue
+            sums = pair_sums(parts[a], None if a == b else parts[b], **task)
+            exp_sums[a, b], pairs[a, b] = sums.exp_sums, sums.pairs
+            if sums.histogram is not None:
+                histogram[a, b] = sums.histogram
+            # Small arrays that outlive a call would lie between its large ones, whose memory could not be used again.
+            found[a, b] = dataclasses.replace(
+                sums,
+                exp_sums=exp_sums[a, b],
+                histogram=None if sums.histogram is None else histogram[a, b],
+                close_pairs=sums.close_pairs if len(sums.close_pairs) else none,
+            )
     return Pairs(
         total=_joined(found, where, task),
         exp_sums=exp_sums,
-        histogram=histogram if bins else None,
+        histogram=histogram.astype(np.float64) if bins else None,
         pairs=pairs,
         seed=seed,
     )
