@@ -208,7 +208,8 @@ class Result:
             shown = f"{self.scores[name]:.6g}" if name in self.scores else "undefined"
             hint = self.undefined.get(name, str(interval) if interval else "")
             rows.append(f"<tr><td>{html.escape(name)}</td><td>{shown}</td><td>{html.escape(hint)}</td></tr>")
-        title = html.escape(f"{type(self).__name__} of {self.provenance.n} x {self.provenance.d}")
+        shape = " x ".join(str(size) for size in (self.provenance.n, self.provenance.d) if size is not None)
+        title = html.escape(f"{type(self).__name__} of {shape}")
         return f"<table><caption>{title}</caption>{''.join(rows)}</table>"
 
     def cite(self) -> str:

@@ -172,6 +172,7 @@ def test_a_result_is_plain_json_and_draws(tune):
     assert content["trials"][1]["diverged"]
     assert [point["step"] for point in content["curve"]] == list(range(2, 21, 2))
     assert found.to_pandas().loc["lr", "value"] == 0.05
+    assert "<caption>FineTune of 36</caption>" in found._repr_html_()
     axes = found.plot().axes[0]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [point.accuracy for point in found.curve])
     grid = found.plot_grid().axes[0]
