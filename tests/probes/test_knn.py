@@ -323,3 +323,22 @@ def test_a_table_from_a_file_is_enough(tmp_path, blobs):
     Neighbours.of(x, k=10).save(tmp_path / "near.npz")
     probe = featdiv.knn_probe(x, labels, neighbours=Neighbours.load(tmp_path / "near.npz"), k=(1, 10))
     assert dict(probe.scores) == dict(featdiv.knn_probe(x, labels, k=(1, 10)).scores)
+
+
+def test_errors_about_rows_name_the_arguments_of_the_probe():
+    x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    broken = x.copy()
+    broken[3] = 0.0
+    with pytest.raises(ZeroNormError, match=r"^knn_probe: train: .* the first is row 3") as caught:
+        featdiv.knn_probe(broken, labels, k=3)
+    assert caught.value.first_row == 3
+    with pytest.raises(featdiv.errors.NonFiniteError, match=r"^knn_probe: test: expected finite rows"):
+        featdiv.knn_probe(x, labels, test=x * np.nan, test_labels=labels, k=3)
+    with pytest.raises(InputError, match="knn_probe: test: expected d=3 features, like train; got d=2"):
+        featdiv.knn_probe(x, labels, test=x[:, :2], test_labels=labels, k=3)
+
+
+def test_an_unknown_backend_is_refused_with_those_there_are():
+    x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    with pytest.raises(InputError, match="expected one of auto, faiss, native, numpy, torch, reference; got 'cuvs'"):
+        featdiv.knn_probe(x, labels, k=3, backend="cuvs")

@@ -133,7 +133,7 @@ def test_the_result_has_a_table_a_picture_and_says_how_it_chose():
         (
             lambda x, y: featdiv.ridge_probe(x, y, test=x, test_labels=y + 5),
             InputError,
-            "expected one of the 3 classes fitted; got",
+            "test_labels: expected classes that train has; got 7 in 60 rows",
         ),
         (
             lambda x, y: featdiv.ridge_probe(x, y, test=x[:, :2], test_labels=y),

@@ -250,7 +250,7 @@ def test_the_backend_in_force_is_used(rng):
         assert Neighbours.of(x, k=3).backend == "numpy"
     with pytest.raises(BackendUnavailable, match="topk has no cuda backend"):
         Neighbours.of(x, k=3, backend="cuda")
-    with pytest.raises(InputError, match="expected 'auto' or one of"):
+    with pytest.raises(InputError, match="expected one of auto, faiss, native"):
         Neighbours.of(x, k=3, backend="annoy")
 
 

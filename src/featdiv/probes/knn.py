@@ -15,7 +15,7 @@ from featdiv import __version__, io, protocols
 from featdiv.errors import InputError, NearDuplicateWarning, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.probes import knn_fewshot
-from featdiv.probes.knn_labels import Labelled, labelled
+from featdiv.probes.knn_labels import Labelled, labelled, speaking_for_probe
 from featdiv.probes.knn_result import Cell, KnnProbe, mean_accuracy, rule_name
 from featdiv.probes.knn_vote import TEMPERATURE, VOTES, Rule, Tally, rules, tally
 from featdiv.probes.proportion import wilson
@@ -70,16 +70,17 @@ class Options:
 
     def search(self, gallery: Any, queries: Any, k: int, *, progress: bool = True) -> Neighbours:
         """Returns the neighbours."""
-        return Neighbours.of(
-            gallery,
-            queries,
-            k=k,
-            distance=self.distance,
-            index=self.index,
-            backend=self.backend,
-            memory=self.memory,
-            progress=self.progress if progress else None,
-        )
+        with speaking_for_probe():
+            return Neighbours.of(
+                gallery,
+                queries,
+                k=k,
+                distance=self.distance,
+                index=self.index,
+                backend=self.backend,
+                memory=self.memory,
+                progress=self.progress if progress else None,
+            )
 
 
 def knn_probe(

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featdiv import io
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import InputError, NotEnoughData, RowError
 from featdiv.probes.knn_result import joined
 from featdiv.probes.knn_vote import Int64Array
 from featdiv.stats import neighbours_rows
 from featdiv.stats.class_labels import MISSING, as_labels
 
 _FUNCTION = "knn_probe"
+
+_SIDES = {
+    "Neighbours.of: gallery": f"{_FUNCTION}: train",
+    "Neighbours.of: queries": f"{_FUNCTION}: test",
+    "like the gallery": "like train",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,3 +103,21 @@ def labelled(rows: Any, labels: Any, *, name: str, labels_name: str, memory: int
 
 def _kind(labels: npt.NDArray[Any]) -> str:
     return "integers" if labels.dtype.kind == "i" else "strings"
+
+
+@contextlib.contextmanager
+def speaking_for_probe() -> Iterator[None]:
+    """Puts the arguments of the probe into errors of the search about rows."""
+
+    def renamed(error: Exception) -> str:
+        message = str(error)
+        for name, own in _SIDES.items():
+            message = message.replace(name, own)
+        return message
+
+    try:
+        yield
+    except RowError as error:
+        raise type(error)(renamed(error), count=error.count, first_row=error.first_row) from None
+    except InputError as error:
+        raise type(error)(renamed(error)) from None

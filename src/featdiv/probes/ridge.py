@@ -310,6 +310,8 @@ def _held_out(
     with _opened_side(rows, known, fit.classes) as source:
         if source.d != fit.path.moments.d:
             raise InputError(f"{function}: expected {fit.path.moments.d} features, like train; got {source.d}")
+        if fit.classes is not None and source.labels is not None:
+            evaluation.check_classes(source.labels, fit.classes, function=FUNCTION, name=name, ignore=options["ignore"])
         return evaluation.held_out(source, fit.path, fit.classes, known, function=function, **options, at=at)
 
 

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv import io
-from featdiv.errors import NotEnoughData
+from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks
 from featdiv.metrics.transferability.regression import blocks_with_targets
 from featdiv.probes.ridge_path import RidgePath
+from featdiv.stats.class_labels import as_labels
 from featdiv.stats.moments import Float64Array
 
 
@@ -91,6 +92,19 @@ def held_out(
             tally.add(place, path.predicted(turned, strength), truth)
         tally.count(truth)
     return tally.result()
+
+
+def check_classes(labels: Any, classes: npt.NDArray[Any], *, function: str, name: str, ignore: Any) -> None:
+    """Raises InputError if the labels of a held-out set have classes that train lacks."""
+    labels = as_labels(labels, function=f"{function}: {name}")
+    strange = ~np.isin(labels, classes)
+    if ignore is not None:
+        strange &= labels != ignore
+    if strange.any():
+        raise InputError(
+            f"{function}: {name}_labels: expected classes that train has; got {labels[strange][0].item()!r} in "
+            f"{int(strange.sum())} rows. Leave these rows out, or add the class to train"
+        )
 
 
 def _blocks(

@@ -47,7 +47,7 @@ def as_labels(labels: Any, *, function: str) -> npt.NDArray[Any]:
         return array
     raise InputError(
         f"{function}: labels: expected integers or strings; got {_described(array)}. "
-        "Convert them, for example with labels.astype(int); label rows without a class -1 and use ignore=-1."
+        "Convert them, for example with labels.astype(int), and leave out rows without a class."
     )
 
 

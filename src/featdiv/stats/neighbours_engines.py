@@ -124,6 +124,10 @@ def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ..
         BackendUnavailable: if the backend asked for cannot.
         MissingDependency: if FAISS is asked for, by name or by an index, and is not installed.
     """
+    # A backend of other ops is no mistake of spelling: why it cannot search is said where it is chosen.
+    if backend not in {"auto", "faiss"}.union(*_dispatch.OPS.values()):
+        known = ", ".join(("auto", "faiss", *_dispatch.OPS["topk"]))
+        raise InputError(f"Neighbours.of: backend: expected one of {known}; got {backend!r}")
     if index != "flat" and backend not in ("auto", "faiss"):
         raise InputError(f"Neighbours.of: index={index!r} is one of FAISS; use backend='faiss', not {backend!r}")
     wanted = "faiss" if index != "flat" or backend == "faiss" else _dispatch.requested(backend)

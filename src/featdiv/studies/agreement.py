@@ -91,7 +91,8 @@ class RankAgreement(Result):
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in list(self.scores.items())[:4])
         more = ", …" if len(self.scores) > 4 else ""
-        return f"RankAgreement({len(self.models)} models, {max(1, len(self.datasets))} data sets, {shown}{more})"
+        datasets = f", {len(self.datasets)} data sets" if len(self.datasets) > 1 else ""
+        return f"RankAgreement({len(self.models)} models{datasets}, {shown}{more})"
 
     def _repr_html_(self) -> str:
         heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", "measure", "value", "95 % interval"))
