@@ -74,7 +74,10 @@ def test_asking_some_rows_gives_their_share(task):
     whole = featdiv.knn_probe(x, labels, k=20, vote="exp")
     right = whole.predictions(whole.cell(20, "exp"))[chosen] == labels[chosen]
     assert found["knn"] == pytest.approx(right.mean())
-    assert found.provenance.notes == ("knn: 300 of 1500 rows were asked; all of them vote",)
+    note = "knn: a sample of 300 of the 1500 rows was asked, drawn with seed 2; all rows vote"
+    assert found.provenance.notes == (note,)
+    assert found.details["knn"]["sample"]
+    assert not featdiv.transferability(x, labels, metrics="knn", knn_queries=None).details["knn"]["sample"]
 
 
 def test_a_table_of_neighbours_is_reused(task):
@@ -151,6 +154,7 @@ def test_accuracies_have_wilson_intervals_and_scores_of_moments_a_jackknife(tabl
         "h_score": "jackknife",
         "transrate": "jackknife",
         "gbc": "jackknife",
+        "lda": "standard error over rows",
         "lda_accuracy": "Wilson",
         "ridge": "Wilson",
         "knn": "Wilson",

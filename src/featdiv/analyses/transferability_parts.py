@@ -69,7 +69,7 @@ def read_parts(
                 with speaking_for(function):
                     moments = make(rows, labels)
             except RowError as error:
-                raise grouped.located(error, chunk.rows, chunk.start, normalize, function) from None
+                raise grouped.located(error, chunk.rows, chunk.start, normalize, function, droppable=False) from None
             before = found[part]
             found[part] = moments if before is None else before.merge(moments)
         if progress is not None:

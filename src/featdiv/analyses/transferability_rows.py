@@ -62,7 +62,7 @@ class SecondReading:
                     judge.add(rows, codes)
         for name, judge in judges.items():
             with self._table.scoring(name):
-                self._take(name, judge)
+                self._take(name, judge, grouped=source.groups is not None)
         return 1
 
     def _has(self, name: str) -> bool:
@@ -86,7 +86,7 @@ class SecondReading:
                     judges[name] = RidgeJudge(path, classes.classes, self._strength)
         return judges
 
-    def _take(self, name: str, judge: Any) -> None:
+    def _take(self, name: str, judge: Any, *, grouped: bool) -> None:
         found, table, interval = judge.result(), self._table, self._options.interval is not None
         if name == "h_score":
             table.score(name, h_score.core(self._classes, DEFINITIONS[name], found), shrinkage=found)
@@ -94,6 +94,10 @@ class SecondReading:
             table.score(name, gbc.from_variances(self._classes, found, DEFINITIONS[name]))
         elif name == "lda":
             table.score(name, found.log_likelihood, alone=found.alone)
+            # Rows of a group say the same thing: their spread would make the interval too narrow.
+            spread = None if grouped or not interval else found.interval(d=self._classes.d)
+            if spread is not None:
+                table.intervals[name] = spread
             table.accuracy("lda_accuracy", found.correct, found.rows, interval=interval)
         else:
             correct = round(float(found.values[0]) * found.n)
@@ -135,10 +139,14 @@ def add_neighbours(table: Table, source: Embeddings, classes: ClassMoments, opti
             interval=options.interval is not None,
             k=options.k,
             queries=len(asked),
+            sample=not whole,
             backend=found.backend,
         )
         if not whole:
-            table.notes.append(f"knn: {len(asked)} of {len(rows.codes)} rows were asked; all of them vote")
+            table.notes.append(
+                f"knn: a sample of {len(asked)} of the {len(rows.codes)} rows was asked, drawn with seed "
+                f"{options.seed}; all rows vote"
+            )
     return passes
 
 

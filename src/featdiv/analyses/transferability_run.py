@@ -81,12 +81,14 @@ def transferability(
         source_probs: (n, z) probabilities of the classes that the model was trained on, for ``leep`` and ``nce``.
         metrics: ``"default"`` (logme, h_score, transrate, gbc, lda, ridge, knn), ``"all"`` (also leep, nce, nleep,
             parc), or names.
-        interval: ``"auto"`` for 95 % intervals: Wilson's for accuracies, and for scores of moments a jackknife over
-            parts of the rows, of the expected value at this n and d, where at least five parts fit the memory;
-            ``"jackknife"`` for an error where they do not; None.
+        interval: ``"auto"`` for 95 % intervals: Wilson's for accuracies; for the log-likelihood of LDA from its spread
+            over rows, unless they come in groups; and for scores of moments a jackknife over parts of the rows, of
+            the expected value at this n and d, where at least five parts fit the memory; ``"jackknife"`` for an error
+            where they do not; None.
         neighbours: a leave-one-out table of these rows, found before; then all rows are asked.
         k: neighbours of the kNN probe, which weights them exp(cosine/0.07).
-        knn_queries: how many rows to ask, drawn with ``seed``; all rows vote. None for all: n^2 d operations.
+        knn_queries: size of the sample of rows to ask, drawn with ``seed``; all rows vote. None to ask all, in n^2 d
+            operations.
         groups: (n,) group of each row (video, patient): the jackknife keeps groups whole.
         normalize: ``"l2"`` to divide each row by its norm first.
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
@@ -142,7 +144,7 @@ def transferability(
     table = Table(names)
     if isinstance(x, ClassMoments):
         return _of_moments(x, table, options, annotated=any(value is not None for value in (labels, groups, ignore)))
-    with opened(x, labels, function="transferability") as source:
+    with opened(x, labels, function=FUNCTION) as source:
         if groups is not None:
             from featdiv import io
 
@@ -213,7 +215,7 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
         try:
             classes = read_classes(
                 source,
-                function="transferability",
+                function=FUNCTION,
                 normalize=options.normalize,
                 ignore=options.ignore,
                 precision=options.precision,
@@ -231,7 +233,7 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
         return classes, []
     found = parts_of.read_parts(
         source,
-        function="transferability",
+        function=FUNCTION,
         parts=parts,
         per_class=per_class,
         ignore=options.ignore,

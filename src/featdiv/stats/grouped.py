@@ -237,6 +237,7 @@ def located(
     function: str,
     *,
     index: npt.NDArray[np.int64] | None = None,
+    droppable: bool = True,
 ) -> RowError:
     """Returns the error counted over the whole chunk and placed in the source.
 
@@ -247,6 +248,7 @@ def located(
         normalize: as in `read`.
         function: public name for the message.
         index: where in the chunk the rows lie, if some were left out.
+        droppable: whether the function takes ``nonfinite="drop"``.
     """
     try:
         reference.transformed(rows, normalize=normalize)
@@ -254,9 +256,10 @@ def located(
         error = whole
     first = start + (error.first_row if index is None else int(index[error.first_row]))
     if isinstance(error, NonFiniteError):
+        advice = "Use nonfinite='drop' to leave such rows out." if droppable else "Leave such rows out."
         message = (
             f"{function}: x: expected finite rows; got {error.count} NaN or infinite entries by row "
-            f"{start + int(rows.shape[0])}, the first in row {first}. Use nonfinite='drop' to leave such rows out."
+            f"{start + int(rows.shape[0])}, the first in row {first}. {advice}"
         )
     else:
         message = (

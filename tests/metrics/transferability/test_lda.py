@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 from scipy.stats import multivariate_normal
+from scipy.stats import t as student_t
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import featdiv
@@ -20,7 +21,7 @@ def refitted(x, labels, shrinkage):
     d = x.shape[1]
     gaps = x - np.array([x[labels == label].mean(axis=0) for label in names])[np.searchsorted(names, labels)]
     ridge = shrinkage * np.trace(gaps.T @ gaps) / d
-    total, correct, counted = 0.0, 0, 0
+    each, correct = [], 0
     for i in range(len(x)):
         if (labels == labels[i]).sum() == 1:
             continue
@@ -36,10 +37,9 @@ def refitted(x, labels, shrinkage):
             for label, m in zip(names, means, strict=True)
         ]
         own = int(np.searchsorted(names, labels[i]))
-        total += log_softmax(logits)[own]
+        each.append(log_softmax(logits)[own])
         correct += int(np.argmax(logits) == own)
-        counted += 1
-    return total / counted, correct / len(x)
+    return np.array(each), correct / len(x)
 
 
 @pytest.mark.parametrize(("n", "d", "c"), [(80, 5, 3), (40, 50, 3)])
@@ -48,9 +48,19 @@ def test_it_is_what_refits_without_each_row_say(n, d, c, shrinkage):
     x, labels = cases.labelled(n, d, c, between=0.5, offset=10.0)
     score = featdiv.lda(x, labels, shrinkage=shrinkage)
     likelihood, accuracy = refitted(x, labels, score.details["shrinkage"])
-    assert float(score) == pytest.approx(likelihood, rel=1e-8)
+    assert float(score) == pytest.approx(likelihood.mean(), rel=1e-8)
     assert score.scores["lda_accuracy"] == pytest.approx(accuracy)
     assert score.provenance.passes == 2
+    interval = score.intervals["lda"]
+    error = likelihood.std(ddof=1) / np.sqrt(len(likelihood))
+    assert interval.standard_error == pytest.approx(error, rel=1e-6)
+    half = student_t.ppf(0.975, len(likelihood) - 1) * error
+    assert (interval.low, interval.high) == pytest.approx((float(score) - half, float(score) + half), rel=1e-6)
+
+
+def test_rows_in_groups_have_no_interval_of_independent_rows():
+    x, labels = cases.labelled(80, 5, 3, between=0.5)
+    assert featdiv.lda(featdiv.open(x, labels=labels, groups=np.arange(80) // 4)).intervals == {}
 
 
 def test_without_shrinkage_refits_by_scikit_learn_choose_the_same_labels():
@@ -74,7 +84,7 @@ def test_a_row_alone_in_its_class_counts_as_wrong():
     score = featdiv.lda(x, labels)
     likelihood, accuracy = refitted(x, labels, score.details["shrinkage"])
     assert score.details["alone"] == 1
-    assert float(score) == pytest.approx(likelihood, rel=1e-8)
+    assert float(score) == pytest.approx(likelihood.mean(), rel=1e-8)
     assert score.scores["lda_accuracy"] == pytest.approx(accuracy)
 
 

@@ -13,8 +13,8 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, speaking_for
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.shrinkage import oracle_approximating
-from featdiv.results import Score
-from featdiv.stats import ClassMoments
+from featdiv.results import Interval, Score
+from featdiv.stats import ClassMoments, resampling
 from featdiv.stats.moments import Float64Array
 
 
@@ -82,12 +82,27 @@ class LeftOut:
         correct: rows whose label had the largest probability.
         rows: rows in all.
         alone: rows that are alone in their class: without them it is gone, so they count as wrong.
+        standard_error: of ``log_likelihood``, from its spread over rows.
     """
 
     log_likelihood: float
+    standard_error: float
     correct: int
     rows: int
     alone: int
+
+    def interval(self, *, d: int) -> Interval | None:
+        """Returns the 95 % interval of the mean log-likelihood, rows taken as independent; None with one row."""
+        judged = self.rows - self.alone
+        if judged < 2:
+            return None
+        return resampling.symmetric(
+            self.log_likelihood,
+            self.standard_error,
+            groups=judged,
+            method="standard error over rows",
+            estimand=f"expected at n={self.rows}, d={d}",
+        )
 
 
 class LeaveOneOut:
@@ -104,7 +119,7 @@ class LeaveOneOut:
         self._means = (classes.means - classes.mean) @ fitted.whiten
         self._squares = np.einsum("ij,ij->i", self._means, self._means)
         self._counts = classes.counts.astype(np.float64)
-        self._total = 0.0
+        self._total = self._squared = 0.0
         self._correct = self._rows = self._alone = 0
 
     def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
@@ -128,7 +143,9 @@ class LeaveOneOut:
         logits, at = logits[~lone], codes[~lone]
         top = logits.max(axis=1)
         chosen = logits[np.arange(len(at)), at]
-        self._total += float((chosen - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))).sum())
+        likelihood = chosen - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
+        self._total += float(likelihood.sum())
+        self._squared += float(likelihood @ likelihood)
         self._correct += int((logits.argmax(axis=1) == at).sum())
         self._rows += len(z)
         self._alone += int(lone.sum())
@@ -141,10 +158,18 @@ class LeaveOneOut:
         """
         if self._rows == self._alone:
             raise NotEnoughData("every class has one row: without it there is nothing to predict it from")
-        likelihood = self._total / (self._rows - self._alone)
+        judged = self._rows - self._alone
+        likelihood = self._total / judged
         if not math.isfinite(likelihood):
             raise NotEnoughData("the log-likelihood overflows float64; scale the rows down")
-        return LeftOut(log_likelihood=likelihood, correct=self._correct, rows=self._rows, alone=self._alone)
+        variance = max(self._squared / judged - likelihood * likelihood, 0.0)
+        return LeftOut(
+            log_likelihood=likelihood,
+            standard_error=math.sqrt(variance / max(judged - 1, 1)),
+            correct=self._correct,
+            rows=self._rows,
+            alone=self._alone,
+        )
 
 
 def lda(
@@ -174,8 +199,9 @@ def lda(
 
     Returns:
         A `Score` of at most 0, in nats for each row; its scores also hold ``lda_accuracy``, the share of rows
-        whose label is the most probable one. Rows that are alone in their class are left out of the first and
-        count as wrong in the second; ``details["alone"]`` says how many.
+        whose label is the most probable one. The interval is of the spread over rows, taken as independent; rows in
+        groups have none. Rows that are alone in their class are left out of the first and count as wrong in the
+        second; ``details["alone"]`` says how many.
 
     Raises:
         NotEnoughData: if there is one class, or no scatter within classes.
@@ -213,11 +239,13 @@ def lda(
                 ):
                     judge.add(rows, codes)
             found = judge.result()
+            interval = None if source.groups is not None else found.interval(d=classes.d)
         except NotEnoughData as error:
             raise NotEnoughData(f"lda: {error}") from None
     return Score(
         name="lda",
         scores={"lda": found.log_likelihood, "lda_accuracy": found.correct / found.rows},
+        intervals={} if interval is None else {"lda": interval},
         details={"shrinkage": fitted.shrinkage, "classes": classes.c, "alone": found.alone},
         provenance=dataclasses.replace(
             provenance,
