@@ -16,7 +16,7 @@ from featdiv.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-BACKEND = re.compile(r"\((?:native|numpy|torch|cuda|triton)\)")
+BACKEND = re.compile(r"\((?:native|numpy|torch|cuda|triton)\)|(?<=, )(?:native|faiss|numpy|torch)$", re.MULTILINE)
 """What differs from machine to machine in the line that describes a result."""
 
 NEEDS = {"training.md": ("torchmetrics", "lightning", "transformers", "accelerate")}
