@@ -82,7 +82,7 @@ def linear(
         result = featdiv.linear_probe(
             fitted,
             **sides,
-            C=DINOV2_C if grid is None else numbers(grid),
+            C=DINOV2_C if grid is None else numbers(grid, "--C"),
             folds=folds,
             protocol=protocol,
             standardize=standardize,
@@ -141,7 +141,7 @@ def ridge(
         result = featdiv.ridge_probe(
             fitted,
             **sides,
-            lambdas=None if lambdas is None else numbers(lambdas),
+            lambdas=None if lambdas is None else numbers(lambdas, "--lambdas"),
             normalize=normalize.value if normalize else None,
             ignore=options.as_label(ignore, source.labels),
         )
@@ -174,7 +174,7 @@ def fewshot(
     with _opened(paths, key=key, labels=labels) as source:
         result = featdiv.fewshot_probe(
             source,
-            shots=[int(number) for number in numbers(shots, whole=True)],
+            shots=[int(number) for number in numbers(shots, "--shots", whole=True)],
             ways=ways,
             queries=queries,
             episodes=episodes,
@@ -187,8 +187,8 @@ def fewshot(
     _report(result, title, json, None, quiet=quiet)
 
 
-def numbers(text: str, *, whole: bool = False) -> list[float]:
-    """Returns numbers separated by commas.
+def numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
+    """Returns the numbers, separated by commas, that an option was given.
 
     Raises:
         typer.BadParameter: if some are none.
@@ -197,7 +197,7 @@ def numbers(text: str, *, whole: bool = False) -> list[float]:
         return [int(part) if whole else float(part) for part in text.split(",")]
     except ValueError:
         kind = "whole numbers" if whole else "numbers"
-        raise typer.BadParameter(f"expected {kind} separated by commas; got {text!r}") from None
+        raise typer.BadParameter(f"{option}: expected {kind} separated by commas; got {text!r}") from None
 
 
 def split(source: Any, share: float, *, seed: int) -> tuple[Any, Any]:
