@@ -10,7 +10,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 BUILD_INPUTS := pyproject.toml constraints.txt $(wildcard setup.py csrc/* csrc/*/*)
-DEV_EXTRAS := test,lint,docs,conformance
+# Triton has no pin in constraints.txt: a CUDA build of torch brings the one version that goes with it.
+DEV_EXTRAS := test,lint,docs,conformance,triton
 
 # One BLAS thread for each test worker: the tests' matrices are small, and spinning thread pools disturb each other.
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4
