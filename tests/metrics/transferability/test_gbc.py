@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -60,6 +62,19 @@ def test_a_feature_that_is_constant_in_one_class_keeps_it_apart():
     x[labels == 0, 1] = 0.0
     rest = labels > 0
     assert float(featdiv.gbc(x, labels)) == pytest.approx(as_published(x[rest], labels[rest]), rel=1e-9)
+
+
+@pytest.mark.parametrize("definition", ["diagonal", "spherical"])
+def test_no_overlap_at_all_is_zero_without_a_sign(definition):
+    value = float(featdiv.gbc(np.array([[0.0], [0.0], [5.0], [5.0]]), [0, 0, 1, 1], definition=definition))
+    assert (value, math.copysign(1.0, value)) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1 / 3, 12345.678])
+def test_a_constant_that_rounds_is_still_a_constant(constant):
+    x, labels = cases.labelled(2000, 4, 3, between=0.5)
+    more = np.hstack([x, np.full((2000, 1), constant)])
+    assert float(featdiv.gbc(more, labels)) == pytest.approx(as_published(x, labels), rel=1e-9)
 
 
 def test_a_second_reading_gives_what_the_scatters_give():

@@ -41,7 +41,8 @@ def from_variances(classes: ClassMoments, variances: Float64Array, definition: s
     for k in range(classes.c - 1):
         distances = _bhattacharyya(classes.means[k], variances[k], classes.means[k + 1 :], variances[k + 1 :])
         overlap += float(np.exp(-distances).sum())
-    return -2.0 * overlap
+    # Taken from zero, so that classes without any overlap score 0 and not -0.
+    return 0.0 - 2.0 * overlap
 
 
 def _bhattacharyya(
