@@ -27,6 +27,22 @@ def test_groups_stay_whole():
     assert set().union(*held) == set(range(11))
 
 
+@pytest.mark.parametrize(
+    ("labels", "groups", "expected"),
+    [
+        ([0, 0, 1, 1], None, False),
+        ([0, 0, 0, 1], None, True),
+        ([0, 0, 0, -1], None, False),  # the lone row is ignored
+        ([0, 0, 1, 1], ["a", "b", "c", "c"], True),
+        ([0, 0, 1, 1], ["a", "b", "a", "b"], False),
+    ],
+)
+def test_a_class_in_one_part_alone_is_noticed(labels, groups, expected):
+    annotations = {} if groups is None else {"groups": groups}
+    with featdiv.open(np.ones((4, 1)), labels=labels, **annotations) as source:
+        assert class_parts.alone(source, 3, ignore=-1) is expected
+
+
 def test_what_is_left_is_what_the_other_rows_give():
     rng = np.random.default_rng(0)
     rows, labels = rng.normal(size=(300, 4)) + 3.0, np.arange(300) % 3

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featdiv.analyses import transferability_parts as parts_of
+from featdiv.analyses import transferability_jackknife as jackknife
 from featdiv.analyses.transferability_result import FUNCTION, Transferability
 from featdiv.analyses.transferability_rows import SecondReading, add_neighbours, add_pairs, add_probabilities
 from featdiv.analyses.transferability_table import ALL, DEFAULT, DEFINITIONS, OF_MOMENTS, Table
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes
 from featdiv.metrics.transferability import gbc, h_score, logme, transrate
-from featdiv.stats import ClassMoments, arguments, budget
+from featdiv.stats import ClassMoments, arguments, budget, class_parts
+from featdiv.stats.class_labels import as_labels
 from featdiv.stats.neighbours import Neighbours
 
 if TYPE_CHECKING:
@@ -203,9 +204,11 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
     """Returns the class moments of all rows and, where intervals are to be had, of parts of them."""
     c = 1 if source.labels is None else len(np.unique(source.labels))
     per_class = options.per_class
-    if per_class and parts_of.needed_bytes(source.d, c, parts=1, per_class=True) > options.memory:
+    if per_class and jackknife.needed_bytes(source.d, c, parts=1, per_class=True) > options.memory:
         per_class = False
         table.notes.append("the scatters of the classes do not fit the memory budget: no TransRate, GBC from the rows")
+    if source.labels is not None:
+        source = source.replaced(labels=as_labels(source.labels, function=FUNCTION))
     parts, reason = _parts(source, c, options, per_class=per_class)
     if parts < LEAST_PARTS:
         if options.interval == "jackknife":
@@ -231,7 +234,7 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
                 "than transrate and gbc"
             ) from None
         return classes, []
-    found = parts_of.read_parts(
+    found = class_parts.read(
         source,
         function=FUNCTION,
         parts=parts,
@@ -245,7 +248,8 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
     )
     if not found:
         raise NotEnoughData(f"{FUNCTION}: expected labelled rows; got none")
-    return functools.reduce(ClassMoments.merge, found), found
+    classes = functools.reduce(ClassMoments.merge, found)
+    return dataclasses.replace(classes, dropped=(source.n or classes.n) - classes.n), found
 
 
 def _of_moments_wanted(options: Options) -> bool:
@@ -258,19 +262,20 @@ def _parts(source: Embeddings, c: int, options: Options, *, per_class: bool) -> 
         return 1, "none were asked for"
     if not _of_moments_wanted(options):
         return 1, "no score is of moments alone"
+    if source.one_pass or source.labels is None or source.n is None:
+        return 1, "an iterable hands out labels with its rows, too late to deal every class to all parts"
     if source.groups is not None:
         groups = len(np.unique(source.groups))
-        parts, reason = min(groups, parts_of.PARTS), f"there are {groups} groups, and {LEAST_PARTS} are needed"
-    elif source.n is None:
-        parts, reason = parts_of.PARTS, ""
+        parts, reason = min(groups, jackknife.PARTS), f"there are {groups} groups, and {LEAST_PARTS} are needed"
     else:
-        slabs = source.n // parts_of.SLAB
-        parts = min(slabs, parts_of.PARTS)
-        reason = f"{LEAST_PARTS} parts of {parts_of.SLAB} rows are needed; got {source.n} rows"
+        parts = min(source.n // jackknife.SLAB, jackknife.PARTS)
+        reason = f"{LEAST_PARTS} parts of {jackknife.SLAB} rows are needed; got {source.n} rows"
     if parts >= LEAST_PARTS:
-        needed = parts_of.needed_bytes(source.d, c, parts=parts, per_class=per_class)
+        needed = jackknife.needed_bytes(source.d, c, parts=parts, per_class=per_class)
         if needed > options.memory:
             return 1, f"the moments of {parts} parts need {needed / 1e9:.3g} GB, more than the memory budget"
+        if class_parts.alone(source, parts, ignore=options.ignore):
+            return 1, "leaving out a part of the rows would leave out a class"
     return parts, reason
 
 
@@ -301,7 +306,7 @@ def _jackknife(
         cores = cores | {"h_score": functools.partial(h_score.core, definition="shrunk", shrinkage=shrinkage)}
     if not cores:
         return
-    found = parts_of.Jackknife.of(parts, classes, cores)
+    found = jackknife.Jackknife.of(parts, classes, cores)
     for name in cores:
         interval = found.interval(name, table.scores[name], n=classes.n, d=classes.d)
         if interval is not None:

@@ -86,6 +86,16 @@ def part_of_rows(source: io.Embeddings, parts: int, *, ignore: int | str | None 
     return part_of
 
 
+def alone(source: io.Embeddings, parts: int, *, ignore: int | str | None = None) -> bool:
+    """Returns whether a part would hold all rows of some class, which would be gone without it."""
+    assert source.labels is not None
+    part_of = part_of_rows(source, parts, ignore=ignore)
+    kept = part_of >= 0
+    classes, codes = np.unique(source.labels[kept], return_inverse=True)
+    held = np.unique(codes.reshape(-1) * parts + part_of[kept]) // parts
+    return bool((np.bincount(held, minlength=len(classes)) < 2).any())
+
+
 def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: int) -> list[npt.NDArray[np.int64]]:
     """Returns the rows of each part: whole groups, or a contiguous slab of every class."""
     n = len(labels)
@@ -116,17 +126,15 @@ def _some(source: io.Embeddings, index: npt.NDArray[np.int64]) -> Iterator[tuple
         yield source.take(part), source.labels[part]
 
 
-def without_each(parts: Sequence[ClassMoments]) -> list[ClassMoments]:
-    """Returns the merge of all parts but one, for each, in three merges a part."""
-    before: list[ClassMoments | None] = [None]
-    for part in parts[:-1]:
-        before.append(part if before[-1] is None else before[-1].merge(part))
-    after: ClassMoments | None = None
-    found: list[ClassMoments] = []
-    for place in range(len(parts) - 1, -1, -1):
-        left = before[place]
-        rest = left if after is None else (after if left is None else left.merge(after))
-        assert rest is not None
-        found.append(rest)
-        after = parts[place] if after is None else parts[place].merge(after)
-    return found[::-1]
+def without_each(parts: Sequence[ClassMoments]) -> Iterator[ClassMoments]:
+    """Yields the merge of all parts but one, for each part in turn: sums from both ends, nothing is subtracted."""
+    after = [parts[-1]]
+    for part in parts[-2:0:-1]:
+        after.append(part.merge(after[-1]))
+    before: ClassMoments | None = None
+    for place, part in enumerate(parts):
+        rest = after.pop() if place + 1 < len(parts) else None
+        both = rest if before is None else before if rest is None else before.merge(rest)
+        assert both is not None
+        yield both
+        before = part if before is None else before.merge(part)

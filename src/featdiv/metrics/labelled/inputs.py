@@ -171,7 +171,7 @@ def read_parts(
 def rests_of(parts: Sequence[ClassMoments], total: ClassMoments, *, interval: str | None) -> jackknife.Rests:
     """Returns the class moments without each part, or why they will not do."""
     reason = jackknife.too_few(len(parts))
-    rests = [] if reason else class_parts.without_each(parts)
+    rests = [] if reason else list(class_parts.without_each(parts))
     if any(rest.c < total.c for rest in rests):
         rests, reason = [], "leaving out a part of the rows would leave out a class"
     return jackknife.Rests(asked=interval, without=rests, reason=reason)
