@@ -38,6 +38,26 @@ def test_scores_of_everything_that_went_through(rows, truth):
     assert watch.scores() == {}
 
 
+def test_a_layer_whose_output_changes_in_place_is_seen_as_it_was(rows, truth):
+    watch = watcher(names=("rankme",))
+    for batch in rows.split(64):
+        output = batch.clone()
+        watch.see(output)
+        output.relu_()
+    assert watch.scores()["rankme"] == pytest.approx(truth(rows, "rankme"), rel=1e-9)
+
+
+def test_a_flush_leaves_nothing_waiting(rows, truth):
+    watch = watcher()
+    watch.see(rows[:64])
+    assert not watch._states
+    watch.flush()
+    assert {int(state[0]) for state in watch._states.values()} == {64}
+    watch.flush()
+    watch.see(rows[64:])
+    assert watch.scores()["vendi"] == pytest.approx(truth(rows, "vendi"), rel=1e-9)
+
+
 def test_gradients_flow_as_before_and_none_is_kept(rows):
     def gradient(watched):
         torch.manual_seed(0)
@@ -47,6 +67,8 @@ def test_gradients_flow_as_before_and_none_is_kept(rows):
             watch.attach(model)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             model(rows)["logits"].float().square().mean().backward()
+        watch.flush()
+        assert bool(watch._states) == watched
         assert not any(state.requires_grad for state in watch._states.values())
         return model.head.weight.grad
 

@@ -35,6 +35,60 @@ def test_adding_is_the_merge_of_moments(rows):
     assert_close_statistic(moments(packed.added(first, second)), moments(first).merge(moments(second)), 1e-14)
 
 
+def buffered(batches):
+    """Returns the rows that a buffer yields, copied when they are due, and how many there were each time."""
+    buffer, due = packed.Buffer(), []
+    for batch in batches:
+        due += [rows.clone() for rows in buffer.add(batch)]
+    due += [rows.clone() for rows in buffer.drained()]
+    assert list(buffer.drained()) == []
+    return torch.cat([rows.double() for rows in due]), [len(rows) for rows in due]
+
+
+def test_a_buffer_yields_all_rows_in_order_and_many_at_a_time(rows):
+    got, sizes = buffered(rows.split([100, 100, 100, 1, 99, 100]))
+    assert torch.equal(got, rows.double())
+    assert sizes == [200, 200, 100]
+
+
+def test_large_batches_pass_a_buffer_by(rows):
+    got, sizes = buffered([rows[:100], rows[100:400], rows[400:]])
+    assert sizes == [300, 200]
+    assert torch.equal(got, torch.cat([rows[100:400], rows[:100], rows[400:]]).double())
+
+
+def test_a_buffer_starts_anew_where_the_type_changes(rows):
+    halves = rows[100:200].half()
+    got, sizes = buffered([rows[:100], halves, rows[200:300]])
+    assert sizes == [100, 100, 100]
+    assert torch.equal(got, torch.cat([rows[:100].double(), halves.double(), rows[200:300].double()]))
+
+
+def test_rows_that_change_later_have_been_copied(rows):
+    buffer, batch = packed.Buffer(), rows[:50].clone()
+    assert list(buffer.add(batch)) == []
+    batch.zero_()
+    [waiting] = buffer.drained()
+    assert torch.equal(waiting, rows[:50])
+
+
+def test_a_buffer_that_is_cleared_is_empty(rows):
+    buffer = packed.Buffer()
+    assert list(buffer.add(rows[:50])) == []
+    buffer.clear()
+    assert list(buffer.drained()) == []
+
+
+def test_a_buffer_outlives_inference_mode(rows):
+    buffer = packed.Buffer()
+    with torch.inference_mode():
+        assert list(buffer.add(rows[:50] + 0.0)) == []
+    assert list(buffer.add(rows[50:100].clone().requires_grad_())) == []
+    [waiting] = buffer.drained()
+    assert torch.equal(waiting, rows[:100])
+    assert not waiting.requires_grad
+
+
 def test_zeros_are_neutral_on_both_sides(rows):
     state = packed.of_rows(rows)
     for left, right in ((packed.empty(45), state), (state, packed.empty(45))):
@@ -141,9 +195,12 @@ def test_on_a_gpu_the_host_does_not_wait(rows):
     torch.cuda.set_sync_debug_mode("error")
     try:
         for normalize in (None, "l2"):
-            state = packed.empty(45, "cuda")
+            state, buffer = packed.empty(45, "cuda"), packed.Buffer()
             for batch in on_gpu.split(100):
-                state = packed.added(state, packed.of_rows(batch, normalize=normalize))
+                for due in buffer.add(batch):
+                    state = packed.added(state, packed.of_rows(due, normalize=normalize))
+            for due in buffer.drained():
+                state = packed.added(state, packed.of_rows(due, normalize=normalize))
     finally:
         torch.cuda.set_sync_debug_mode("default")
     expected = Moments.of(rows.double(), precision="float64", normalize="l2")

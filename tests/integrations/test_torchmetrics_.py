@@ -9,6 +9,7 @@ import torch
 
 import featdiv
 from featdiv import InputError, NotEnoughData
+from featdiv.testing.compare import assert_close_statistic
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 
@@ -69,6 +70,24 @@ def test_forward_gives_the_batch_and_keeps_the_whole(rows, truth, tm):
     assert float(metric.compute()) == pytest.approx(truth(rows, "effective_rank"), rel=1e-9)
 
 
+def test_a_state_that_is_read_between_updates_holds_all_rows_so_far(rows, tm):
+    metric, seen = tm.RankMe(45), 0
+    for batch in rows.split(60):  # fewer than make a product
+        metric.update(batch)
+        seen += len(batch)
+        state = metric.metric_state["moments"]
+        found = tm.packed.to_moments(state, function="here")
+        assert_close_statistic(found, featdiv.Moments.of(rows[:seen].double(), precision="float64"), 1e-12)
+
+
+def test_small_batches_make_few_products(rows, tm, monkeypatch):
+    of_rows, products = tm.packed.of_rows, []
+    monkeypatch.setattr(tm.packed, "of_rows", lambda x, **how: products.append(len(x)) or of_rows(x, **how))
+    metric = fed(tm.RankMe(45), rows.split(10))
+    metric.compute()
+    assert products == [250, 250]
+
+
 def test_reset(rows, truth, tm):
     metric = fed(tm.RankMe(45), [rows + 100.0])
     metric.compute()
@@ -120,11 +139,11 @@ def test_a_collection_shares_one_state_and_one_update(rows, truth, tm, monkeypat
     collection.update(rows[:100])
     groups = sorted(sorted(group) for group in collection.compute_groups.values())
     assert groups == [sorted(set(CLASSES) - {"vendi"}), ["vendi"]]
-    of_rows, products = tm.packed.of_rows, []
-    monkeypatch.setattr(tm.packed, "of_rows", lambda *args, **how: products.append(how) or of_rows(*args, **how))
+    check_rows, updates = tm.packed.check_rows, []
+    monkeypatch.setattr(tm.packed, "check_rows", lambda *args, **how: updates.append(how) or check_rows(*args, **how))
     for batch in rows[100:].split(100):
         collection.update(batch)
-    assert len(products) == 2 * 4
+    assert len(updates) == 2 * 4
     for name, value in collection.compute().items():
         assert float(value) == pytest.approx(truth(rows, name), rel=1e-9)
     collection.reset()

@@ -1,8 +1,8 @@
 """Watches the output of a named layer while a model runs, and turns what it saw into scores.
 
-A forward hook adds every output to moments on the device of the layer: no features are stored, and the host does not
-wait. Only `LayerWatcher.scores` does, once an evaluation or once an epoch; under torch.distributed it is a
-collective call, which merges the moments of all ranks.
+A forward hook adds every output to moments on the device of the layer: no more rows are kept than fill a small buffer,
+and the host does not wait. Only `LayerWatcher.scores` does, once an evaluation or once an epoch; under
+torch.distributed it is a collective call, which merges the moments of all ranks.
 """
 
 from __future__ import annotations
@@ -72,6 +72,8 @@ class LayerWatcher:
     every: int = 1
     nonfinite: str = "drop"
     _states: dict[str | None, torch.Tensor] = dataclasses.field(default_factory=dict, init=False)
+    _buffer: packed.Buffer = dataclasses.field(default_factory=packed.Buffer, init=False)
+    _width: int | None = dataclasses.field(default=None, init=False)
     _normalize: dict[str, str | None] = dataclasses.field(default_factory=dict, init=False)
     _calls: int = dataclasses.field(default=0, init=False)
 
@@ -124,16 +126,26 @@ class LayerWatcher:
                 f"{self.function}: layer {self.layer!r} puts out shape {tuple(rows.shape)}; expected (b, d) rows. "
                 f"Choose pool= {' or '.join(map(repr, POOLS))}, or pass a function that makes them."
             )
-        for normalize in dict.fromkeys(self._normalize.values()):
-            state = self._states.get(normalize)
-            d = None if state is None else packed.features_of(state)
-            packed.check_rows(rows, function=f"{self.function}: layer {self.layer!r}", d=d)
-            batch = packed.of_rows(rows, normalize=normalize)
-            self._states[normalize] = batch if state is None else packed.added(state.to(batch.device), batch)
+        packed.check_rows(rows, function=f"{self.function}: layer {self.layer!r}", d=self._width)
+        self._width = int(rows.shape[1])
+        self._accept(self._buffer.add(rows))
+
+    def flush(self) -> None:
+        """Adds the rows that wait in the buffer to the moments; `scores` does so by itself."""
+        self._accept(self._buffer.drained())
+
+    def _accept(self, due: Iterable[torch.Tensor]) -> None:
+        for rows in due:
+            for normalize in dict.fromkeys(self._normalize.values()):
+                batch = packed.of_rows(rows, normalize=normalize)
+                state = self._states.get(normalize)
+                self._states[normalize] = batch if state is None else packed.added(state.to(batch.device), batch)
 
     def reset(self) -> None:
         """Forgets all rows."""
         self._states.clear()
+        self._buffer.clear()
+        self._width = None
         self._calls = 0
 
     def scores(self) -> dict[str, float]:
@@ -144,6 +156,7 @@ class LayerWatcher:
         Raises:
             InputError: if rows could not be used, or ranks have seen different numbers of features.
         """
+        self.flush()
         found: dict[str, float] = {}
         for normalize in dict.fromkeys(self._normalize.values()):
             moments = self._moments(normalize)

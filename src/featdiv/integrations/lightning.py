@@ -39,7 +39,8 @@ class LayerScores(Callback):  # type: ignore[misc]
         InputError: if an argument is wrong; for the layer, when the epoch starts.
 
     Complexity:
-        m d^2 multiply-adds in float64 for a batch of m rows, without waiting for the device; O(d^3) an epoch.
+        m d^2 multiply-adds in float64 for m rows, some hundreds at a time, without waiting for the device; O(d^3)
+        an epoch.
 
     Example:
         >>> callback = LayerScores("backbone", scores=["effective_rank", "rankme"])

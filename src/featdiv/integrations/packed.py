@@ -6,11 +6,15 @@ A state for d features is a vector of 4 + d + d^2 numbers:
 
 Zeros are the state of no rows. Rows that cannot be used are counted and left out, for asking whether there are
 any would make the host wait; `to_moments` asks once, when a score is wanted.
+
+Adding to a state costs a reading of all d^2 numbers, however few the rows are. So the rows of small batches wait in a
+`Buffer` until there are enough for one product; whoever reads a state drains the buffer first.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -20,6 +24,61 @@ from featdiv.ops._dispatch import PRECISIONS
 from featdiv.stats import Moments
 
 _HEADER = 4
+_LEAST_CAPACITY = 256
+
+
+class Buffer:
+    """Rows that are not in a state yet, as they came.
+
+    It holds ``capacity`` rows, max(256, d/2): in float32 a quarter of the bytes of a state of many features.
+    """
+
+    def __init__(self) -> None:
+        self._rows: torch.Tensor | None = None
+        self._count = 0
+
+    def add(self, rows: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Takes rows in, and yields sets of rows that are due; each is to be used before the next is asked for.
+
+        Args:
+            rows: (m, d), which may change afterwards, unless they are yielded.
+        """
+        rows = rows.detach()
+        m, d = rows.shape
+        capacity = max(_LEAST_CAPACITY, d // 2)
+        if m >= capacity:
+            yield rows
+            return
+        if not self._fits(rows) or self._count + m > capacity:
+            yield from self.drained()
+        if not self._fits(rows):
+            # A tensor made in inference mode could not be written to outside of it.
+            with torch.inference_mode(False):
+                self._rows = torch.empty((capacity, d), dtype=rows.dtype, device=rows.device)
+        assert self._rows is not None
+        with torch.no_grad():
+            self._rows[self._count : self._count + m] = rows
+        self._count += m
+
+    def drained(self) -> Iterator[torch.Tensor]:
+        """Yields the rows that wait, if there are any, and is empty then."""
+        if self._count:
+            assert self._rows is not None
+            yield self._rows[: self._count]
+        self._count = 0
+
+    def clear(self) -> None:
+        """Forgets the rows that wait, and lets go of their memory."""
+        self._rows, self._count = None, 0
+
+    def _fits(self, rows: torch.Tensor) -> bool:
+        mine = self._rows
+        return (
+            mine is not None
+            and mine.shape[1] == rows.shape[1]
+            and mine.dtype == rows.dtype
+            and mine.device == rows.device
+        )
 
 
 def empty(d: int, device: torch.device | str | None = None) -> torch.Tensor:

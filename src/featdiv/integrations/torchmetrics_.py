@@ -1,11 +1,14 @@
 """Scores as torchmetrics metrics: exact over all batches and ranks, from one packed state each.
 
-A metric holds no rows, only their moments: 4 + d + d^2 float64 numbers, on the device of the metric. Metrics of one
-`MetricCollection` that normalise alike share one state and one update (compute groups).
+A metric keeps moments, not rows: 4 + d + d^2 float64 numbers, on the device of the metric, beside a buffer in which the
+rows of small batches wait to be added together. Whoever reads the state (`compute`, synchronisation, ``state_dict``,
+copies) gets all rows. Metrics of one `MetricCollection` that normalise alike share one state and one update (compute
+groups).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,8 +45,8 @@ class SpectralMetric(Metric):  # type: ignore[misc]
         InputError: if there is no such score, it does not come from the moments of rows, or an argument is wrong.
 
     Complexity:
-        ``update``: m d^2 multiply-adds in float64, without waiting for the device; ``compute``: O(d^3) on the host.
-        Memory 8 (4 + d + d^2) bytes, times ``window``.
+        ``update``: m d^2 multiply-adds in float64, once max(256, d/2) rows have come together, without waiting for the
+        device; ``compute``: O(d^3) on the host. Memory 8 (4 + d + d^2) bytes, times ``window``, and those rows.
 
     Example:
         >>> import torch
@@ -57,8 +60,6 @@ class SpectralMetric(Metric):  # type: ignore[misc]
     full_state_update = False
     is_differentiable = False
     higher_is_better = None
-
-    moments: torch.Tensor
 
     def __init__(
         self,
@@ -83,12 +84,29 @@ class SpectralMetric(Metric):  # type: ignore[misc]
         self.nonfinite = nonfinite
         self.parameters = dict(parameters or {})
         self.normalize = scores.normalize_of(name, function=function)
+        self._buffer = packed.Buffer()
         state = packed.empty(num_features)
         self.add_state(
             "moments",
             default=state if window is None else state.repeat(window, 1),
             dist_reduce_fx=packed.merged,
         )
+
+    @property
+    def moments(self) -> torch.Tensor:
+        """The packed state of all rows seen, (4 + d + d^2,), or one for each update of the window, oldest first."""
+        self._accept(self._buffer.drained())
+        return self._state
+
+    @moments.setter
+    def moments(self, state: torch.Tensor) -> None:
+        self._buffer.clear()
+        self._state = state
+
+    def _accept(self, due: Iterable[torch.Tensor]) -> None:
+        for rows in due:
+            batch = packed.of_rows(rows, normalize=self.normalize)
+            self._state = packed.added(self._state, batch.to(self._state.device))
 
     def update(self, rows: torch.Tensor) -> None:
         """Adds a batch of rows.
@@ -100,10 +118,10 @@ class SpectralMetric(Metric):  # type: ignore[misc]
             InputError: if the shape or type is wrong.
         """
         packed.check_rows(rows, function=f"{type(self).__name__}.update", d=self.num_features)
-        batch = packed.of_rows(rows, normalize=self.normalize).to(self.moments.device)
         if self.window is None:
-            self.moments = packed.added(self.moments, batch)
+            self._accept(self._buffer.add(rows))
         else:
+            batch = packed.of_rows(rows, normalize=self.normalize).to(self.moments.device)
             self.moments = torch.cat([self.moments[1:], batch[None]])
 
     def compute(self) -> torch.Tensor:

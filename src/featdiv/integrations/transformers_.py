@@ -46,7 +46,8 @@ class LayerScores(TrainerCallback):  # type: ignore[misc]
         InputError: if an argument is wrong; for the layer, in ``attach``.
 
     Complexity:
-        m d^2 multiply-adds in float64 for a batch of m rows, without waiting for the device; O(d^3) a log.
+        m d^2 multiply-adds in float64 for m rows, some hundreds at a time, without waiting for the device; O(d^3)
+        a log.
 
     Example:
         >>> callback = LayerScores("encoder", pool="mean", scores=["effective_rank"])
