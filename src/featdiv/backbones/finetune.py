@@ -14,7 +14,6 @@ from featdiv.backbones.finetune_job import Job
 from featdiv.backbones.finetune_judge import Judge
 from featdiv.backbones.finetune_result import FineTune
 from featdiv.backbones.finetune_search import Found, search, trial
-from featdiv.backbones.finetune_store import Outcome
 from featdiv.backbones.finetune_train import train
 from featdiv.errors import InputError, NotEnoughData
 
@@ -54,6 +53,8 @@ def finetune(
     checkpoint: str | os.PathLike[str] | None = None,
     pretrained: bool = True,
     autocast: str | None = None,
+    channels_last: bool = False,
+    compile: bool | str = False,
     eval_every: int | None = None,
     checkpoint_every: int | None = None,
     device: str | None = None,
@@ -93,7 +94,8 @@ def finetune(
         momentum: of SGD.
         nesterov: whether it is Nesterov's.
         steps: of a whole schedule.
-        batch_size: images a step; all, where there are fewer.
+        batch_size: images a step; all, where there are fewer. Where memory does not suffice for them, they go through
+            the network in halves, quarters, …, and their gradients are added up; the result says so.
         schedule: ``"cosine"`` to zero, or ``"constant"``.
         warmup: share of the steps over which the learning rate rises linearly.
         augmentation: ``"none"``, ``"flip"``, ``"mild-crop"`` (at least two thirds of the image, never mirrored: for
@@ -116,6 +118,8 @@ def finetune(
         checkpoint: file with the weights, for a model by name.
         pretrained: False for random weights.
         autocast: ``"bfloat16"`` or ``"float16"`` for mixed precision.
+        channels_last: weights and images in that memory format; often faster for convolutions.
+        compile: True for ``torch.compile`` of the steps, or the name of a backend of it.
         eval_every: steps between evaluations on the validation images. Default: a tenth of the run's steps.
         checkpoint_every: steps between checkpoints. Default: as ``eval_every``.
         device: where to train. Default: the GPU if there is one.
@@ -130,7 +134,7 @@ def finetune(
         InputError: for an argument that cannot be used; images without labels; a single class; a class in ``val`` or
             ``test`` that the training images lack.
         NotEnoughData: if all runs diverged, or no image is left to choose on.
-        BudgetExceeded: if a batch does not fit the memory of the device.
+        BudgetExceeded: if a single image does not fit the memory of the device.
         FormatError: if a file in ``out`` is damaged.
         SourceNotFound: if weights cannot be fetched.
 
@@ -219,5 +223,5 @@ def _final(job: Job, found: Found, seed: int, judge: Judge | None) -> Final:
     network, _ = job.setting.start.make(seed)
     network.load_state_dict(found.outcome.state)
     judgement = None if judge is None else judge(network.to(job.device))
-    outcome = Outcome(curve=(), judgement=judgement, diverged="", seconds=0.0, state=found.outcome.state)
+    outcome = dataclasses.replace(found.outcome, curve=(), judgement=judgement, seconds=0.0)
     return Final(run=run, outcome=outcome, weights=store.weights_path(chosen))

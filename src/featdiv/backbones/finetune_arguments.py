@@ -11,7 +11,8 @@ import numpy as np
 
 from featdiv.backbones.finetune_judge import METRICS
 from featdiv.backbones.finetune_search import DEFAULT_LR
-from featdiv.backbones.finetune_train import Recipe
+from featdiv.backbones.finetune_setting import Recipe
+from featdiv.backbones.forward import check_compile
 from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
 
@@ -82,6 +83,9 @@ def check_recipe(arguments: Mapping[str, Any]) -> Recipe:
         raise InputError(
             f"{FUNCTION}: bn_momentum: expected None, 'auto' or a number above 0 and at most 1; got {batch_norm!r}"
         )
+    check_compile(arguments["compile"], FUNCTION)
+    if not isinstance(arguments["channels_last"], bool):
+        raise InputError(f"{FUNCTION}: channels_last: expected True or False; got {arguments['channels_last']!r}")
     every = {
         name: None if arguments[name] is None else positive(arguments[name], f"{FUNCTION}: {name}")
         for name in ("eval_every", "checkpoint_every")

@@ -74,6 +74,13 @@ def assemble(
     remarks = [*job.model.notes, *notes]
     if lost:
         remarks.append(f"{lost} of {len(trials)} runs diverged and were given up")
+    split = [one.images_at_once for one in trials if one.images_at_once is not None]
+    if split:
+        remarks.append(
+            f"memory did not suffice for a batch: the gradients of {min(split)} images at once were added up in "
+            f"{len(split)} of {len(trials)} runs; the steps are those of whole batches, but batch normalisation and "
+            "dropout see the parts"
+        )
     if job.recipe.batch_size > len(division.train):
         remarks.append(f"batches hold all {len(division.train)} training images, fewer than batch_size")
     network, _ = job.setting.start.make(finals[0].run.seed)

@@ -14,8 +14,8 @@ from featdiv.backbones.finetune_data import Division
 from featdiv.backbones.finetune_judge import Judge
 from featdiv.backbones.finetune_network import Start
 from featdiv.backbones.finetune_search import rungs
+from featdiv.backbones.finetune_setting import Recipe, Setting
 from featdiv.backbones.finetune_store import FORMAT, Store
-from featdiv.backbones.finetune_train import Recipe, Setting
 from featdiv.backbones.jobs import fit_to
 from featdiv.backbones.models import Model, load_model
 from featdiv.errors import InputError
@@ -69,6 +69,7 @@ class Job:
             pools={"train": self.division.train, "both": self.division.both},
             store=store,
             device=self.device,
+            room=forward.Room(self.device, FUNCTION),
             workers=self.workers,
             steps_done=self._advance,
             function=FUNCTION,

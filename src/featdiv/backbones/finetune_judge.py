@@ -150,6 +150,7 @@ class Judge:
         self._batch_size = batch_size
         self._workers = workers
         self._held: list[torch.Tensor] | None = None
+        self._room = forward.Room(device, function)
 
     def __call__(self, network: nn.Module) -> Judgement:
         """Judges a network; leaves it in evaluation mode.
@@ -174,18 +175,30 @@ class Judge:
             if self._held is None and held is not None:
                 room -= batch.numel() * batch.element_size()
                 held = [*held, batch] if room >= 0 else None
-            with torch.inference_mode(), precision(self.autocast, self.device):
-                logits = network(batch.to(self.device, non_blocking=True))
+            logits = self._forward(network, batch)
             if getattr(logits, "ndim", 0) != 2 or logits.shape[1] != self.classes:
                 shape = tuple(getattr(logits, "shape", ()))
                 raise InputError(
                     f"{self.function}: model: expected {self.classes} logits an image; {type(network).__name__} gives "
                     f"{shape or type(logits).__name__} for {len(batch)} images"
                 )
-            rows.append(logits.float().cpu())
+            rows.append(logits)
         if self._held is None:
             self._held = held or None
         return torch.cat(rows)
+
+    def _forward(self, network: nn.Module, batch: torch.Tensor) -> Any:
+        """Returns what the network gives, on the CPU, if it is a tensor; in parts where memory does not suffice."""
+        import torch
+
+        def compute(size: int) -> Any:
+            with torch.inference_mode(), precision(self.autocast, self.device):
+                parts = [network(part.to(self.device, non_blocking=True)) for part in batch.split(size)]
+            if not all(isinstance(part, torch.Tensor) for part in parts):
+                return parts[0]
+            return (parts[0] if len(parts) == 1 else torch.cat(parts)).float().cpu()
+
+        return self._room.run(len(batch), batch.shape[1:], compute)
 
     def _batches(self) -> Any:
         if self._held is not None:

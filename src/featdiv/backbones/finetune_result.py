@@ -57,6 +57,8 @@ class Trial:
         loss: mean cross-entropy on the same images.
         diverged: why and when it was given up; empty for a run that went through.
         seconds: of training.
+        images_at_once: that went through the network in the end, their gradients added up to those of a batch, where
+            the memory of the device did not suffice for all of them; None where it did.
     """
 
     stage: str
@@ -70,6 +72,7 @@ class Trial:
     loss: float | None
     diverged: str
     seconds: float
+    images_at_once: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from featdiv.backbones.finetune_judge import Judge
 from featdiv.backbones.finetune_result import Trial
+from featdiv.backbones.finetune_setting import Setting
 from featdiv.backbones.finetune_store import Outcome, Run
-from featdiv.backbones.finetune_train import Setting, train
+from featdiv.backbones.finetune_train import train
 from featdiv.errors import NotEnoughData
 
 FEWEST_STEPS = 10
@@ -150,4 +151,5 @@ def trial(setting: Setting, run: Run, outcome: Outcome, metric: str) -> Trial:
         loss=None if judgement is None else judgement.loss,
         diverged=outcome.diverged,
         seconds=outcome.seconds,
+        images_at_once=outcome.images_at_once,
     )

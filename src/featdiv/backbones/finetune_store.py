@@ -14,7 +14,7 @@ from featdiv.backbones.finetune_result import Point
 from featdiv.errors import FormatError
 from featdiv.io.writers import replacing
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files; part of the key of their folder."""
 
 
@@ -56,6 +56,7 @@ class Outcome:
         judgement: of the network at the end, or None where it diverged, or there is nothing to judge on.
         diverged: why it was given up, or empty.
         seconds: of training.
+        images_at_once: that went through the network, where memory did not suffice for a batch; else None.
         state: weights at the end on the CPU, for runs whose weights are wanted.
     """
 
@@ -63,6 +64,7 @@ class Outcome:
     judgement: Judgement | None
     diverged: str
     seconds: float
+    images_at_once: int | None = None
     state: dict[str, Any] | None = None
 
 
@@ -168,6 +170,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "judgement": None if outcome.judgement is None else outcome.judgement.to_dict(),
         "diverged": outcome.diverged,
         "seconds": outcome.seconds,
+        "images_at_once": outcome.images_at_once,
     }
 
 
@@ -178,4 +181,5 @@ def _parsed(content: dict[str, Any]) -> Outcome:
         judgement=None if judgement is None else Judgement.from_dict(judgement),
         diverged=str(content["diverged"]),
         seconds=float(content["seconds"]),
+        images_at_once=content["images_at_once"],
     )

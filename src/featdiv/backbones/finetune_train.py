@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featdiv._optional import require
-from featdiv.backbones.finetune_data import Draws, Pool, Views, training_batches
-from featdiv.backbones.finetune_judge import Judge, Judgement, precision
-from featdiv.backbones.finetune_network import Start
+from featdiv.backbones.finetune_data import Draws, training_batches
+from featdiv.backbones.finetune_judge import Judge, Judgement
 from featdiv.backbones.finetune_result import Point
-from featdiv.backbones.finetune_store import Outcome, Run, Store
+from featdiv.backbones.finetune_setting import Setting
+from featdiv.backbones.finetune_step import Stepper
+from featdiv.backbones.finetune_store import Outcome, Run
 from featdiv.backbones.torchvision_shim import prepare_torchvision
-from featdiv.errors import BudgetExceeded, InputError
 
 if TYPE_CHECKING:
     import torch
@@ -27,57 +26,6 @@ CHECKED_EVERY = 10
 
 TOO_HIGH = 4.0
 """Multiple of ln(classes), the loss of guessing, above which a run that is past its warm-up is given up."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How every run of a call is trained; the arguments of `featdiv.finetune`."""
-
-    optimizer: str
-    momentum: float
-    nesterov: bool
-    weight_decay_divided_by_lr: bool
-    decay_biases: bool
-    schedule: str
-    warmup: float
-    batch_size: int
-    label_smoothing: float
-    bn_momentum: float | str | None
-    ema: float | None
-    autocast: str | None
-    eval_every: int | None
-    checkpoint_every: int | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Setting:
-    """What the runs of a call share.
-
-    Attributes:
-        start: makes the network.
-        recipe: how to train.
-        views: transforms.
-        pools: ``"train"`` and ``"both"`` to the images to learn from.
-        store: where runs are kept.
-        device: where to train.
-        workers: processes that decode.
-        steps_done: called with the number of steps taken, or spared.
-        function: public name for messages.
-    """
-
-    start: Start
-    recipe: Recipe
-    views: Views
-    pools: Mapping[str, Pool]
-    store: Store
-    device: str
-    workers: int
-    steps_done: Callable[[int], None]
-    function: str
-
-    def coefficient(self, lr: float, weight_decay: float) -> float:
-        """Returns the weight decay that the optimiser gets."""
-        return weight_decay / lr if self.recipe.weight_decay_divided_by_lr else weight_decay
 
 
 def train(setting: Setting, run: Run, judge: Judge | None, *, keep: bool) -> Outcome:
@@ -92,6 +40,8 @@ def train(setting: Setting, run: Run, judge: Judge | None, *, keep: bool) -> Out
     found = setting.store.finished(run, keep)
     if found is not None:
         setting.steps_done(run.steps)
+        # A call that goes on splits batches as the one before it did.
+        setting.room.images = found.images_at_once or setting.room.images
         return found
     outcome = Training(setting, run, judge).finish(keep)
     setting.store.record(run, outcome)
@@ -110,7 +60,8 @@ class Training:
         self.pool = setting.pools[run.images]
         self.batch_size = min(recipe.batch_size, len(self.pool))
         self.network, self.heads = setting.start.make(run.seed)
-        self.network.to(device)
+        layout = torch.channels_last if recipe.channels_last else torch.preserve_format
+        self.network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
         self._set_batch_norm()
         prepare_torchvision()
         optim = require("timm.optim", extra="vision", needed_by="fine-tuning")
@@ -129,7 +80,7 @@ class Training:
         if recipe.ema is not None:
             timm_utils = require("timm.utils", extra="vision", needed_by="an average of weights")
             self.ema = timm_utils.ModelEmaV3(self.network, decay=recipe.ema, use_warmup=True)
-        self.scaler = torch.amp.GradScaler(enabled=recipe.autocast == "float16" and device.startswith("cuda"))
+        self.stepper = Stepper(setting, self.network, self.optimizer, self.ema)
         self.warm = math.ceil(recipe.warmup * run.steps)
         self.every = recipe.eval_every or max(1, run.steps // 10)
         self.step, self.seconds, self.diverged = 0, 0.0, ""
@@ -185,7 +136,12 @@ class Training:
         if keep and not self.diverged:
             state = {name: value.detach().cpu().clone() for name, value in self._judged().state_dict().items()}
         return Outcome(
-            curve=tuple(self.curve), judgement=judgement, diverged=self.diverged, seconds=self.seconds, state=state
+            curve=tuple(self.curve),
+            judgement=judgement,
+            diverged=self.diverged,
+            seconds=self.seconds,
+            images_at_once=self.setting.room.images,
+            state=state,
         )
 
     def _judged(self) -> Any:
@@ -240,7 +196,8 @@ class Training:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "ema": None if self.ema is None else self.ema.module.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.stepper.scaler.state_dict(),
+            "images_at_once": self.setting.room.images,
             "losses": [float(loss) for loss in self.losses],
             "curve": [dataclasses.asdict(point) for point in self.curve],
             "rng": torch.get_rng_state(),
@@ -259,8 +216,9 @@ class Training:
         self.optimizer.load_state_dict(content["optimizer"])
         if self.ema is not None:
             self.ema.module.load_state_dict(content["ema"])
-        self.scaler.load_state_dict(content["scaler"])
+        self.stepper.scaler.load_state_dict(content["scaler"])
         self.step, self.seconds = int(content["step"]), float(content["seconds"])
+        self.setting.room.images = content["images_at_once"] or self.setting.room.images
         self.losses = [torch.tensor(value, device=self.setting.device) for value in content["losses"]]
         self.curve = [Point(**point) for point in content["curve"]]
         torch.set_rng_state(content["rng"])
@@ -279,40 +237,9 @@ class Training:
 
     def take_step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Takes a step on a batch and returns its loss, on the device."""
-        import torch
-
-        device = self.setting.device
         if self.scheduler is not None:
             self.scheduler.step_update(self.step)
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        try:
-            with precision(self.recipe.autocast, device):
-                logits = self.network(x)
-            loss = torch.nn.functional.cross_entropy(logits.float(), y, label_smoothing=self.recipe.label_smoothing)
-            self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
-        except (RuntimeError, ValueError) as error:
-            raise self._explained(error, tuple(x.shape)) from error
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        if self.ema is not None:
-            self.ema.update(self.network, step=self.step)
-        return loss.detach()
-
-    def _explained(self, error: Exception, shape: tuple[int, ...]) -> Exception:
-        text = " ".join(str(error).split())[:300]
-        name, function = self.setting.start.model.name, self.setting.function
-        if "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text:
-            return BudgetExceeded(
-                f"{function}: batch_size: a step on a batch of shape {shape} needs more memory than "
-                f"{self.setting.device} has; take a smaller batch_size=, smaller images (transform=) or autocast="
-            )
-        if "more than 1 value per channel" in text:
-            return InputError(
-                f"{function}: batch_size: {name} normalises over the batch, and {shape[0]} image of this size leaves "
-                "one value a channel; take larger batches or larger images (transform=)"
-            )
-        return InputError(f"{function}: transform: {name} refuses a batch of shape {shape}: {text}")
+        return self.stepper(x, y, self.step)
 
     def _check(self, recent: list[torch.Tensor]) -> None:
         import torch

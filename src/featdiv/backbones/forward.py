@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from featdiv.backbones.images import Images
 from featdiv.backbones.layers import Capture
@@ -14,6 +14,8 @@ from featdiv.errors import BudgetExceeded, FeatdivError, InputError
 
 if TYPE_CHECKING:
     import torch
+
+Result = TypeVar("Result")
 
 BATCH_CPU = 32
 BATCH_CUDA = 256
@@ -73,6 +75,24 @@ def collated(items: list[Any]) -> Any:
     return torch.stack(items)
 
 
+def check_compile(compile: object, function: str) -> None:
+    """Refuses what ``torch.compile`` would only refuse in the middle of the work.
+
+    Raises:
+        InputError: unless it is True, False, or the name of a backend.
+    """
+    import torch
+
+    if isinstance(compile, bool):
+        return
+    known = torch.compiler.list_backends(exclude_tags=())
+    if not isinstance(compile, str) or compile not in known:
+        raise InputError(
+            f"{function}: compile: expected True, False or a backend of torch.compile ({', '.join(known)}); "
+            f"got {compile!r}"
+        )
+
+
 def workers_for(workers: int | str, device: str, n: int, function: str) -> int:
     """Returns the number of loader processes.
 
@@ -109,6 +129,53 @@ def batches(prepared: Prepared, *, batch_size: int, workers: int, device: str) -
         if isinstance(batch, FeatdivError):
             raise batch
         yield batch
+
+
+class Room:
+    """How many images fit the memory of a device at once: all, until that has turned out to be too many.
+
+    Args:
+        device: where they are computed.
+        function: public name for messages.
+
+    Attributes:
+        images: how many fit, or None while nothing has failed.
+    """
+
+    def __init__(self, device: str, function: str) -> None:
+        self.device = device
+        self.function = function
+        self.images: int | None = None
+
+    def run(self, n: int, shape: Sequence[int], compute: Callable[[int], Result]) -> Result:
+        """Returns what ``compute`` gives for the most images at once that fit; after each failure half as many are.
+
+        Args:
+            n: images in the batch.
+            shape: of one image, for the message.
+            compute: gets the number of images at once, and starts from the beginning each time.
+
+        Raises:
+            BudgetExceeded: if memory does not suffice for one image.
+        """
+        import torch
+
+        while True:
+            size = min(self.images or n, n)
+            try:
+                return compute(size)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if size == 1:
+                    raise BudgetExceeded(
+                        f"{self.function}: device: one image of shape {tuple(shape)} needs more memory than "
+                        f"{self.device} has; take smaller images (transform=), autocast=, or another device"
+                    ) from None
+                self.images = max(1, size // 2)
+            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
+            if self.device.startswith("cuda"):
+                torch.cuda.empty_cache()
 
 
 class Runner:
@@ -151,8 +218,7 @@ class Runner:
         if compile:
             backend = compile if isinstance(compile, str) else "inductor"
             self.step = torch.compile(capture.__call__, backend=backend)
-        self.largest: int | None = None
-        """Images that fit at once, once that has turned out to be fewer than a batch."""
+        self.room = Room(device, function)
 
     def __call__(self, batch: torch.Tensor) -> list[torch.Tensor]:
         """Returns the rows of each layer, on the device.
@@ -163,24 +229,10 @@ class Runner:
         """
         import torch
 
-        while True:
-            size = min(self.largest or len(batch), len(batch))
-            try:
-                parts = [self._forward(part) for part in batch.split(size)]
-            except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
-                    raise
-                if size == 1:
-                    raise BudgetExceeded(
-                        f"{self.function}: device: one image of shape {tuple(batch.shape[1:])} needs more memory than "
-                        f"{self.device} has; take smaller images (transform=), autocast=, or another device"
-                    ) from None
-                self.largest = max(1, size // 2)
-            else:
-                return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)]
-            # Outside the handler, whose traceback keeps the tensors of the failed attempt alive.
-            if self.device.startswith("cuda"):
-                torch.cuda.empty_cache()
+        parts = self.room.run(
+            len(batch), batch.shape[1:], lambda size: [self._forward(part) for part in batch.split(size)]
+        )
+        return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
     def _forward(self, batch: torch.Tensor) -> list[torch.Tensor]:
         import torch
@@ -193,7 +245,7 @@ class Runner:
             try:
                 rows = self.step(x)
             except (RuntimeError, AssertionError, ValueError) as error:
-                if _out_of_memory(error) or isinstance(error, FeatdivError) or not _about_shapes(error):
+                if out_of_memory(error) or isinstance(error, FeatdivError) or not _about_shapes(error):
                     raise
                 raise InputError(
                     f"{self.function}: transform: {self.capture.model.name} refuses a batch of shape {tuple(x.shape)}: "
@@ -210,7 +262,8 @@ class Runner:
         return torch.autocast(self.device.partition(":")[0], dtype=getattr(torch, self.autocast))
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory does not suffice, on whatever device."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 

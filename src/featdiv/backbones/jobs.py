@@ -83,6 +83,7 @@ def prepared(
     for name, value, expected in (("pool", pool, POOLS), ("dtype", dtype, DTYPES), ("autocast", autocast, AUTOCAST)):
         if value not in expected:
             raise InputError(f"{function}: {name}: expected one of {', '.join(map(repr, expected))}; got {value!r}")
+    forward.check_compile(compile, function)
     shard_rows = positive(shard_rows, f"{function}: shard_rows")
     device = check_device(device, function=function)
     given = model.module if isinstance(model, Model) else model if isinstance(model, torch.nn.Module) else None

@@ -109,6 +109,8 @@ def finetune(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Processes that decode; default: by device.")
     ] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the steps.")] = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="That memory format.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Time a few steps; say how long and how large.")] = False,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="FILE", help="The learning curve as a picture.")] = None,
@@ -147,6 +149,8 @@ def finetune(
         "autocast": None if autocast is None else autocast.value,
         "device": device,
         "workers": "auto" if workers is None else workers,
+        "compile": compile,
+        "channels_last": channels_last,
     }
     if halving == 0:
         arguments["halving"] = None
