@@ -68,6 +68,7 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
     from featdiv.ops.eigvals_batched import eigvals_batched
     from featdiv.ops.pair_sums import pair_sums
     from featdiv.ops.scatter import Sums, scatter
+    from featdiv.ops.topk import topk
 
     def rows(n: int, d: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         generator = torch.Generator("cuda").manual_seed(0)
@@ -111,6 +112,12 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
             lambda: rows(50_000, 768),
             lambda x, backend: pair_sums(x, backend=backend).exp_sums,
             close(2e-6),
+        ),
+        "topk 10k in 200k x 384, k = 20": (
+            "topk",
+            lambda: rows(200_000, 384),
+            lambda x, backend: topk(x[:10_000], x, k=20, backend=backend).values,
+            close(1e-6),
         ),
         "eigvals_batched 4096 of 64 x 64": (
             "eigvals_batched",

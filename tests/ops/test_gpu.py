@@ -12,6 +12,7 @@ from featdiv.ops.class_scatter import class_scatter
 from featdiv.ops.eigvals_batched import eigvals_batched
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import PRECISIONS, Sums, scatter
+from featdiv.ops.topk import topk
 
 pytestmark = [
     pytest.mark.gpu,
@@ -111,6 +112,27 @@ def test_pair_sums(backend, measure, precision):
         assert got.histogram.tolist() == want.histogram.tolist()
         assert (got.close, got.close_pairs.tolist()) == (want.close, want.close_pairs.tolist())
         assert got.nearest[2] == pytest.approx(want.nearest[2], rel=1e-9)
+
+
+@pytest.mark.parametrize(("backend", "measure"), cases("topk", "inner", "l2"))
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+def test_topk_of_small_integers_is_exact_to_the_last_tie(backend, measure, dtype):
+    random = np.random.default_rng(3)
+    x, g = random.integers(-3, 4, size=(700, 20)), random.integers(-3, 4, size=(9000, 20))
+    values = x @ g.T if measure == "inner" else ((x[:, None] - g) ** 2).sum(axis=2)
+    order = np.argsort(-values if measure == "inner" else values, axis=1, kind="stable")[:, :50]
+    device = [torch.from_numpy(rows).to(getattr(torch, dtype)).cuda() for rows in (x, g)]
+    found = topk(*device, k=50, measure=measure, backend=backend)
+    np.testing.assert_array_equal(found.indices, order)
+    np.testing.assert_array_equal(found.values, np.take_along_axis(values, order, axis=1))
+
+
+@pytest.mark.parametrize(("backend", "measure"), cases("topk", "inner", "l2"))
+def test_topk_of_a_sorted_gallery(backend, measure):
+    """Each row is nearer than all before it: lists of candidates run full."""
+    gallery = torch.linspace(0.0, 0.9, 5000)[:, None] * torch.ones(8)
+    found = topk(torch.ones(65, 8).cuda(), gallery.cuda(), k=20, measure=measure, backend=backend)
+    assert (found.indices == np.arange(4999, 4979, -1)).all()
 
 
 @pytest.mark.parametrize(("backend", "d"), cases("eigvals_batched", 1, 2, 17, 64, 256))

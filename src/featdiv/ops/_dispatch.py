@@ -41,7 +41,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "scatter": ("native", "numpy", "torch", "triton", "reference"),
     "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
     "pair_sums": ("native", "torch", "triton", "reference"),
-    "topk": ("native", "numpy", "torch", "reference"),
+    "topk": ("native", "numpy", "torch", "triton", "reference"),
     "eigvals_batched": ("numpy", "torch", "cuda", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""

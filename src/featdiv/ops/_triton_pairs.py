@@ -28,6 +28,7 @@ class PackedSet:
         squares: (n,) float64 squared norms of the rows as packed.
         padded: features with the filling.
         planes: terms; each plane holds ``plane`` numbers.
+        route: how they are multiplied; None before `pack`.
     """
 
     def __init__(self, rows: Any, *, normalize: bool, shift: torch.Tensor | None) -> None:
@@ -38,6 +39,7 @@ class PackedSet:
         self.padded = -(-self.d // FEATURES) * FEATURES
         self.norms = inverse_norms(self.rows) if normalize else None
         self.shift = shift
+        self.route: Route | None = None
         self.squares = torch.empty(self.n, dtype=torch.float64, device=self.rows.device)
         spare = self.squares
         largest, inverse = self.norms or (spare, spare)
@@ -57,6 +59,7 @@ class PackedSet:
         """Makes the planes."""
         from featdiv.ops._triton_kernels import pack
 
+        self.route = route
         device = self.rows.device
         blocks = -(-self.n // BLOCK_ROWS)
         self.plane = blocks * BLOCK_ROWS * self.padded

@@ -12,6 +12,7 @@ import pytest
 
 from featdiv.ops._triton_shapes import GRAM_SHAPES, pair_shape
 from featdiv.ops.pair_sums import triton_ as pair_sums_triton
+from featdiv.ops.topk import triton_ as topk_triton
 
 SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}
 """Compute capability to the bytes of shared memory that one block may have."""
@@ -147,6 +148,50 @@ def pair_jobs() -> list[dict]:
     return [{"module": "pairs", "warps": 8, "stages": 1, **job} for job in jobs]
 
 
+def nearest_jobs() -> list[dict]:
+    types = {"left_plane": "i64", "right_plane": "i64", "padded": "i32", "half_squares": "*fp64"}
+    types |= {"thresholds": "*fp32", "keys": "*i64", "counts": "*i32"}
+    types |= dict.fromkeys(("wide", "capacity", "rows", "column_start", "column_stop", "panels"), "i32")
+    jobs = []
+    for planes, products in (("bf16", 6), ("fp64", 1)):
+        for capability in (80, 90):
+            shape = pair_shape("float64" if planes == "fp64" else "bfloat16", capability // 10)
+            constants = {"height": shape.height, "width": shape.width, "chain": shape.chain, "products": products}
+            constants |= {"segment": topk_triton.TILES_OF_A_PROGRAM, "upcast": False}
+            jobs += [
+                {
+                    "name": "list_nearer",
+                    "types": {"left": f"*{planes}", "right": f"*{planes}", **types},
+                    "constants": {**constants, "l2": l2},
+                    "capability": capability,
+                    "warps": warps,
+                    "stages": stages,
+                }
+                for l2 in (False, True)
+                for warps, stages in shape.pipelines
+            ]
+    strides = dict.fromkeys(("x_row_stride", "x_column_stride", "y_row_stride", "y_column_stride"), "i64")
+    types = {"columns": "*i64", "out": "*fp64", **dict.fromkeys(("count", "wide", "d"), "i32"), **strides}
+    constants = {
+        "block_pairs": topk_triton.PAIRS_OF_A_PROGRAM,
+        "block_columns": topk_triton.COLUMNS_AT_A_TIME,
+        "l2": True,
+    }
+    jobs += [
+        {
+            "name": "measure_pairs",
+            "types": {"x": f"*{element}", "y": f"*{element}", **types},
+            "constants": constants,
+            "capability": capability,
+            "warps": 4,
+            "stages": 1,
+        }
+        for element in ("fp32", "bf16", "fp64")
+        for capability in (80, 90)
+    ]
+    return [{"module": "nearest", **job} for job in jobs]
+
+
 def compiled(jobs: list[dict]) -> list[dict]:
     script = Path(__file__).with_name("compile_kernels.py")
     run = subprocess.run(
@@ -185,3 +230,11 @@ def test_products_of_pairs_use_tensor_cores_and_spill_nothing():
     check(found)
     for kernel in found:
         assert kernel["kernel"] == "row_squares" or kernel["instructions"], kernel
+
+
+@pytest.mark.slow
+def test_listing_the_nearest_uses_tensor_cores_and_spills_nothing():
+    found = compiled(nearest_jobs())
+    check(found)
+    for kernel in found:
+        assert kernel["kernel"] == "measure_pairs" or kernel["instructions"], kernel

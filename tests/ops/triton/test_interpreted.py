@@ -21,6 +21,11 @@ JOBS = {
         "-k",
         "triton and not int and not float16 and not 200 and not million and not 150",
     ],
+    "topk": [
+        str(HERE.parent / "test_topk.py"),
+        "-k",
+        "triton and not shape_stride and not 130 and not 9000 and not 47",
+    ],
 }
 """Name to arguments of pytest."""
 

@@ -39,14 +39,16 @@ def topk(queries: Rows, gallery: Rows, *, k: int, measure: str) -> Nearest:
             block = left[start : start + rows].float()
             best: torch.Tensor | None = None
             for first in range(0, n, tile_rows):
-                keys = _keys(_nearness(block, right[first : first + tile_rows].float(), measure), first)
+                nearness = _nearness(block, right[first : first + tile_rows].float(), measure)
+                places = torch.arange(first, first + nearness.shape[1], device=nearness.device)
+                keys = ordered_keys(nearness, places)
                 keys = keys.topk(min(k, keys.shape[1]), dim=1, sorted=False).values
                 if best is not None:
                     keys = torch.cat([best, keys], dim=1)
                     keys = keys.topk(min(k, keys.shape[1]), dim=1, sorted=False).values
                 best = keys
             assert best is not None
-            nearness, found = _unpacked(best.sort(dim=1, descending=True).values)
+            nearness, found = unpacked(best.sort(dim=1, descending=True).values)
             values.append((nearness if measure == "inner" else (-nearness).clamp_min(0.0)).cpu().numpy())
             indices.append(found.cpu().numpy())
     return Nearest(values=np.concatenate(values), indices=np.concatenate(indices))
@@ -61,16 +63,15 @@ def _nearness(block: torch.Tensor, tile: torch.Tensor, measure: str) -> torch.Te
     return products.clamp_max_(0.0)
 
 
-def _keys(nearness: torch.Tensor, first: int) -> torch.Tensor:
+def ordered_keys(nearness: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Returns integers that order candidates: the nearer is larger, and of two equal ones the one of lower index."""
-    width = nearness.shape[1]
     bits = (nearness + 0.0).view(torch.int32)  # adding zero turns -0.0 into 0.0
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long()
-    places = torch.arange(first, first + width, device=nearness.device)
     return (ordered << 32) | (_LOW - places)
 
 
-def _unpacked(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def unpacked(keys: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (nearness, places) of what `ordered_keys` made."""
     ordered = (keys >> 32).int()
     bits = ordered ^ ((ordered >> 31) & 0x7FFFFFFF)
     return bits.view(torch.float32), _LOW - (keys & _LOW)
