@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from featdiv._optional import require
 from featdiv.ops._triton import missing_device
 
+if TYPE_CHECKING:
+    import torch
+
+    Argument = torch.Tensor | np.int32 | np.int64 | np.float64 | None
+
 _PACKAGE = Path(__file__).resolve().parents[1]
+_STATIC_SHARED = 48 << 10
+"""Bytes of shared memory that a block may have without asking for more."""
 
 
 def sources() -> Path | None:
@@ -32,6 +43,44 @@ def unsupported_reason(device: str) -> str | None:
     return missing_device()
 
 
+def launch(
+    source: str,
+    name: str,
+    *,
+    grid: tuple[int, ...],
+    threads: int,
+    arguments: Sequence[Argument],
+    device: torch.device,
+    shared_bytes: int = 0,
+) -> None:
+    """Launches a kernel on torch's current stream of a device, and does not wait for it.
+
+    Args:
+        source: file in csrc/cuda.
+        name: of the kernel in it.
+        grid: blocks along up to three axes; the first may be longest.
+        threads: threads of a block.
+        arguments: what the kernel takes, in order and in its types: a tensor for a pointer to its first element, None
+            for a null pointer, NumPy scalars for numbers.
+        device: a CUDA device, on which the tensors lie.
+        shared_bytes: dynamic shared memory of a block.
+    """
+    cupy = require("cupy", extra="cupy", needed_by="the backend 'cuda'")
+    import torch
+
+    numbers = [np.uint64(0) if each is None else _address(each) for each in arguments]
+    with torch.cuda.device(device), cupy.cuda.Device(device.index):
+        run = kernel(source, name, torch.cuda.current_device())
+        if shared_bytes > _STATIC_SHARED:
+            run.max_dynamic_shared_size_bytes = shared_bytes
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+            run(grid, (threads,), numbers, shared_mem=shared_bytes)
+
+
+def _address(argument: Any) -> Any:
+    return np.uint64(argument.data_ptr()) if hasattr(argument, "data_ptr") else argument
+
+
 @functools.cache
 def kernel(source: str, name: str, device: int) -> Any:
     """Returns a kernel, compiled for the current device; CuPy keeps what it compiled on disk.
@@ -41,11 +90,25 @@ def kernel(source: str, name: str, device: int) -> Any:
         name: of the kernel in it.
         device: number of the current device, to which a loaded kernel belongs.
     """
+    return _module(source, device).get_function(name)
+
+
+@functools.cache
+def _module(source: str, device: int) -> Any:
     cupy = require("cupy", extra="cupy", needed_by="the backend 'cuda'")
     folder = sources()
     assert folder is not None, "unsupported_reason looks for the sources first"
-    path = folder / "cuda" / source
-    module = cupy.RawModule(
-        code=path.read_text(encoding="utf-8"), options=("-std=c++17", f"-I{path.parent}"), backend="nvrtc"
-    )
-    return module.get_function(name)
+    code = (folder / "cuda" / source).read_text(encoding="utf-8")
+    return cupy.RawModule(code=code, options=compile_options(folder), backend="nvrtc")
+
+
+def compile_options(folder: Path) -> tuple[str, ...]:
+    """Returns the options of NVRTC for the sources in ``folder``.
+
+    CuPy finds a compiled kernel again by its source and options, not by the headers that it includes: their digest is
+    an option, so that no kernel of an older version of featdiv is taken for one of this.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([*(folder / "cuda").glob("*.cuh"), *(folder / "core").glob("*.h")]):
+        digest.update(path.read_bytes())
+    return ("-std=c++17", f"-I{folder / 'cuda'}", f"-DFEATDIV_SOURCES=0x{digest.hexdigest()[:15]}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import FeatdivError
@@ -43,7 +44,6 @@ def workspace(b: int, d: int, *, vectors: bool) -> tuple[int, int]:
 
 def eigvals_batched(matrices: Matrices, *, vectors: bool) -> Eigensystems:
     """Returns the eigenvalues; see `featdiv.ops.eigvals_batched.eigvals_batched`."""
-    import cupy
     import torch
 
     from featdiv.ops.scatter.torch_ import as_tensor
@@ -58,18 +58,14 @@ def eigvals_batched(matrices: Matrices, *, vectors: bool) -> Eigensystems:
     work, rotated = empty(blocks, d, d), empty(blocks, d, d) if vectors else None
     values, columns = empty(b, d), empty(b, d, d) if vectors else None
     failed = torch.zeros(1, dtype=torch.int64, device=wide.device)
-    pointers = [0 if each is None else each.data_ptr() for each in (work, rotated, values, columns, failed)]
-    with cupy.cuda.Device(wide.device.index), torch.cuda.device(wide.device):
-        stream = cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream)
-        with stream:
-            run = _cupy.kernel("eigvals.cuh", "eigvals_batched", wide.device.index)
-            arguments = (
-                *map(cupy.uint64, [wide.data_ptr()]),
-                cupy.int64(b),
-                cupy.int32(d),
-                *map(cupy.uint64, pointers),
-            )
-            run((blocks,), (_THREADS,), arguments)
+    _cupy.launch(
+        "eigvals.cuh",
+        "eigvals_batched",
+        grid=(blocks,),
+        threads=_THREADS,
+        arguments=(wide, np.int64(b), np.int32(d), work, rotated, values, columns, failed),
+        device=wide.device,
+    )
     if int(failed):
         raise FeatdivError(f"eigvals_batched: the rotations of matrix {int(failed) - 1} did not come to an end")
     return Eigensystems(values=values.cpu().numpy(), vectors=None if columns is None else columns.cpu().numpy())
