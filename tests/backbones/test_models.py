@@ -119,6 +119,88 @@ def test_what_does_not_fit_is_listed(network, tmp_path):
         load_model("test_vit", checkpoint=tmp_path / "extra.pt", strict=False)
 
 
+def vit_saved_at(side, path, **options):
+    torch.manual_seed(7)
+    network = timm.create_model("test_vit", pretrained=False, num_classes=10, img_size=side, **options).eval()
+    torch.save(network.state_dict(), path)
+    return network
+
+
+def test_position_embeddings_of_another_image_size_are_resampled(tmp_path):
+    from timm.layers import resample_abs_pos_embed
+
+    network = vit_saved_at(48, tmp_path / "small.pt")
+    model = load_model("test_vit", checkpoint=tmp_path / "small.pt")
+    own = model.module.state_dict()
+    expected = resample_abs_pos_embed(network.pos_embed, new_size=[10, 10], num_prefix_tokens=1)
+    torch.testing.assert_close(own["pos_embed"], expected)
+    assert all(torch.equal(own[name], value) for name, value in network.state_dict().items() if name != "pos_embed")
+    assert model.weights == "checkpoint small.pt, position embeddings resampled"
+    assert model.notes == (
+        "position embeddings of the checkpoint were resampled to the image size of the model: 1 entries, such as "
+        "pos_embed from 1x10x64 to 1x101x64",
+    )
+    again = load_model(
+        timm.create_model("test_vit", pretrained=False, num_classes=10), checkpoint=tmp_path / "small.pt"
+    )
+    torch.testing.assert_close(again.module.pos_embed, expected)
+
+
+def test_positions_that_do_not_vary_do_not_vary_after_resampling(tmp_path):
+    network = vit_saved_at(32, tmp_path / "flat.pt")
+    state = network.state_dict()
+    state["pos_embed"][:, 1:] = torch.arange(64.0)
+    torch.save(state, tmp_path / "flat.pt")
+    positions = load_model("test_vit", checkpoint=tmp_path / "flat.pt").module.pos_embed
+    assert positions.shape == (1, 101, 64)
+    torch.testing.assert_close(positions[:, 1:], torch.arange(64.0).expand(1, 100, 64))
+    torch.testing.assert_close(positions[:, 0], state["pos_embed"][:, 0])
+
+
+def test_features_at_the_size_of_the_checkpoint_are_those_of_its_network(tmp_path, pixels):
+    from PIL import Image
+
+    network = vit_saved_at(32, tmp_path / "small.pt")
+    arguments = {"checkpoint": tmp_path / "small.pt", "batch_size": 20}
+    features = featdiv.extract("test_vit", pixels, transform=SMALL, **arguments)
+    transform = create_transform(**{**resolve_model_data_config(network), **SMALL}, is_training=False)
+    with torch.no_grad():
+        tokens = network.forward_features(torch.stack([transform(Image.fromarray(image)) for image in pixels]))
+        expected = network.forward_head(tokens, pre_logits=True).numpy()
+    np.testing.assert_allclose(features.take(range(50)), expected, rtol=1e-4, atol=1e-5)
+    assert "resampled" not in features.description
+    other = featdiv.extract("test_vit", pixels[:4], transform={"input_size": (3, 48, 48)}, **arguments)
+    assert "(checkpoint small.pt, position embeddings resampled)" in other.description
+    assert "pos_embed from 1x5x64 to 1x10x64" in other.extraction["notes"][0]
+
+
+@pytest.mark.filterwarnings("ignore:.*searchsorted.*:UserWarning", "ignore:.*non-tuple sequence.*:UserWarning")
+def test_relative_positions_of_another_window_are_resampled(tmp_path):
+    from timm.layers import resize_rel_pos_bias_table
+
+    small = {"depths": (1, 1), "embed_dim": 12, "num_heads": (2, 2)}
+    made = {"pretrained": False, "num_classes": 3, **small}
+    network = timm.create_model("swin_tiny_patch4_window7_224", img_size=32, window_size=4, **made)
+    torch.save(network.state_dict(), tmp_path / "swin.pt")
+    options = {**small, "img_size": 64, "window_size": 8}
+    model = load_model("swin_tiny_patch4_window7_224", checkpoint=tmp_path / "swin.pt", options=options)
+    table = "layers.0.blocks.0.attn.relative_position_bias_table"
+    expected = resize_rel_pos_bias_table(network.state_dict()[table], new_window_size=(8, 8), new_bias_shape=(225, 2))
+    torch.testing.assert_close(model.module.state_dict()[table], expected)
+    assert "2 entries, such as " + table in model.notes[0]
+
+
+def test_only_positions_are_resampled(tmp_path):
+    vit_saved_at(160, tmp_path / "fine.pt", patch_size=8)
+    with pytest.raises(InputError, match=r"1 misshaped: patch_embed.proj.weight is 64x3x8x8, the model's 64x3x16x16"):
+        load_model("test_vit", checkpoint=tmp_path / "fine.pt")
+    state = vit_saved_at(48, tmp_path / "odd.pt").state_dict()
+    state["pos_embed"] = state["pos_embed"][:, :6]
+    torch.save(state, tmp_path / "odd.pt")
+    with pytest.raises(InputError, match=r"1 misshaped: pos_embed is 1x6x64, the model's 1x101x64"):
+        load_model("test_vit", checkpoint=tmp_path / "odd.pt")
+
+
 class Planted:
     """Runs code where it is unpickled."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ WHERE = "featdiv.backbones.load_model: checkpoint"
 
 PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.", "encoder.", "net.", "student.", "teacher.")
 """What wrappers put before the names of parameters: DataParallel, torch.compile, Lightning, and habits."""
+
+POSITIONS = ("pos_embed", "rel_pos", "relative_position", "attention_biases")
+"""What the names of entries contain whose shape follows the size of the images."""
 
 SHOWN = 5
 
@@ -54,6 +59,49 @@ def unwrapped(state: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[s
         if not best:
             return current
         current = {name.removeprefix(best): value for name, value in current.items()}
+
+
+def resampled(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor]
+) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+    """Brings position embeddings that were saved at another image size to that of a timm model, as timm does it.
+
+    Entries that are not about positions, and those that timm cannot bring to the shape of the model, stay as they are.
+
+    Args:
+        module: the model.
+        state: entries, under the names of the model.
+
+    Returns:
+        The entries, and the names of those that were resampled.
+    """
+    own = module.state_dict()
+    misshaped = [
+        name
+        for name in own
+        if name in state and state[name].shape != own[name].shape and any(word in name for word in POSITIONS)
+    ]
+    fitted = _by_timm(module, state) if misshaped else {}
+    names = tuple(name for name in misshaped if name in fitted and fitted[name].shape == own[name].shape)
+    return {**state, **{name: fitted[name] for name in names}}, names
+
+
+def _by_timm(module: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Returns what timm's own filter for checkpoints of this architecture makes of the entries; nothing without one."""
+    for kind in type(module).__mro__:
+        convert: Any = getattr(sys.modules.get(kind.__module__), "checkpoint_filter_fn", None)
+        if convert is None or not kind.__module__.startswith("timm."):
+            continue
+        try:
+            with warnings.catch_warnings():
+                # timm's interpolation of tables draws warnings of torch that no user can act on.
+                warnings.simplefilter("ignore")
+                fitted: Mapping[str, torch.Tensor] = convert(dict(state), module)
+        except Exception:
+            # Whatever it trips over, the entry keeps its shape, and is listed as one that does not fit.
+            return {}
+        return fitted
+    return {}
 
 
 def load_into(

@@ -63,7 +63,8 @@ def extract(
             there is one, or the mean), ``"cls"``, ``"mean"``, ``"gem"``, ``"none"`` (flatten).
         transform: ``"model"``: as the network was evaluated; a mapping of changes to that, such as
             ``{"input_size": (3, 32, 32), "crop_pct": 1.0}``; a callable from PIL image to tensor; None for tensors.
-        protocol: prepare images as a published recipe does; a key of `featdiv.backbones.transforms.PROTOCOLS`.
+        protocol: prepare images as a published recipe does: ``"kornblith2019"``, ``"ericsson2021"``, ``"dinov2-knn"``,
+            …, see `featdiv.protocols`; mean and standard deviation stay those of the model.
         split: ``"train"``, ``"val"`` or ``"test"``: only these images.
         checkpoint: file with the weights, for a model by name.
         pretrained: False for random weights.

@@ -208,7 +208,7 @@ def views(
     Raises:
         InputError: for an unknown preset, or one that cannot be laid over ``transform``.
     """
-    recipe = protocol if protocol in transforms.PROTOCOLS and not (transform is None or callable(transform)) else None
+    recipe = None if transform is None or callable(transform) else protocol
     judged = transforms.prepare(transform, data_config, protocol=recipe, function=function)
     if callable(augmentation):
         words = transforms.words_for(augmentation)
@@ -234,7 +234,7 @@ def views(
         return Views(flipped, judged.transform, text, judged.input_size)
     timm_data = require("timm.data", extra="vision", needed_by="augmentation")
     changes = transform if isinstance(transform, Mapping) else {}
-    config = {**(data_config or {}), **(transforms.PROTOCOLS[recipe] if recipe else {}), **changes}
+    config = {**(data_config or {}), **transforms.prescribed(recipe, function=function), **changes}
     known = {name: config[name] for name in ("input_size", "interpolation", "mean", "std") if name in config}
     made = timm_data.create_transform(**known, is_training=True, **(AUGMENTATIONS[augmentation] or {}))
     return Views(made, judged.transform, text, judged.input_size)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from featdiv.backbones import cache, finetune_data, forward
+from featdiv.backbones import cache, finetune_data, forward, transforms
 from featdiv.backbones.finetune_arguments import FUNCTION, Grid, check_grid, check_recipe
 from featdiv.backbones.finetune_data import Division
 from featdiv.backbones.finetune_judge import Judge
@@ -31,7 +31,9 @@ class Job:
         self.recipe: Recipe = check_recipe(arguments)
         self.grid: Grid = check_grid(arguments)
         self.device = check_device(given("device"), function=FUNCTION) or _default_device()
-        loaded = _loaded(model, given("checkpoint"), given("pretrained"))
+        recipe = None if given("transform") is None or callable(given("transform")) else given("protocol")
+        size = transforms.size_wanted(given("transform"), recipe, function=FUNCTION)
+        loaded = _loaded(model, given("checkpoint"), given("pretrained"), size)
         views = finetune_data.views(
             given("transform"),
             given("augmentation"),
@@ -137,7 +139,7 @@ def _default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _loaded(model: Any, checkpoint: Any, pretrained: bool) -> Model:
+def _loaded(model: Any, checkpoint: Any, pretrained: bool, size: tuple[int, ...] | None) -> Model:
     """Returns the network; a copy of one that was given, whose owner keeps it as it is."""
     import torch
 
@@ -145,4 +147,4 @@ def _loaded(model: Any, checkpoint: Any, pretrained: bool) -> Model:
         return Model(**{**vars(model), "module": copy.deepcopy(model.module)})
     if isinstance(model, torch.nn.Module):
         model = copy.deepcopy(model)
-    return load_model(model, checkpoint=checkpoint, pretrained=pretrained)
+    return load_model(model, checkpoint=checkpoint, pretrained=pretrained, input_size=size)

@@ -48,6 +48,7 @@ class Job:
             "transform": self.preparation.text,
             "dtype": self.dtype,
             "autocast": self.runner.autocast,
+            **({"notes": list(self.model.notes)} if self.model.notes else {}),
         }
 
     def batches(self, data: Images, index: Sequence[int]) -> Iterator[torch.Tensor]:
@@ -91,7 +92,8 @@ def prepared(
     before = None if given is None else next((p.device for p in given.parameters()), None)
     if device is None:
         device = str(before) if before is not None else "cuda" if torch.cuda.is_available() else "cpu"
-    loaded = load_model(model, checkpoint=checkpoint, pretrained=pretrained)
+    size = transforms.size_wanted(transform, protocol, function=function)
+    loaded = load_model(model, checkpoint=checkpoint, pretrained=pretrained, input_size=size)
     loaded.module.eval()
     if batch_size == "auto":
         batch_size = forward.BATCH_CUDA if device.startswith("cuda") else forward.BATCH_CPU

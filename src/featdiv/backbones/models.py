@@ -61,6 +61,7 @@ def load_model(
     strict: bool = True,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    input_size: tuple[int, ...] | None = None,
 ) -> Model:
     """Returns a network with its weights, ready to evaluate.
 
@@ -70,11 +71,14 @@ def load_model(
             it is and set to evaluation mode; or a `Model`, which passes through.
         checkpoint: ``.safetensors`` or ``.pt`` file with the weights. Prefixes that wrappers left (``module.``,
             ``model.``, …) and containers (``state_dict``, ``model``) are taken off; a timm model gets as many classes
-            as the file has, or no classifier where the file has none.
+            as the file has, or no classifier where the file has none. Position embeddings that were saved at another
+            image size are resampled as timm does it, which ``weights`` and ``notes`` say.
         pretrained: take timm's or the Hub's weights where there is no checkpoint; False draws them from ``seed``.
         strict: False leaves out entries of the checkpoint that the model does not have.
         seed: of random weights.
         options: further arguments of ``timm.create_model``, such as ``{"img_size": 32}``.
+        input_size: (channels, height, width) of the images that a timm model will get. One that is made for a single
+            size is made for this one before a checkpoint is loaded, so that positions are resampled at most once.
 
     Raises:
         InputError: for an unknown name (with those near it), a model without pretrained weights, or a checkpoint that
@@ -104,7 +108,7 @@ def load_model(
     if model.startswith("hf:"):
         _refuse(model, options=options)
         return _transformers(model.removeprefix("hf:"), checkpoint, pretrained, strict, seed)
-    return _timm(model, checkpoint, pretrained, strict, seed, dict(options or {}))
+    return _timm(model, checkpoint, pretrained, strict, seed, dict(options or {}), input_size)
 
 
 def _refuse(name: str, **given: Any) -> None:
@@ -140,13 +144,33 @@ def _load(module: torch.nn.Module, path: str, strict: bool) -> tuple[str, tuple[
     return _loaded(module, state, path, strict)
 
 
-def _loaded(module: torch.nn.Module, state: Any, path: str, strict: bool) -> tuple[str, tuple[str, ...]]:
-    passed = checkpoints.load_into(module, state, path, strict=strict)
-    notes = (f"{len(passed)} entries of the checkpoint were left out, such as {passed[0]}",) if passed else ()
-    return f"checkpoint {os.path.basename(path)}", notes
+def _loaded(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str, strict: bool
+) -> tuple[str, tuple[str, ...]]:
+    weights, notes = f"checkpoint {os.path.basename(path)}", []
+    fitted, moved = checkpoints.resampled(module, state)
+    if moved:
+        weights += ", position embeddings resampled"
+        before, after = ("x".join(map(str, entries[moved[0]].shape)) for entries in (state, fitted))
+        notes.append(
+            f"position embeddings of the checkpoint were resampled to the image size of the model: {len(moved)} "
+            f"entries, such as {moved[0]} from {before} to {after}"
+        )
+    passed = checkpoints.load_into(module, fitted, path, strict=strict)
+    if passed:
+        notes.append(f"{len(passed)} entries of the checkpoint were left out, such as {passed[0]}")
+    return weights, tuple(notes)
 
 
-def _timm(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int, options: dict[str, Any]) -> Model:
+def _timm(
+    name: str,
+    checkpoint: Any,
+    pretrained: bool,
+    strict: bool,
+    seed: int,
+    options: dict[str, Any],
+    input_size: tuple[int, ...] | None,
+) -> Model:
     prepare_torchvision()
     timm = require("timm", extra="vision", needed_by=f"making the model {name!r}")
     if ":" not in name:
@@ -164,6 +188,8 @@ def _timm(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int,
         classes = _classes_in(module, state)
         if classes is not None and "num_classes" not in options:
             module = _created(timm, name, False, seed, {**options, "num_classes": classes})
+        if input_size is not None and hasattr(module, "set_input_size"):
+            module.set_input_size(img_size=tuple(input_size[-2:]))
         weights, notes = _loaded(module, state, path, strict)
     config = _timm_config(module)
     if "img_size" in options and "input_size" not in (options.get("pretrained_cfg_overlay") or {}):

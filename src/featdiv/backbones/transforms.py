@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from featdiv import protocols
 from featdiv._optional import require
 from featdiv.backbones.torchvision_shim import prepare_torchvision
 from featdiv.errors import InputError
@@ -14,18 +15,6 @@ Transform = Callable[[Any], Any]
 
 CONFIG = ("input_size", "interpolation", "mean", "std", "crop_pct", "crop_mode")
 """Keys of a data configuration, those of timm."""
-
-PROTOCOLS: Mapping[str, Mapping[str, Any]] = {
-    "kornblith2019": {},
-    "ericsson2021": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"},
-    "sariyildiz2023": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"},
-    "dinov2": {"input_size": (3, 224, 224), "interpolation": "bicubic", "crop_pct": 0.875, "crop_mode": "center"},
-}
-"""Published recipe to what it changes in the model's own configuration; mean and std stay those of the model.
-
-Kornblith et al. (2019) evaluate at each network's own size; Ericsson et al. (2021) and Sariyildiz et al. (2023) resize
-the short side to 224 with bicubic interpolation and crop the centre; DINOv2's evaluation resizes to 256 and crops 224.
-"""
 
 
 class Preparation(NamedTuple):
@@ -51,14 +40,13 @@ def prepare(
         transform: ``"model"``; a mapping of changes to the model's configuration, such as
             ``{"input_size": (3, 32, 32), "crop_pct": 1.0}``; a callable; or None for items that are tensors already.
         data_config: of the model, or None where it has none.
-        protocol: a key of `PROTOCOLS`.
+        protocol: a published recipe, of those in `featdiv.protocols`.
         function: public name for messages.
 
     Raises:
         InputError: for anything else, or ``"model"`` with a model that does not say how its images are prepared.
     """
-    if protocol is not None and protocol not in PROTOCOLS:
-        raise InputError(f"{function}: protocol: expected one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    published = prescribed(protocol, function=function)
     if protocol is not None and (transform is None or callable(transform)):
         raise InputError(f"{function}: protocol: {protocol!r} prepares the images; leave transform= out")
     if transform is None:
@@ -76,7 +64,7 @@ def prepare(
     unknown = [name for name in changes if name not in CONFIG]
     if unknown:
         raise InputError(f"{function}: transform: unknown {', '.join(unknown)}; expected {', '.join(CONFIG)}")
-    config = {**(data_config or {}), **(PROTOCOLS[protocol] if protocol else {}), **changes}
+    config = {**(data_config or {}), **published, **changes}
     lacking = [name for name in ("input_size", "mean", "std") if name not in config]
     if lacking:
         raise InputError(
@@ -84,6 +72,40 @@ def prepare(
             "unknown); pass transform= (a callable from PIL image to tensor, or a mapping with these keys)"
         )
     return from_config(config)
+
+
+def prescribed(protocol: str | None, *, function: str) -> dict[str, Any]:
+    """Returns what a published recipe changes in the model's own configuration; mean and std stay those of the model.
+
+    The short side is resized, the centre is cropped, as ``extract`` in the recipe's file says.
+
+    Raises:
+        InputError: if there is no such recipe, or it prescribes nothing for images.
+
+    Example:
+        >>> from featdiv.backbones.transforms import prescribed
+        >>> prescribed("dinov2-knn", function="demo")
+        {'input_size': (3, 224, 224), 'interpolation': 'bicubic', 'crop_pct': 0.875, 'crop_mode': 'center'}
+    """
+    if protocol is None:
+        return {}
+    if protocol not in protocols.names():
+        raise InputError(f"{function}: protocol: expected one of {', '.join(protocols.names())}; got {protocol!r}")
+    found = protocols.get(protocol).parameters_of("extract")
+    crop = int(found["crop"])
+    return {
+        "input_size": (3, crop, crop),
+        "interpolation": found["interpolation"],
+        "crop_pct": crop / found["resize"],
+        "crop_mode": "center",
+    }
+
+
+def size_wanted(transform: Any, protocol: str | None, *, function: str) -> tuple[int, ...] | None:
+    """Returns the size of images that arguments ask for, or None where it is left to the model."""
+    changes = transform if isinstance(transform, Mapping) else {}
+    size = {**prescribed(protocol, function=function), **changes}.get("input_size")
+    return None if size is None or callable(transform) else tuple(size)
 
 
 def from_config(config: Mapping[str, Any]) -> Preparation:
