@@ -8,7 +8,7 @@ import torch
 
 from featdiv.errors import InputError, NonFiniteError
 from featdiv.ops import _dispatch
-from featdiv.ops.eigvals_batched import eigvals_batched
+from featdiv.ops.eigvals_batched import cupy_, eigvals_batched
 
 
 @pytest.fixture(params=_dispatch.OPS["eigvals_batched"])
@@ -112,3 +112,16 @@ def test_bad_matrices_are_refused(backend):
     matrices[2, 1, 0] = np.nan
     with pytest.raises(NonFiniteError, match="got 1 matrices with NaN or infinity, the first is matrix 2"):
         eigvals_batched(matrices, backend=backend)
+
+
+@pytest.mark.parametrize("large", [256, 2])
+@pytest.mark.parametrize("vectors", [False, True])
+def test_cupy_solves_small_matrices_together_and_large_ones_in_turn(rng, monkeypatch, large, vectors):
+    """NumPy stands for CuPy, which has its functions."""
+    monkeypatch.setattr(cupy_, "LARGE", large)
+    matrices = np.stack([with_eigenvalues(rng, np.arange(5.0) + shift) for shift in range(3)])
+    got = cupy_.decomposed(np, matrices, vectors=vectors)
+    np.testing.assert_allclose(got.values, np.arange(5.0) + np.arange(3.0)[:, None], atol=1e-13)
+    assert (got.vectors is not None) == vectors
+    if vectors:
+        np.testing.assert_allclose(matrices @ got.vectors, got.vectors * got.values[:, None], atol=1e-12)

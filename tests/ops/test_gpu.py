@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import featdiv
 from featdiv.errors import NonFiniteError
 from featdiv.ops import _dispatch
 from featdiv.ops.class_scatter import class_scatter
@@ -149,6 +150,24 @@ def test_eigvals_batched(backend, d, vectors):
     np.testing.assert_allclose(got.values, np.linalg.eigvalsh(matrices), rtol=0, atol=bound)
     if vectors:
         assert np.abs(matrices @ got.vectors - got.vectors * got.values[:, None]).max() <= bound
+
+
+def test_cupy_arrays_are_shared_and_worked_on_in_their_stream():
+    cupy = pytest.importorskip("cupy")
+    values = np.random.default_rng(5).normal(size=(3000, 40)).astype(np.float32)
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        x = cupy.zeros(values.shape, np.float32)
+        # What the op must wait for: a long product, and only then the rows.
+        (cupy.ones((8192, 8192), np.float32) @ cupy.ones((8192, 8192), np.float32)).sum()
+        x += cupy.asarray(values)
+        found = topk(x, x, k=5)
+        opened = featdiv.open(x)
+        spectrum = featdiv.spectrum(x)
+    stream.synchronize()
+    assert opened.device == "cuda:0"
+    assert opened.rows.data_ptr() == x.data.ptr
+    np.testing.assert_array_equal(found.indices, topk(values, values, k=5).indices)
+    np.testing.assert_allclose(spectrum.effective_rank, featdiv.spectrum(values).effective_rank, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("backend", "n"), cases("scatter", 100, 5000))

@@ -176,10 +176,19 @@ def as_array(source: Any, where: str) -> Rows:
     if hasattr(source, "__dlpack__") and hasattr(source, "__dlpack_device__"):
         return _from_dlpack(source, where)
     if hasattr(source, "__cuda_array_interface__"):
-        return _from_torch(importlib.import_module("torch").as_tensor(source, device="cuda"), where)
+        torch = importlib.import_module("torch")
+        rows = torch.as_tensor(source, device="cuda")
+        await_stream(torch, source.__cuda_array_interface__.get("stream"))
+        return _from_torch(rows, where)
     if hasattr(source, "toarray"):
         raise InputError(f"{where}: expected dense rows, got {type(source).__name__}; pass x.toarray()")
     return np.asarray(source)
+
+
+def await_stream(torch: Any, stream: int | None) -> None:
+    """Lets torch's current stream wait for the one that an array says is writing it; DLPack does so by itself."""
+    if stream is not None:
+        torch.cuda.current_stream().wait_stream(torch.cuda.ExternalStream(stream))
 
 
 def _from_torch(tensor: Any, where: str) -> Rows:

@@ -25,7 +25,7 @@ ENVIRONMENT_VARIABLE = "FEATDIV_BACKEND"
 
 ORDER = {
     "cpu": ("native", "numpy", "torch"),
-    "cuda": ("torch", "triton", "cuda"),
+    "cuda": ("torch", "triton", "cuda", "cupy"),
     "other": ("torch",),
 }
 """Backends in the order in which ``auto`` tries them, by device type.
@@ -34,7 +34,7 @@ On a GPU torch stands first because no table of measurements in ``benchmarks/res
 GPU kernels have been compiled and interpreted, but not yet run on hardware. They run when asked for by name.
 """
 
-NAMES = ("native", "numpy", "torch", "cuda", "triton", "reference")
+NAMES = ("native", "numpy", "torch", "cuda", "triton", "cupy", "reference")
 """Every backend name; ``reference`` runs only when asked for."""
 
 OPS: dict[str, tuple[str, ...]] = {
@@ -42,7 +42,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
     "pair_sums": ("native", "torch", "triton", "reference"),
     "topk": ("native", "numpy", "torch", "triton", "reference"),
-    "eigvals_batched": ("numpy", "torch", "cuda", "reference"),
+    "eigvals_batched": ("numpy", "torch", "cuda", "cupy", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import Request, choose, load
 from featdiv.ops.scatter import describe_rows
 
@@ -47,6 +48,7 @@ class ClassSums:
     backend: str
 
 
+@takes_arrays
 def class_scatter(
     rows: Rows,
     labels: npt.NDArray[Any],
@@ -59,7 +61,7 @@ def class_scatter(
     """Returns the moments of every class.
 
     Args:
-        rows: (n, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
+        rows: (n, d) NumPy, torch or CuPy array on any device, of any float or integer type, of any strides.
         labels: (n,) integers in [0, classes), on the host, in any order.
         classes: c, the number of classes; some may have no rows.
         precision: key of `featdiv.ops.scatter.PRECISIONS`.
@@ -86,7 +88,7 @@ def class_scatter(
     """
     if rows.ndim != 2 or rows.shape[1] < 1:
         raise InputError(f"class_scatter: rows: expected shape (n, d) with d >= 1; got {tuple(rows.shape)}")
-    labels = np.asarray(labels)
+    labels = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
     n, d = (int(size) for size in rows.shape)
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
         raise InputError(
@@ -111,6 +113,7 @@ def class_scatter(
     return ClassSums(counts=counts, means=means, scatters=scatters, backend=name)
 
 
+@takes_arrays
 def class_scatter_dense(
     x: Rows, *, precision: str = "float32", normalize: str | None = None, backend: str = "auto"
 ) -> ClassSums:

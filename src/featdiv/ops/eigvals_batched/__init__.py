@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, NonFiniteError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import Request, choose, load
 from featdiv.ops.scatter import describe_rows
 
@@ -41,11 +42,12 @@ class Eigensystems:
     backend: str = ""
 
 
+@takes_arrays
 def eigvals_batched(matrices: Matrices, *, vectors: bool = False, backend: str = "auto") -> Eigensystems:
     """Returns the eigenvalues of every matrix.
 
     Args:
-        matrices: (b, d, d) symmetric float32 or float64 matrices, as a NumPy array or a torch tensor on any device.
+        matrices: (b, d, d) symmetric float32 or float64 matrices, a NumPy, torch or CuPy array on any device.
             Only the lower triangle is read.
         vectors: whether to return the eigenvectors too.
         backend: backend name or ``"auto"``.

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, RowError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import PRECISIONS, Request, choose, load
 from featdiv.ops.scatter import describe_rows
 
@@ -106,6 +107,7 @@ class PairSums:
     backend: str = ""
 
 
+@takes_arrays
 def pair_sums(
     x: Rows,
     other: Rows | None = None,
@@ -124,7 +126,7 @@ def pair_sums(
     """Returns the reductions over all pairs of rows.
 
     Args:
-        x: (n, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
+        x: (n, d) NumPy, torch or CuPy array on any device, of any float or integer type, of any strides.
         other: (m, d) rows of a second set, of the same type and on the same device; None for pairs within ``x``.
         rates: values of t in exp(-t |x - y|^2), all positive and finite; may be empty.
         distances: whether to add up the distances |x - y|.

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import PRECISIONS, Request, choose, load
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def describe_rows(rows: Rows) -> tuple[str, str]:
     return rows.device.type, str(rows.dtype).removeprefix("torch.")
 
 
+@takes_arrays
 def scatter(
     rows: Rows,
     sums: Sums,
@@ -127,8 +129,7 @@ def scatter(
     """Adds the moment sums of ``rows`` to ``sums`` and returns the name of the backend that did it.
 
     Args:
-        rows: (m, d) NumPy array, or torch tensor (any device; bfloat16 on the CPU), of any float or integer type,
-            of any strides.
+        rows: (m, d) NumPy, torch or CuPy array on any device, of any float or integer type, of any strides.
         sums: accumulators of the same d, on the device of the rows; changed in place. After an error their
             content is undefined.
         shift: (d,) float64, subtracted from the rows (after normalisation); None for no shift.

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, NonFiniteError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import Request, choose, load
 from featdiv.ops.scatter import describe_rows
 
@@ -50,6 +51,7 @@ class Nearest:
     backend: str = ""
 
 
+@takes_arrays
 def topk(
     queries: Rows,
     gallery: Rows,
@@ -61,7 +63,7 @@ def topk(
     """Returns the k nearest rows of the gallery for every query.
 
     Args:
-        queries: (m, d) NumPy array, or torch tensor on any device, of any float or integer type, of any strides.
+        queries: (m, d) NumPy, torch or CuPy array on any device, of any float or integer type, of any strides.
         gallery: (n, d) rows of the same kind, on the same device.
         k: neighbours, at most n.
         measure: ``"inner"`` for the largest inner products, ``"l2"`` for the smallest squared distances.
