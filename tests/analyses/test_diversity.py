@@ -143,7 +143,7 @@ def test_zero_rows_leave_what_is_about_directions_undefined(x):
 
 def test_copies_and_constant_features_are_no_failure(x):
     copies = featdiv.diversity(np.tile(x[:100], (8, 1)))
-    assert "another point; got 0" in copies.undefined["intrinsic_dimension"]
+    assert copies["intrinsic_dimension"] == pytest.approx(float(featdiv.intrinsic_dimension(x[:100])), rel=1e-9)
     constant = featdiv.diversity(np.ones((700, 4)))
     assert "constant" in constant.undefined["effective_rank"]
     assert constant["mean_cosine"] == pytest.approx(1.0)

@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-NOT_IN_THE_EXTRA = {"reptrix"}
-"""Packages whose dependencies break others, and which do without them."""
+NOT_IN_THE_EXTRA = {
+    "dadapy": "pip install 'numpy<2' dadapy installs it, in an environment of its own",
+    "rankme": "it is on GitHub, sirbastiano/RankMe",
+    "reptrix": "pip install --no-deps reptrix installs it",
+}
+"""Packages that want what others cannot do with, or that the registries do not have, and what to do about it."""
 
 
 @pytest.fixture
@@ -23,8 +27,8 @@ def load() -> Callable[[str], ModuleType]:
     def imported(name: str) -> ModuleType:
         package = name.partition(".")[0]
         if importlib.util.find_spec(package) is None:
-            arguments = f"--no-deps {package}" if package in NOT_IN_THE_EXTRA else "'featdiv[conformance]'"
-            pytest.skip(f"{package} is not installed; pip install {arguments} installs it")
+            advice = NOT_IN_THE_EXTRA.get(package, "pip install 'featdiv[conformance]' installs it")
+            pytest.skip(f"{package} is not installed; {advice}")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return importlib.import_module(name)

@@ -63,12 +63,38 @@ def test_discard_leaves_out_the_largest_ratios():
     assert intrinsic_dimension.estimate(spoilt, discard=0.05) != intrinsic_dimension.estimate(distances, discard=0.05)
 
 
-def test_copies_are_left_out_and_counted():
+@pytest.mark.parametrize("definition", ["twonn", "mle"])
+def test_copies_change_nothing_and_are_counted(definition):
     x = sheet(600, 2)
-    x[:30] = x[30:60]
-    score = featdiv.intrinsic_dimension(x)
-    assert score.details["copies"] == 60
-    assert "60 rows have an exact copy" in score.provenance.notes[0]
+    order = np.random.default_rng(3).permutation(700)
+    # Some points twice, one eleven times: copies are neighbours of their originals and of all rows near them.
+    copied = np.concatenate([x, x[:90], np.repeat(x[100:101], 10, axis=0)])[order]
+    score = featdiv.intrinsic_dimension(copied, definition=definition)
+    assert float(score) == pytest.approx(float(featdiv.intrinsic_dimension(x, definition=definition)), rel=1e-12)
+    assert score.details["copies"] == 100
+    assert "100 rows that equal an earlier one were left out" in score.provenance.notes[0]
+
+
+def test_zeros_of_either_sign_are_equal():
+    x = sheet(300, 2)
+    x[:, 2] = 0.0
+    twin = x[:50].copy()
+    twin[:, 2] = -0.0
+    assert featdiv.intrinsic_dimension(np.concatenate([x, twin])).details["copies"] == 50
+
+
+def test_copies_of_few_points_are_not_enough():
+    with pytest.raises(NotEnoughData, match="intrinsic_dimension: 2 neighbours need at least 3 different rows; got 2"):
+        featdiv.intrinsic_dimension(np.tile(np.eye(2), (30, 1)))
+
+
+@pytest.mark.slow
+def test_the_standard_error_is_the_spread_over_draws():
+    """Rows that are one another's nearest share a distance: taken for independent, they give 0.75 of the spread."""
+    scores = [featdiv.intrinsic_dimension(np.random.default_rng(seed).normal(size=(1500, 2))) for seed in range(150)]
+    spread = np.std([float(score) for score in scores], ddof=1)
+    errors = [score.intervals["intrinsic_dimension"].standard_error for score in scores]
+    assert 0.88 < np.mean(errors) / spread < 1.2
 
 
 def test_a_table_made_elsewhere_is_read(monkeypatch):
@@ -110,7 +136,7 @@ def test_too_few_rows():
         featdiv.intrinsic_dimension(sheet(6, 2))
     with pytest.raises(NotEnoughData, match="intrinsic_dimension: x: 20 neighbours need at least 21 rows; got 20"):
         featdiv.intrinsic_dimension(sheet(20, 2), definition="mle")
-    with pytest.raises(NotEnoughData, match="another point; got 0"):
+    with pytest.raises(NotEnoughData, match="at least 3 different rows; got 1"):
         featdiv.intrinsic_dimension(np.ones((40, 3)))
 
 

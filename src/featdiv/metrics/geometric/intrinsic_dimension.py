@@ -6,12 +6,12 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import FeatdivError, InputError, NotEnoughData, RowError
+from featdiv.metrics.geometric import neighbour_distances
+from featdiv.metrics.geometric.neighbour_distances import Distances
 from featdiv.metrics.geometric.rows import Rows, read
-from featdiv.ops.scatter import reference
 from featdiv.results import Interval, Score
 from featdiv.stats import arguments, resampling
 from featdiv.stats.neighbours import Neighbours
@@ -21,15 +21,13 @@ DEFINITIONS = ("twonn", "mle")
 DISCARD = 0.1
 RANGE = (10, 20)
 LEAST_ROWS = 10
-BUCKETS = 20
-SLAB_ROWS = 128
-BLOCK_BYTES = 1 << 25
 
 
 def core(x: Float64Array, *, definition: str = "twonn") -> float:
     """Returns the intrinsic dimension of rows in memory."""
     rows = read(x, function="intrinsic_dimension")
-    return estimate(distances_of(rows, search(rows, wanted(definition, RANGE))), definition)
+    near = search(rows, wanted(definition, RANGE))
+    return estimate(neighbour_distances.of(rows, near).values, definition)
 
 
 def wanted(definition: str, k: tuple[int, int]) -> int:
@@ -95,22 +93,6 @@ def search(rows: Rows, k: int, *, backend: str = "auto", memory: Any = None, pro
         raise type(error)(str(error).replace("Neighbours.of: gallery", f"{rows.function}: x")) from None
 
 
-def distances_of(rows: Rows, neighbours: Neighbours) -> Float64Array:
-    """Returns the (n, k) ascending distances in float64, from the rows themselves: ratios of near ones need it."""
-    n, k = neighbours.indices.shape
-    found = np.empty((n, k))
-    step = max(1, BLOCK_BYTES // (8 * k * neighbours.d))
-    for start in range(0, n, step):
-        index = neighbours.indices[start : start + step]
-        here = reference.to_float64(rows.values[start : start + step])
-        there = reference.to_float64(rows.values[index.ravel()]).reshape(*index.shape, -1)
-        there -= here[:, None]
-        found[start : start + step] = np.sqrt(np.einsum("ijk,ijk->ij", there, there))
-    # The search orders by float32: what differs by less may stand the other way round.
-    found.sort(axis=1)
-    return found
-
-
 def check(function: str, definition: str, discard: Any, k: Any) -> tuple[int, int]:
     """Returns the range of neighbours; raises InputError if an argument cannot be used."""
     arguments.one_of(function, "definition", definition, DEFINITIONS)
@@ -134,15 +116,14 @@ def scored(
     interval: str | None = "auto",
 ) -> Score:
     """Returns the score that a table of neighbours gives."""
-    distances = distances_of(rows, neighbours)
     try:
-        value = estimate(distances, definition, discard=discard, k=k)
+        distances = neighbour_distances.of(rows, neighbours)
+        value = estimate(distances.values, definition, discard=discard, k=k)
     except NotEnoughData as error:
         raise NotEnoughData(f"{rows.function}: {error}") from None
-    copies = int(np.count_nonzero(distances[:, 0] == 0.0))
     notes = list(rows.provenance.notes)
-    if copies:
-        notes.append(f"{copies} rows have an exact copy and were left out")
+    if distances.copies:
+        notes.append(f"{distances.copies} rows that equal an earlier one were left out")
     found, reason = None, ""
     if interval is not None:
         found, reason = _interval(rows, distances, value, definition, discard=discard, k=k)
@@ -155,7 +136,7 @@ def scored(
         name="intrinsic_dimension",
         scores={"intrinsic_dimension": value},
         intervals={"intrinsic_dimension": found} if found else {},
-        details={"copies": copies, **chosen} | ({"sample": rows.sampled} if rows.sampled is not None else {}),
+        details={"copies": distances.copies, **chosen} | ({"sample": rows.sampled} if rows.sampled is not None else {}),
         provenance=dataclasses.replace(
             rows.provenance,
             definition=definition,
@@ -169,29 +150,21 @@ def scored(
 
 
 def _interval(
-    rows: Rows, distances: Float64Array, value: float, definition: str, **options: Any
+    rows: Rows, distances: Distances, value: float, definition: str, **options: Any
 ) -> tuple[Interval | None, str]:
     """Returns (jackknife over rows, their neighbours kept; why there is none)."""
-    buckets, kind = _buckets(rows)
+    buckets, kind = neighbour_distances.buckets(rows, distances)
     count = int(buckets.max()) + 1
     if count < resampling.LEAST_GROUPS:
         return None, f"a jackknife needs at least {resampling.LEAST_GROUPS} {kind}; got {count}"
     try:
-        without = np.array([estimate(distances[buckets != b], definition, **options) for b in range(count)])
+        without = np.array([estimate(distances.values[buckets != b], definition, **options) for b in range(count)])
     except NotEnoughData as error:
         return None, str(error)
     shares = np.bincount(buckets, minlength=count) / len(buckets)
     _, error_ = resampling.jackknife(value, without, shares)
     found = resampling.symmetric(value, error_, groups=count, method="jackknife", estimand=f"expected at n={rows.n}")
     return found, ""
-
-
-def _buckets(rows: Rows) -> tuple[npt.NDArray[np.int64], str]:
-    if rows.groups is not None:
-        names, codes = np.unique(rows.groups, return_inverse=True)
-        return np.asarray(codes.reshape(-1) % min(BUCKETS, len(names)), dtype=np.int64), "groups"
-    slab = max(SLAB_ROWS, -(-rows.n // (4 * BUCKETS)))
-    return np.arange(rows.n) // slab % BUCKETS, f"slabs of {SLAB_ROWS} rows"
 
 
 def intrinsic_dimension(
@@ -236,7 +209,8 @@ def intrinsic_dimension(
         seed: of the sample.
 
     Returns:
-        A `Score`; ``details`` holds ``copies``, the rows with an exact copy, which are left out.
+        A `Score`; ``details`` holds ``copies``, the rows that equal an earlier one. They are left out, also as
+        neighbours: a point that is there twice would be two neighbours at one distance.
 
     Raises:
         NotEnoughData: if there are fewer than 10 different rows, or not more than k.
