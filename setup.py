@@ -39,6 +39,7 @@ CPU_SOURCES = (
     "csrc/cpu/scatter.cpp",
     "csrc/cpu/class_scatter.cpp",
     "csrc/cpu/pair_sums.cpp",
+    "csrc/cpu/nearest_centroid.cpp",
     "csrc/cpu/topk.cpp",
     "csrc/bindings_cpu.cpp",
 )

@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 
 #include "cpu/class_scatter.h"
+#include "cpu/nearest_centroid.h"
 #include "cpu/pair_sums.h"
 #include "cpu/stages.h"
 #include "cpu/topk.h"
@@ -102,6 +103,22 @@ int topk(uintptr_t queries, int64_t m, int64_t query_stride, uintptr_t gallery, 
   return int(featdiv::topk(job));
 }
 
+int nearest_centroid(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t index,
+                     int64_t episodes, int64_t ways, int64_t shots, int64_t taken, uintptr_t nearest, int threads,
+                     int isa) {
+  const featdiv::CentroidJob job{rows_at(rows, 0, n, d, row_stride, element),
+                                 at<const int64_t>(index),
+                                 episodes,
+                                 ways,
+                                 shots,
+                                 taken,
+                                 at<int64_t>(nearest),
+                                 threads,
+                                 featdiv::IsaName(isa)};
+  py::gil_scoped_release released;
+  return int(featdiv::nearest_centroid(job));
+}
+
 py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element) {
   featdiv::BadRows found;
   {
@@ -115,7 +132,7 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 5;
+  m.attr("INTERFACE") = 6;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
@@ -135,6 +152,9 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
         py::arg("values"), py::arg("indices"), py::arg("threads"), py::arg("isa"));
+  m.def("nearest_centroid", &nearest_centroid, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
+        py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("episodes"), py::arg("ways"),
+        py::arg("shots"), py::arg("taken"), py::arg("nearest"), py::arg("threads"), py::arg("isa"));
   m.def("watch_stages", &featdiv::watch_stages, py::arg("on"));
   m.def("stage_seconds", [] {
     using featdiv::Stage;

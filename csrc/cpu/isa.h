@@ -1,6 +1,7 @@
 // The instruction sets of this build: a table of kernels for each, and the choice among them at run time.
 #pragma once
 
+#include "../core/centroids.h"
 #include "../core/gram.h"
 #include "../core/nearest.h"
 #include "../core/pack.h"
@@ -27,6 +28,7 @@ struct Kernels {
   bool (*square_norms)(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element,
                        double* out);
   double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
+  void (*nearest_centroids)(const EpisodeBlock&);
 
   template <class T>
   const ProductKernels<T>& product() const {
@@ -45,7 +47,8 @@ constexpr ProductKernels<T> product_kernels() {
 
 template <class Isa>
 constexpr Kernels kernels_of() {
-  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>, exact_measure<Isa>};
+  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>, exact_measure<Isa>,
+          nearest_centroids<Isa>};
 }
 
 extern const Kernels baseline_kernels;

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from featdiv.errors import FeatdivError
 from featdiv.ops.class_scatter import class_scatter
+from featdiv.ops.nearest_centroid import nearest_centroid
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import Sums, scatter
 from featdiv.ops.topk import topk
@@ -191,6 +192,32 @@ def test_topk(data: st.DataObject, d: int, measure: str) -> None:
     best = -np.sort(-truth, axis=1)[:, :k]
     scale = np.abs(a).max() * np.abs(b).max() * d
     assert close(found, best, scale, 4e-6)
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy", "torch"])
+@many
+@given(rows=arrays(), data=st.data())
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_nearest_centroid(backend: str, rows: np.ndarray, data: st.DataObject) -> None:
+    shape = (3, data.draw(st.integers(0, 10)), data.draw(st.integers(0, 9)))
+    shots = data.draw(st.integers(0, 9))
+    top = len(rows) - 1 + data.draw(st.sampled_from([0, 0, 0, 1]))
+    index = np.random.default_rng(data.draw(st.integers(0, 99))).integers(0, max(top, 0), endpoint=True, size=shape)
+    try:
+        found = nearest_centroid(rows, index, shots=shots, backend=backend)
+    except FeatdivError:
+        wrong = not 1 <= shots < shape[2] or shape[1] < 1 or index.max(initial=0) >= len(rows)
+        assert wrong or not good(rows) or np.abs(rows.astype(np.float64)).max() > 1e15
+        return
+    assert found.nearest.shape == (3, shape[1], shape[2] - shots)
+    assert 0 <= found.nearest.min() <= found.nearest.max() < shape[1]
+    x = rows.astype(np.float64)[index]
+    if not np.isfinite(x).all():
+        return  # Then float32 would have overflowed, or the backend would have refused.
+    centroids = x[:, :, :shots].mean(axis=2)
+    distances = ((x[:, :, shots:, None] - centroids[:, None, None]) ** 2).sum(axis=4)
+    chosen = np.take_along_axis(distances, found.nearest[..., None], axis=3)[..., 0]
+    assert close(chosen, distances.min(axis=3), rows.shape[1] * np.abs(x).max() ** 2, 1e-5)
 
 
 @pytest.mark.parametrize("backend", ["native", "numpy", "torch"])

@@ -33,7 +33,7 @@ def test_every_episode_has_the_accuracy_that_loops_give(shots):
     counts = np.array([len(index) for index in members])
     random = np.random.default_rng(0)
     drawn = Episodes.draw(counts, ways=3, shots=shots, queries=6, episodes=40, random=random)
-    found = accuracies(x.astype(np.float32), np.concatenate(members), counts, drawn)
+    found, _ = accuracies(x.astype(np.float32), np.concatenate(members), counts, drawn)
     assert found == pytest.approx(by_loops(x, members, drawn), abs=1e-12)
     for index, places in zip(drawn.classes, drawn.places, strict=True):
         assert len(set(index)) == 3
@@ -148,16 +148,29 @@ def test_unit_rows_ignored_rows_and_files(tmp_path):
         (lambda x, y: featdiv.fewshot_probe(x, y), NotEnoughData, "5 classes with at least 16 rows are needed; 3 of 3"),
         (lambda x, y: featdiv.fewshot_probe(ClassMoments.of(x, y)), InputError, "expected labelled rows"),
         (lambda x, y: featdiv.fewshot_probe(iter([x]), y), InputError, "rows that can be picked by index"),
-        (lambda x, y: featdiv.fewshot_probe(x, y, memory=100), BudgetExceeded, "float32 need"),
+        (lambda x, y: featdiv.fewshot_probe(x, y, memory=100, normalize="l2"), BudgetExceeded, "of 4 bytes need"),
         (lambda x, y: featdiv.fewshot_probe(x * np.nan, y, ways=2, queries=2, shots=1), NonFiniteError, "first"),
         (
             lambda x, y: featdiv.fewshot_probe((x * np.inf).astype(np.float32), y, ways=2, queries=2, shots=1),
             NonFiniteError,
             "first",
         ),
+        (lambda x, y: featdiv.fewshot_probe(x * 1e30, y, ways=2, queries=2, shots=1), InputError, "overflow float32"),
     ],
 )
 def test_errors_say_what_is_wrong(call, error, message):
     x, labels = cases.labelled(200, 4, 3)
     with pytest.raises(error, match=message):
         call(x, labels)
+
+
+def test_a_file_is_held_in_its_own_type_and_an_array_not_at_all(tmp_path):
+    x, labels = cases.labelled(300, 6, 5, between=0.7)
+    x = x.astype(np.float16)
+    np.save(tmp_path / "rows.npy", x)
+    expected = featdiv.fewshot_probe(x, labels, shots=2, episodes=30, memory=100)
+    held = featdiv.fewshot_probe(tmp_path / "rows.npy", labels, shots=2, episodes=30, memory=2 * x.size)
+    assert held.scores == expected.scores == featdiv.fewshot_probe(x.astype(float), labels, shots=2, episodes=30).scores
+    with pytest.raises(BudgetExceeded, match="of 2 bytes need"):
+        featdiv.fewshot_probe(tmp_path / "rows.npy", labels, shots=2, episodes=30, memory=2 * x.size - 1)
+    assert set(held.provenance.backends) == {"nearest_centroid"}

@@ -25,7 +25,7 @@ SUITE = Suite(
             make=data.minilm,
             contenders=contenders.FEWSHOT,
             reference=reference.episodes,
-            operations=operations,
+            operations=reference.episode_operations,
             targets=(Target(contender="featdiv.fewshot_probe", figure="ratio", limit=1 / 20, to="NumPy loop"),),
         ),
         Workload(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.registry import Answer, Contender, Data
+from suites import resident
 from suites.transferability import reference
 
 
@@ -19,15 +20,15 @@ def published_logme(data: Data) -> Any:
     return reference.published_logme(rows.astype("float64"), labels, exact=False)
 
 
-def featdiv_fewshot(data: Data) -> Any:
+def featdiv_fewshot(held: Any) -> Any:
     import featdiv
 
-    rows, labels = reference.read(data)
+    rows, labels = held
     return featdiv.fewshot_probe(rows, labels, shots=reference.SHOTS)
 
 
-def loop_fewshot(data: Data) -> Any:
-    rows, labels = reference.read(data)
+def loop_fewshot(held: Any) -> Any:
+    rows, labels = held
     return reference.loop_of_episodes(rows, labels, reference.EPISODES)
 
 
@@ -62,13 +63,13 @@ LOGME = (
 FEWSHOT = (
     Contender(
         name="featdiv.fewshot_probe",
+        load=resident.labelled,
         run=featdiv_fewshot,
         answer=_of_accuracy,
         accuracy="sampled",
-        streams=True,
         peer=False,
     ),
-    Contender(name="NumPy loop", run=loop_fewshot, answer=_of_accuracy, accuracy="sampled", streams=True),
+    Contender(name="NumPy loop", load=resident.labelled, run=loop_fewshot, answer=_of_accuracy, accuracy="sampled"),
 )
 TABLE = (
     Contender(

@@ -84,6 +84,11 @@ def episodes(data: Data) -> Answer:
     return {"accuracy": loop_of_episodes(rows, labels, REFERENCE_EPISODES, seed=1)}
 
 
+def episode_operations(job: Data) -> float:
+    """The products of every query with every centroid."""
+    return 2.0 * EPISODES * WAYS * QUERIES * WAYS * job.d
+
+
 def errors(answer: Answer, truth: Answer) -> dict[str, float]:
     """LogME relative to its size, accuracy in absolute terms."""
     found = {}

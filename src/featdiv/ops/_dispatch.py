@@ -43,6 +43,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "pair_sums": ("native", "torch", "triton", "reference"),
     "topk": ("native", "numpy", "torch", "triton", "reference"),
     "eigvals_batched": ("numpy", "torch", "cuda", "cupy", "reference"),
+    "nearest_centroid": ("native", "numpy", "torch", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv import __version__, protocols
-from featdiv.errors import FeatdivError, InputError, NonFiniteError, NotEnoughData
+from featdiv.errors import InputError, NonFiniteError, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import dropped_note, opened
 from featdiv.metrics.labelled.rows import LabelledRows
@@ -25,6 +25,8 @@ FUNCTION = "fewshot_probe"
 LEVEL = 0.95
 _QUANTILE = 1.96
 _ROWS = 8192
+_STORED = {"bfloat16": "uint16"}
+"""A type of the same width where NumPy lacks one."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +92,8 @@ def fewshot_probe(
     judged in batches.
 
     Args:
-        x: rows (array, path, source that can be read by index), held in float32.
+        x: rows (array on any device, path, source that can be read by index). An array is used where it lies; a file
+            is read whole, in its own type. Distances are taken in float32.
         labels: one integer or string for each row; None where ``x`` carries them.
         shots: support rows of each class, one number or several.
         ways: classes of an episode.
@@ -114,7 +117,7 @@ def fewshot_probe(
         BudgetExceeded: if the rows do not fit the budget.
 
     Complexity:
-        O(episodes ways (shots + queries) d), memory O(n d).
+        O(episodes ways (shots + ways queries) d); no memory beyond an array's own on a CPU, n d entries for a file.
 
     Source:
         Snell et al. 2017 for the classifier; Ericsson et al. 2021, section 3.1, for the protocol.
@@ -149,17 +152,10 @@ def fewshot_probe(
     with opened(x, labels, function=FUNCTION) as source:
         found = LabelledRows.of(source, function=FUNCTION, ignore=ignore, normalize=normalize)
         assert source.n is not None
-        budget.require(
-            4 * source.n * source.d,
-            limit,
-            function=FUNCTION,
-            what=f"{source.n} rows of {source.d} features in float32",
-            advice="Raise memory=, or pass a sample of the rows.",
-        )
-        rows = _rows(found)
+        rows = _rows(found, limit)
     counts = found.counts
     order = _by_class(found)
-    scores, intervals, undefined, judged, eligible = {}, {}, {}, [], []
+    scores, intervals, undefined, backends, judged, eligible = {}, {}, {}, {}, [], []
     for k in wanted:
         name = f"{k}_shot"
         able = np.flatnonzero(counts >= k + queries)
@@ -171,11 +167,20 @@ def fewshot_probe(
         # A stream of its own for each number of shots: asking for more of them changes none.
         random = np.random.default_rng([seed, k])
         drawn = Episodes.draw(counts[able], ways=ways, shots=k, queries=queries, episodes=episodes, random=random)
+        drawn = dataclasses.replace(drawn, classes=able[drawn.classes])
         try:
-            drawn = dataclasses.replace(drawn, classes=able[drawn.classes])
-            values = accuracies(rows, order, counts, drawn)
-        except FloatingPointError:
-            raise _bad_row(rows) from None
+            values, backends["nearest_centroid"] = accuracies(rows, order, counts, drawn)
+        except NonFiniteError as error:
+            raise NonFiniteError(
+                f"{FUNCTION}: x: expected finite rows; got {error.count} NaN or infinite entries, the first in row "
+                f"{error.first_row}. Leave such rows out.",
+                count=error.count,
+                first_row=error.first_row,
+            ) from None
+        except InputError:
+            raise InputError(
+                f"{FUNCTION}: x: squared distances overflow float32; scale the rows down, or normalize='l2'"
+            ) from None
         scores[name] = float(values.mean())
         intervals[name] = _interval(values)
         judged.append(values)
@@ -200,7 +205,8 @@ def fewshot_probe(
             method="nearest centroid",
             precision="float32",
             n=int(counts.sum()),
-            d=rows.shape[1],
+            d=int(rows.shape[1]),
+            backends=backends,
             seed=seed,
             passes=1,
             notes=(*notes, *dropped_note(found.dropped)),
@@ -216,27 +222,23 @@ def fewshot_probe(
     )
 
 
-def _bad_row(rows: npt.NDArray[np.float32]) -> FeatdivError:
-    bad = ~np.isfinite(rows).all(axis=1)
-    if not bad.any():
-        return InputError(f"{FUNCTION}: x: squared distances overflow float32; scale the rows down, or normalize='l2'")
-    first = int(np.flatnonzero(bad)[0])
-    return NonFiniteError(
-        f"{FUNCTION}: x: expected finite rows; got {int(bad.sum())} with NaN or infinity, the first is row {first}. "
-        "Leave such rows out.",
-        count=int((~np.isfinite(rows)).sum()),
-        first_row=first,
-    )
-
-
-def _rows(found: LabelledRows) -> npt.NDArray[np.float32]:
-    """Returns all rows in float32; an array that is float32 already is not copied."""
+def _rows(found: LabelledRows, limit: int) -> Any:
+    """Returns all rows: an array as it is, a file's in the type in which it is stored, normalised ones in float32."""
     source = found.source
+    assert source.n is not None
+    if found.normalize is None and source.format == "array":
+        return next(iter(source.chunks(source.n))).rows
+    width = 4 if found.normalize is not None else int(np.dtype(_STORED.get(source.dtype, source.dtype)).itemsize)
+    budget.require(
+        width * source.n * source.d,
+        limit,
+        function=FUNCTION,
+        what=f"{source.n} rows of {source.d} features of {width} bytes",
+        advice="Raise memory=, or pass a sample of the rows.",
+    )
     if found.normalize is None:
-        for chunk in source.chunks(source.n):
-            if int(chunk.rows.shape[0]) == source.n and source.dtype == "float32" and source.device == "cpu":
-                return np.array(chunk.rows, copy=None if source.format == "array" else True)
-    rows = np.empty((source.n or 0, source.d), dtype=np.float32)
+        return source.take(np.arange(source.n))
+    rows = np.empty((source.n, source.d), dtype=np.float32)
     for part in np.array_split(np.flatnonzero(found.codes >= 0), max(1, len(rows) // _ROWS)):
         rows[part] = found.take(part)
     return rows

@@ -1,17 +1,16 @@
-"""Few-shot episodes drawn without a loop over them, and judged by nearest centroid in batches."""
+"""Few-shot episodes drawn without a loop over them, and judged by nearest centroid all at once."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Index = npt.NDArray[np.int64]
+from featdiv.ops.nearest_centroid import nearest_centroid
 
-BATCH_BYTES = 1 << 20
-"""Rows of a batch: few enough to stay in cache from the gathering to the product."""
+Index = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,53 +71,24 @@ def _floyd(random: np.random.Generator, sizes: Index, k: int) -> Index:
     return np.take_along_axis(chosen, random.random(chosen.shape).argsort(axis=1), axis=1)
 
 
-def accuracies(rows: npt.NDArray[np.float32], order: Index, counts: Index, drawn: Episodes) -> npt.NDArray[np.float64]:
+def accuracies(rows: Any, order: Index, counts: Index, drawn: Episodes) -> tuple[npt.NDArray[np.float64], str]:
     """Returns (e,) the share of queries of each episode that are nearest to the centroid of their class.
 
     Args:
-        rows: (n, d) features.
+        rows: (n, d) features, an array or a tensor on any device.
         order: the rows of the first class, then those of the second and so on.
         counts: how many there are of each class.
         drawn: the episodes.
 
+    Returns:
+        The shares, and the backend that found them.
+
     Raises:
-        FloatingPointError: if a row drawn holds NaN or infinity.
+        NonFiniteError: if a row drawn holds NaN or infinity.
+        InputError: if squared distances overflow float32.
     """
-    e, ways, taken = drawn.places.shape
-    shots, queries = drawn.shots, taken - drawn.shots
     first = np.cumsum(counts) - counts
     index = order[first[drawn.classes][:, :, None] + drawn.places]
-    share = np.full((1, shots), 1.0 / shots, dtype=np.float32)
-    centroids = np.empty((e, ways, 1, rows.shape[1]), dtype=np.float32)
-    right = np.empty(e)
-    own = np.repeat(np.arange(ways), queries)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for part, support in _gathered(rows, index[:, :, :shots]):
-            np.matmul(share, support, out=centroids[part])
-        # Distances do not change with a common offset; float32 products would drown in a large one.
-        centre = centroids.mean(axis=(0, 1, 2))
-        if not np.isfinite(centre).all():
-            raise FloatingPointError
-        centroids = centroids[:, :, 0] - centre
-        # Half of |q - c|^2 less |q|^2, with its sign turned; |q|^2 is the same for every class.
-        level = 0.5 * np.einsum("ewd,ewd->ew", centroids, centroids) + centroids @ centre
-        for part, asked in _gathered(rows, index[:, :, shots:]):
-            nearness = centroids[part] @ asked.reshape(len(asked), len(own), -1).transpose(0, 2, 1)
-            nearness -= level[part][:, :, None]
-            if not np.isfinite(nearness).all():
-                raise FloatingPointError
-            right[part] = (nearness.argmax(axis=1) == own).mean(axis=1)
-    return right
-
-
-def _gathered(rows: npt.NDArray[np.float32], index: Index) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Yields (which, rows[index[which]]), some episodes at a time, the second in memory that is used again."""
-    d = rows.shape[1]
-    at_once = max(1, BATCH_BYTES // (4 * d * index[0].size))
-    held = np.empty((min(at_once, len(index)), *index.shape[1:], d), dtype=np.float32)
-    for start in range(0, len(index), at_once):
-        part = slice(start, min(start + at_once, len(index)))
-        out = held[: part.stop - start]
-        # All are in range; a check of each would buffer the rows.
-        np.take(rows, index[part], axis=0, out=out, mode="clip")
-        yield part, out
+    found = nearest_centroid(rows, index, shots=drawn.shots)
+    own = np.arange(index.shape[1])[:, None]
+    return (found.nearest == own).mean(axis=(1, 2)), found.backend
