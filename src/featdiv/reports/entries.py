@@ -86,8 +86,8 @@ def gather(results: Any, *, seconds: Mapping[str, float] | None = None) -> list[
     ]
     if not entries:
         raise InputError("featdiv.report: results: expected at least one result; got none")
-    entries = _told_apart(entries)
-    timed = dict(seconds or {})
+    entries = _told_apart([one for entry in entries for one in (entry, *_within(entry))])
+    timed = {**_times(entries), **(seconds or {})}
     return [dataclasses.replace(entry, seconds=timed.get(entry.name)) for entry in entries]
 
 
@@ -130,6 +130,30 @@ def checked(content: Any, where: str) -> dict[str, Any]:
         if not isinstance(content.get(key), dict):
             raise FormatError(f"{where}: expected an object under {key!r}; got {type(content.get(key)).__name__}")
     return content
+
+
+def _within(entry: Entry) -> Iterable[Entry]:
+    """Yields the results that a ranking holds: those of its models, and how alike they are."""
+    if entry.kind != "Ranking":
+        return
+    where = f"featdiv.report: {entry.name}"
+    for model, parts in (entry.content.get("parts") or {}).items():
+        for part in parts:
+            content = checked(part, f"{where}: parts of {model}")
+            yield Entry(name=model, kind=str(content["type"]), content=content)
+    similarity = entry.content.get("similarity")
+    if similarity is not None:
+        content = checked(similarity, f"{where}: similarity")
+        yield Entry(name="all models", kind=str(content["type"]), content=content)
+
+
+def _times(entries: Iterable[Entry]) -> dict[str, float]:
+    """Returns model to the time of all its steps in a ranking."""
+    times: dict[str, float] = {}
+    for entry in entries:
+        for step in entry.content.get("steps") or () if entry.kind == "Ranking" else ():
+            times[step["model"]] = times.get(step["model"], 0.0) + (step.get("seconds") or 0.0)
+    return times
 
 
 def _contents(results: Any) -> Iterable[tuple[str | None, dict[str, Any], str]]:

@@ -10,8 +10,9 @@ from sklearn.preprocessing import StandardScaler
 
 import featdiv
 from featdiv.errors import BudgetExceeded, NotEnoughData
+from featdiv.probes import holdout
 from featdiv.studies.folds import stratified_folds
-from featdiv.studies.ranking.crossvalidation import KNN_K, Judgement, knn, linear
+from featdiv.studies.ranking.crossvalidation import KNN_K, LINEAR_C, Judgement, knn, linear
 
 MEMORY = 1 << 30
 
@@ -37,6 +38,7 @@ def test_knn_is_a_search_in_the_other_folds_alone(rows):
     found = knn(featdiv.open(x), labels, folds, seed=0, memory=MEMORY)
     unit = x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True)
     chosen = iter(found.chosen)
+    held = dict.fromkeys((k for k in KNN_K if k < 90), 0)
     for repeat, division in enumerate(folds):
         for fold in range(4):
             train = np.flatnonzero(division != fold)
@@ -51,6 +53,9 @@ def test_knn_is_a_search_in_the_other_folds_alone(rows):
             for i in np.flatnonzero(division == fold):
                 expected = votes(unit[train], labels[train], unit[i], best) == labels[i]
                 assert found.correct[repeat, i] == expected
+                for k in held:
+                    held[k] += votes(unit[train], labels[train], unit[i], k) == labels[i]
+    assert dict(found.curve) == pytest.approx({k: right / 240 for k, right in held.items()})
 
 
 def test_knn_looks_further_where_the_near_are_all_in_one_fold():
@@ -87,6 +92,32 @@ def test_linear_is_logistic_regression_at_the_c_chosen(rows):
     assert found.notes == ()
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_curve_of_c_is_what_fits_to_four_fifths_get_right(rows, classes):
+    x, labels = rows[0], rows[1] % classes
+    folds = stratified_folds(labels, folds=3)
+    found = linear(featdiv.open(x), labels, folds, seed=0, memory=MEMORY)
+    assert [C for C, _ in found.curve] == list(LINEAR_C)
+    # Below that, logits are nearly equal and the tolerance of either solver decides.
+    for C, accuracy in found.curve[3:]:
+        right = 0
+        for fold in range(3):
+            outside, held = np.flatnonzero(folds[0] != fold), folds[0] == fold
+            kept, _ = holdout.split(labels[outside], 0.2, seed=0, function="test")
+            train = outside[kept]
+            model = make_pipeline(StandardScaler(), LogisticRegression(C=C, tol=1e-8, max_iter=5000))
+            right += int((model.fit(x[train], labels[train]).predict(x[held]) == labels[held]).sum())
+        # A row on the border of two classes may fall on either side of it.
+        assert accuracy * 120 == pytest.approx(right, abs=1.01)
+
+
+def test_linear_without_a_choice_has_no_curve():
+    x, labels = np.random.default_rng(0).normal(size=(4, 3)), np.arange(4) % 2
+    found = linear(featdiv.open(x), labels, np.array([[0, 0, 1, 1]]), seed=0, memory=MEMORY)
+    assert found.curve == ()
+    assert len(found.chosen) == 2
+
+
 def test_linear_refuses_what_does_not_fit_the_budget(rows):
     x, labels = rows
     with pytest.raises(BudgetExceeded, match=r"featdiv.rank_models: memory: 120 x 5 features"):
@@ -95,7 +126,7 @@ def test_linear_refuses_what_does_not_fit_the_budget(rows):
 
 def test_a_judgement_survives_json():
     correct = np.random.default_rng(0).random((3, 13)) < 0.5
-    made = Judgement(correct=correct, chosen=(1.0, 0.1), notes=("a note",))
+    made = Judgement(correct=correct, chosen=(1.0, 0.1), curve=((1.0, 0.5),), notes=("a note",))
     read = Judgement.from_dict(made.to_dict())
     np.testing.assert_array_equal(read.correct, correct)
-    assert (read.chosen, read.notes) == (made.chosen, made.notes)
+    assert (read.chosen, read.curve, read.notes) == (made.chosen, made.curve, made.notes)

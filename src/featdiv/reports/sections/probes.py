@@ -9,16 +9,17 @@ from featdiv.reports.entries import Entry
 from featdiv.reports.figures.line_chart import Series, line_chart
 from featdiv.reports.markup import Markup, tag
 from featdiv.reports.section import Palette, Section
-from featdiv.reports.sections import score_panels
+from featdiv.reports.sections import fold_curves, score_panels
 from featdiv.reports.sections.probe_curves import CURVES, Curve, best_cell
 from featdiv.reports.table import Cell, Column, number, table
 
-KINDS = tuple(CURVES)
+KINDS = (*fold_curves.KINDS, *CURVES)
 
 
 def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
     """Returns the section, or None where there is no probe."""
-    blocks: list[Markup] = []
+    rankings = [entry for entry in entries if entry.kind in fold_curves.KINDS]
+    blocks: list[Markup] = [block for entry in rankings for block in fold_curves.blocks(entry, palette)]
     for kind, curve in CURVES.items():
         held = [entry for entry in entries if entry.kind == kind]
         if held:
@@ -26,7 +27,8 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
             blocks += _probe(kind, curve, held, palette)
     if not blocks:
         return None
-    models = list(dict.fromkeys(entry.name for entry in entries))
+    single = [entry.name for entry in entries if entry.kind in CURVES]
+    models = list(dict.fromkeys([*(name for entry in rankings for name in fold_curves.models(entry)), *single]))
     return Section(name="probes", title="Probes", body=parts.stacked(parts.legend(models, palette), *blocks))
 
 

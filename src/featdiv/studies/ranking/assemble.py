@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from featdiv.studies.agreement import LEAST_MODELS, rank_agreement
 from featdiv.studies.ranking import words
 from featdiv.studies.ranking.finetuning import FineTuned
 from featdiv.studies.ranking.measure import Measured, Plan
+from featdiv.studies.ranking.relations import Relations
 from featdiv.studies.ranking.result import Ranking
 from featdiv.studies.ranking.store import Step
 from featdiv.studies.selection import Selection, select
@@ -31,34 +33,63 @@ def by_probe(measured: Sequence[Measured], plan: Plan, *, draws: int) -> tuple[l
     return ranked, select(np.stack([one.judgements[probe].correct for one in ranked]), draws=draws, seed=plan.seed)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Order:
+    """The models in their order, and what the criterion says of them.
+
+    Attributes:
+        ranked: all of them, the best first; after fine-tuning, those that were not come last.
+        judged: names of those that the criterion judged.
+        found: what it says of those.
+        criterion: the column that ranks.
+        n: images that they were judged on.
+    """
+
+    ranked: Sequence[Measured]
+    judged: Sequence[str]
+    found: Selection
+    criterion: str
+    n: int
+
+
+def ordered(measured: Sequence[Measured], tuned: FineTuned | None, plan: Plan, *, draws: int) -> Order:
+    """Returns the models by fine-tuning where there was any, else by the first probe."""
+    ranked, found = by_probe(measured, plan, draws=draws)
+    if tuned is None or not tuned.correct:
+        names = [one.name for one in ranked]
+        return Order(ranked=ranked, judged=names, found=found, criterion=plan.probes[0], n=len(plan.data))
+    chosen = [one for one in ranked if one.name in tuned.correct]
+    chosen.sort(key=lambda one: -float(tuned.correct[one.name].mean()))
+    judged = [one.name for one in chosen]
+    found = select(tuned.means(judged), draws=draws, seed=plan.seed)
+    everyone = [*chosen, *(one for one in ranked if one.name not in tuned.correct)]
+    return Order(ranked=everyone, judged=judged, found=found, criterion="finetune", n=found.units)
+
+
 def assemble(
-    measured: Sequence[Measured],
+    order: Order,
     failed: Mapping[str, str],
     steps: Sequence[Step],
     plan: Plan,
     *,
     imagenet: Mapping[str, float] | None,
     tuned: FineTuned | None,
-    draws: int,
+    relations: Relations,
     arguments: Mapping[str, Any],
 ) -> Ranking:
     """Returns the ranking.
 
     Args:
-        measured: what was found out about each model.
+        order: what was found out about each model, the best first.
         failed: model to the reason why it is missing.
         steps: what was done.
         plan: how.
         imagenet: model to its accuracy on ImageNet; None for no such column.
         tuned: what fine-tuning found; None where none was asked for.
-        draws: resamples.
+        relations: what was found out between models.
         arguments: for the provenance.
     """
-    ranked, found = by_probe(measured, plan, draws=draws)
-    criterion, n, judged = plan.probes[0], len(plan.data), [one.name for one in ranked]
-    if tuned is not None and tuned.correct:
-        ranked, found, judged = _by_finetuning(ranked, tuned, plan, draws=draws)
-        criterion, n = "finetune", found.units
+    ranked, found, criterion, judged = order.ranked, order.found, order.criterion, order.judged
     names = tuple(one.name for one in ranked)
     table = _table(ranked, plan, imagenet, tuned)
     columns = tuple(dict.fromkeys(column for row in table.values() for column in row))
@@ -101,7 +132,7 @@ def assemble(
             contenders=contenders,
             regret=regret,
             criterion=criterion,
-            n=n,
+            n=order.n,
             failed=len(failed),
         ),
         agreement=agreement,
@@ -115,7 +146,9 @@ def assemble(
             for probe in plan.probes
             if all(probe in one.judgements for one in ranked)
         },
-        parts={one.name: one.parts for one in ranked},
+        curves=_curves(ranked, plan),
+        parts={one.name: (*one.parts, *relations.missing.get(one.name, ())) for one in ranked},
+        similarity=relations.similarity,
         provenance=Provenance(
             function=FUNCTION,
             version=__version__,
@@ -125,20 +158,22 @@ def assemble(
             seed=plan.seed,
             source=plan.data.description,
             fingerprint=plan.data.fingerprint,
-            notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *agreement_note),
+            notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *relations.notes, *agreement_note),
         ),
     )
 
 
-def _by_finetuning(
-    ranked: Sequence[Measured], tuned: FineTuned, plan: Plan, *, draws: int
-) -> tuple[list[Measured], Selection, list[str]]:
-    """Returns all models, those that were fine-tuned first and the best of them first; what it says; their names."""
-    chosen = [one for one in ranked if one.name in tuned.correct]
-    chosen.sort(key=lambda one: -float(tuned.correct[one.name].mean()))
-    judged = [one.name for one in chosen]
-    found = select(tuned.means(judged), draws=draws, seed=plan.seed)
-    return [*chosen, *(one for one in ranked if one.name not in tuned.correct)], found, judged
+def _curves(ranked: Sequence[Measured], plan: Plan) -> dict[str, dict[str, tuple[tuple[float, ...], ...]]]:
+    """Returns probe to model to (setting, accuracy, low, high), the ends of Wilson's interval for so many images."""
+    n = len(plan.data)
+    found: dict[str, dict[str, tuple[tuple[float, ...], ...]]] = {probe: {} for probe in plan.probes}
+    for one in ranked:
+        for probe, judgement in one.judgements.items():
+            ends = [wilson(round(share * n), n, estimand=ESTIMAND) for _, share in judgement.curve]
+            points = zip(judgement.curve, ends, strict=True)
+            if judgement.curve:
+                found[probe][one.name] = tuple((*point, interval.low, interval.high) for point, interval in points)
+    return {probe: lines for probe, lines in found.items() if lines}
 
 
 def _reason(one: Measured, column: str, tuned: FineTuned | None) -> str:
@@ -223,6 +258,7 @@ def _notes(ranked: Sequence[Measured], plan: Plan) -> list[str]:
     if plan.data.skipped:
         notes.append(f"{len(plan.data.skipped)} images that cannot be read were left out")
     for one in ranked:
+        notes += [f"{one.name}: {note}" for note in one.notes]
         for probe, judgement in one.judgements.items():
             notes += [f"{one.name}: {probe} probe: {note}" for note in judgement.notes]
     return notes

@@ -15,6 +15,7 @@ from featdiv.errors import ConvergenceWarning, NotEnoughData
 from featdiv.io import Embeddings
 from featdiv.probes.knn_vote import TEMPERATURE, rules, tally
 from featdiv.probes.linear import linear_probe
+from featdiv.probes.linear_result import LinearProbe
 from featdiv.stats import budget
 from featdiv.stats.neighbours import Neighbours
 
@@ -36,11 +37,14 @@ class Judgement:
     Attributes:
         correct: (repeats, n) whether each image was right when its fold was held out.
         chosen: what was chosen in each fold of each repeat: k, or C.
+        curve: (setting, accuracy) for each k or C, ascending: the share of images that it gets right when their fold is
+            held out.
         notes: remarks.
     """
 
     correct: BoolArray
     chosen: tuple[float, ...]
+    curve: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,6 +53,7 @@ class Judgement:
             "shape": list(self.correct.shape),
             "correct": base64.b64encode(np.packbits(self.correct).tobytes()).decode("ascii"),
             "chosen": list(self.chosen),
+            "curve": [list(point) for point in self.curve],
             "notes": list(self.notes),
         }
 
@@ -58,7 +63,8 @@ class Judgement:
         shape = tuple(content["shape"])
         bits = np.frombuffer(base64.b64decode(content["correct"]), dtype=np.uint8)
         correct = np.unpackbits(bits, count=int(np.prod(shape))).astype(np.bool_).reshape(shape)
-        return cls(correct=correct, chosen=tuple(content["chosen"]), notes=tuple(content["notes"]))
+        curve = tuple((float(setting), float(accuracy)) for setting, accuracy in content["curve"])
+        return cls(correct=correct, chosen=tuple(content["chosen"]), curve=curve, notes=tuple(content["notes"]))
 
 
 Probe = Callable[..., Judgement]
@@ -92,6 +98,7 @@ def knn(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed: in
     near = Neighbours.of(features, k=reach, memory=memory)
     correct = np.empty(folds.shape, np.bool_)
     chosen: list[float] = []
+    hits = np.zeros(len(wanted), np.int64)
     for repeat, division in enumerate(folds):
         for fold in range(count):
             outside = division != fold
@@ -104,7 +111,9 @@ def knn(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed: in
             best = int(np.argmax([each[outside].sum() for each in right]))
             correct[repeat, ~outside] = right[best][~outside]
             chosen.append(float(wanted[best].k))
-    return Judgement(correct=correct, chosen=tuple(chosen))
+            hits += [int(each[~outside].sum()) for each in right]
+    curve = tuple((float(rule.k), float(hit) / folds.size) for rule, hit in zip(wanted, hits, strict=True))
+    return Judgement(correct=correct, chosen=tuple(chosen), curve=curve)
 
 
 def _among(near: Neighbours, allowed: BoolArray, k: int) -> Neighbours | None:
@@ -124,7 +133,8 @@ def _among(near: Neighbours, allowed: BoolArray, k: int) -> Neighbours | None:
 def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed: int, memory: int) -> Judgement:
     """Judges each image by a logistic regression on standardised features that was fitted to the other folds.
 
-    C is chosen on a fifth of every class of those folds, and the regression fitted again to all of them.
+    C is chosen on a fifth of every class of those folds, and the regression fitted again to all of them. The curve is
+    that of the fits to the other four fifths.
 
     Args:
         features: (n, d) rows.
@@ -143,6 +153,7 @@ def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed:
     rows = np.asarray(taken if isinstance(taken, np.ndarray) else taken.float().cpu(), dtype=np.float32)
     correct = np.empty(folds.shape, np.bool_)
     chosen: list[float] = []
+    paths: list[Int64Array] = []
     loose = 0
     for repeat, division in enumerate(folds):
         for fold in range(int(division.max()) + 1):
@@ -164,8 +175,23 @@ def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed:
             loose += not probe.converged
             correct[repeat, ~outside] = probe.predict(rows[~outside]) == labels[~outside]
             chosen.append(probe.C)
+            if not single:
+                paths.append(_path_hits(probe, rows[~outside], labels[~outside]))
+    # A fold without a choice has one C, and nothing to say about the others.
+    hits = np.sum(paths, axis=0) if len(paths) == len(chosen) else ()
+    curve = tuple((C, float(hit) / folds.size) for C, hit in zip(LINEAR_C, hits, strict=False))
     notes = (f"in {loose} of {len(chosen)} folds some C did not converge",) if loose else ()
-    return Judgement(correct=correct, chosen=tuple(chosen), notes=notes)
+    return Judgement(correct=correct, chosen=tuple(chosen), curve=curve, notes=notes)
+
+
+def _path_hits(probe: LinearProbe, rows: npt.NDArray[np.float32], labels: Int64Array) -> Int64Array:
+    """Returns how many rows each C of the path gets right."""
+    assert probe.path_coefficients is not None
+    assert probe.path_intercepts is not None
+    logits = rows @ np.swapaxes(probe.path_coefficients, 1, 2) + probe.path_intercepts[:, None, :]
+    # Of two classes, one logit speaks for the second.
+    place = (logits[:, :, 0] > 0.0).astype(np.int64) if logits.shape[2] == 1 else logits.argmax(axis=2)
+    return np.asarray((probe.classes[place] == labels).sum(axis=1), dtype=np.int64)
 
 
 PROBES: dict[str, Probe] = {"linear": linear, "knn": knn}

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv import __version__
+from featdiv.analyses.principal.run import directions
 from featdiv.backbones.extract import extract
 from featdiv.backbones.features import Features
 from featdiv.backbones.images import Images
@@ -28,6 +29,9 @@ Tick = Callable[[str, int], None]
 """Takes what is being done for the model, and the images of its steps that are done."""
 
 EXTRACTION = "features"
+DIRECTIONS = "directions"
+EXTREMES = 5
+"""Images at each end of a direction."""
 SHARD_ROWS = 256
 """Images that a kill can cost; a multiple of the usual batches, so that a shard is the same batches in any call."""
 
@@ -42,6 +46,8 @@ class Plan:
         folds: (repeats, n) fold of each image.
         scores: step to the names that it is asked for.
         probes: names of the probes.
+        interval: intervals of the scores: ``"auto"`` where they are valid, or None.
+        directions: how many leading directions of each model are shown; 0 for none.
         features: folder of the features; None to keep them in memory.
         seed: of every random choice.
         memory: budget in bytes.
@@ -52,6 +58,8 @@ class Plan:
     folds: Int64Array
     scores: Mapping[str, tuple[str, ...]]
     probes: tuple[str, ...]
+    interval: str | None
+    directions: int
     features: Path | None
     seed: int
     memory: int
@@ -59,7 +67,7 @@ class Plan:
     @property
     def steps(self) -> int:
         """Number of steps for each model."""
-        return 1 + len(self.scores) + len(self.probes)
+        return 1 + len(self.scores) + len(self.probes) + bool(self.directions)
 
     def division(self) -> str:
         """Returns a hash of the folds."""
@@ -77,9 +85,9 @@ class Measured:
         undefined: score to the reason why it has no value.
         judgements: probe to who was right where.
         parts: results that were computed on the way, as dictionaries.
-        description: of the features.
-        d: features.
+        features: the features; None where they were not kept.
         facts: what shaped the features, as plain JSON values.
+        notes: remarks on what could not be had.
     """
 
     name: str
@@ -88,9 +96,9 @@ class Measured:
     undefined: Mapping[str, str]
     judgements: Mapping[str, Judgement]
     parts: tuple[Mapping[str, Any], ...]
-    description: str
-    d: int
+    features: Features | None
     facts: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measured:
@@ -138,6 +146,14 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
                 elif interval is not None:
                     bounds[name] = interval["low"], interval["high"]
         done += n
+    notes: tuple[str, ...] = ()
+    if plan.directions:
+        tick(DIRECTIONS, done)
+        try:
+            parts.append(_directed(candidate.name, features, plan, store, facts))
+        except FeatdivError as error:
+            notes = (f"no directions: {error}",)
+        done += n
     tick("done", done)
     return Measured(
         name=candidate.name,
@@ -146,9 +162,9 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         undefined=undefined,
         judgements=judgements,
         parts=tuple(parts),
-        description=features.description,
-        d=features.d,
+        features=features,
         facts={"extraction": features.extraction},
+        notes=notes,
     )
 
 
@@ -200,14 +216,34 @@ def _scored(
         # Of the weights alone: other images change nothing.
         facts = {"weights": model.weights_hash()}
         names = ()
+    else:
+        facts = {**facts, "interval": plan.interval}
 
     def compute() -> dict[str, Any]:
         with warnings.catch_warnings():
             # The results carry the same remark among their notes.
             warnings.simplefilter("ignore", SmallSampleWarning)
-            found = scores.compute(step, names, features, plan.labels, model, seed=plan.seed, memory=plan.memory)
+            found = scores.compute(
+                step,
+                names,
+                features,
+                plan.labels,
+                model,
+                interval=plan.interval,
+                seed=plan.seed,
+                memory=plan.memory,
+            )
         if step == "filter diversity":
             found = {**found, "layers": []}
         return found
 
     return store.step(name, step, {**facts, "names": list(names), "version": __version__}, compute)
+
+
+def _directed(name: str, features: Features, plan: Plan, store: Store, facts: Mapping[str, Any]) -> dict[str, Any]:
+    def compute() -> dict[str, Any]:
+        k = min(plan.directions, features.d)
+        return directions(features, plan.data, k=k, extremes=EXTREMES).to_dict()
+
+    settings = {**facts, "k": plan.directions, "extremes": EXTREMES}
+    return store.step(name, DIRECTIONS, settings, compute)

@@ -46,7 +46,12 @@ class Ranking(Result):
         steps: what was done for each model, and how long it took.
         n: images; ``folds`` and ``repeats``: how they were divided.
         correct: probe (or ``"finetune"``) to (m, repeats, n) whether each image was right when it was held out.
-        parts: model to the dictionaries of results that were computed on the way, for a report.
+        curves: probe to model to (k or C, accuracy, low, high), ascending: the share of images that the probe with that
+            setting gets right when their fold is held out, with Wilson's interval. For ``"linear"``, of the fits to the
+            four fifths of each training part that C is chosen with.
+        parts: model to the dictionaries of results that were computed on the way: spectrum, diversity, transferability,
+            filter diversity, leading directions, and those that the best model has and the next one lacks.
+        similarity: the dictionary of the `Comparison` of the models by debiased linear CKA, or None.
     """
 
     models: tuple[str, ...]
@@ -67,7 +72,9 @@ class Ranking(Result):
     folds: int
     repeats: int
     correct: Mapping[str, npt.NDArray[np.bool_]] = dataclasses.field(default_factory=dict, repr=False)
+    curves: Mapping[str, Mapping[str, tuple[tuple[float, ...], ...]]] = dataclasses.field(default_factory=dict)
     parts: Mapping[str, tuple[Mapping[str, Any], ...]] = dataclasses.field(default_factory=dict, repr=False)
+    similarity: Mapping[str, Any] | None = dataclasses.field(default=None, repr=False)
 
     _array_fields: ClassVar[tuple[str, ...]] = (
         "models",
@@ -87,6 +94,9 @@ class Ranking(Result):
         "n",
         "folds",
         "repeats",
+        "curves",
+        "parts",
+        "similarity",
     )
 
     def table(self) -> list[dict[str, Any]]:
@@ -124,7 +134,7 @@ class Ranking(Result):
         return {model: row[place] for model, row in zip(self.models, self.values, strict=True)}
 
     def report(self, path: str | os.PathLike[str] | None = None, *, title: str | None = None) -> str:
-        """Returns one self-contained HTML page: this ranking, and spectra, diversity and transferability of each model.
+        """Returns one self-contained HTML page: this ranking, and all that was found out about and between the models.
 
         Args:
             path: where to write it; None to write nothing.
@@ -132,12 +142,8 @@ class Ranking(Result):
         """
         from featdiv.reports import report
 
-        results = [{"ranking": self.to_dict()}, {name: list(parts) for name, parts in self.parts.items() if parts}]
-        seconds: dict[str, float] = {}
-        for step in self.steps:
-            seconds[step.model] = seconds.get(step.model, 0.0) + step.seconds
         heading = title or f"Which of {len(self.models)} models to take"
-        return report([part for part in results if part], path, title=heading, seconds=seconds)
+        return report({"ranking": self}, path, title=heading)
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draws the criterion of each model with its interval, the best at the top.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,17 @@ from featdiv.backbones.cache import DiskFull
 from featdiv.backbones.decoding import UnreadableImage
 from featdiv.backbones.images import Images, images
 from featdiv.errors import FeatdivError, InputError, MissingDependency
+from featdiv.io.embeddings import positive
+from featdiv.stats import arguments as checks
 from featdiv.stats import budget
 from featdiv.studies.folds import stratified_folds, stratified_sample
 from featdiv.studies.ranking import finetuning as finetuning_of
 from featdiv.studies.ranking import scores as score_table
-from featdiv.studies.ranking.assemble import assemble, by_probe
+from featdiv.studies.ranking.assemble import assemble, by_probe, ordered
 from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies
 from featdiv.studies.ranking.crossvalidation import PROBES
 from featdiv.studies.ranking.measure import Measured, Plan, measure
+from featdiv.studies.ranking.relations import relate
 from featdiv.studies.ranking.result import Ranking
 from featdiv.studies.ranking.store import Store
 
@@ -43,6 +47,9 @@ def rank_models(
     finetuning: Mapping[str, Any] | None = None,
     pretrained: bool = True,
     extraction: Mapping[str, Any] | None = None,
+    interval: str | None = "auto",
+    similarity: bool = True,
+    directions: int = 3,
     out: Any = None,
     draws: int = 10_000,
     seed: int = 0,
@@ -59,6 +66,9 @@ def rank_models(
     * ``contenders``: the models that a test against all rivals at once cannot tell from the best at 95 %;
     * ``regret``: what the pick loses against the best, on average over the resamples;
     * ``agreement``: how far each score without training would have given the same order (`rank_agreement`).
+
+    For the page (`Ranking.report`) the models are compared with one another by CKA, and the images at the ends of their
+    leading directions are kept as small pictures.
 
     All of them are about these images and folds as a sample: training sets are not drawn anew.
 
@@ -86,7 +96,12 @@ def rank_models(
         finetuning: arguments of `featdiv.finetune` for it: ``steps``, ``lr``, ``mode``, ….
         pretrained: False for random weights, of models by name without a checkpoint.
         extraction: arguments of `featdiv.extract` for all models: ``transform``, ``batch_size``, ``device``, ….
-        out: folder for what is computed; None keeps features in memory, one model at a time.
+        interval: ``"auto"`` for 95 % intervals of spectrum, diversity, transferability and similarity where they are
+            valid; None for none, in less time. Probes and fine-tuning always have theirs.
+        similarity: whether models are compared by debiased linear CKA.
+        directions: how many leading directions of each model are shown by the images at their ends, and as many that
+            the best model has and the next one lacks, and the other way round; 0 for none.
+        out: folder for what is computed; None keeps features in memory, as far as the budget goes.
         draws: resamples.
         seed: of folds, samples and resamples.
         memory: budget for features and their copies; None for a quarter of the RAM.
@@ -122,6 +137,9 @@ def rank_models(
     allowed = budget.budget_bytes(memory, function=FUNCTION)
     if draws < 1:
         raise InputError(f"{FUNCTION}: draws: expected at least 1; got {draws!r}")
+    checks.one_of(FUNCTION, "interval", interval, ("auto", None))
+    if directions != 0:
+        positive(directions, f"{FUNCTION}: directions")
     if finetune is not None:
         finetuning_of.check(finetune, finetuning or {})
     every = candidates(models, {"pretrained": pretrained, **(extraction or {})})
@@ -136,6 +154,8 @@ def rank_models(
         folds=division,
         scores=asked,
         probes=wanted,
+        interval=interval,
+        directions=directions,
         features=None if folder is None else folder / "features",
         seed=seed,
         memory=allowed,
@@ -145,6 +165,7 @@ def rank_models(
     if not measured:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{FUNCTION}: models: none of {len(every)} could be ranked. {reasons}")
+    total = len(every) * plan.steps * len(opened)
     tuned = None
     if finetune is not None:
         ranked, found = by_probe(measured, plan, draws=draws)
@@ -158,8 +179,10 @@ def rank_models(
             arguments=finetuning or {},
             folder=None if folder is None else folder / "finetune",
             draws=draws,
-            tick=_tick_of(progress, len(every) * plan.steps * len(opened)),
+            tick=lambda what, runs: _tell(progress, total, what),
         )
+    order = ordered(measured, tuned, plan, draws=draws)
+    relations = relate(order.ranked, plan, store, similarity=similarity, tick=lambda what: _tell(progress, total, what))
     arguments = {
         "models": [candidate.name for candidate in every],
         "scores": [name for names in asked.values() for name in names],
@@ -170,20 +193,21 @@ def rank_models(
         "limit": limit,
         "finetune": finetune,
         "finetuning": {name: repr(value) for name, value in (finetuning or {}).items()},
+        "interval": interval,
+        "similarity": similarity,
+        "directions": directions,
         "draws": draws,
         "out": None if folder is None else str(folder),
     }
     return assemble(
-        measured, failed, store.steps, plan, imagenet=accuracies, tuned=tuned, draws=draws, arguments=arguments
+        order, failed, store.steps, plan, imagenet=accuracies, tuned=tuned, relations=relations, arguments=arguments
     )
 
 
-def _tick_of(progress: Progress | None, done: int) -> Callable[[str, int], None]:
-    def tick(what: str, runs: int) -> None:
-        if progress is not None:
-            progress(done, done, what)
-
-    return tick
+def _tell(progress: Progress | None, done: int, what: str) -> None:
+    """Reports what is being done after the steps of single models."""
+    if progress is not None:
+        progress(done, done, what)
 
 
 def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: int) -> Images:
@@ -237,6 +261,7 @@ def _all(
     """Returns what was found out about each model, and why others are missing."""
     measured: list[Measured] = []
     failed: dict[str, str] = {}
+    held = 0
     share = plan.steps * len(plan.data)
     for place, candidate in enumerate(every):
 
@@ -246,7 +271,9 @@ def _all(
                 progress(place * share + done, len(every) * share, label)
 
         try:
-            measured.append(measure(candidate, plan, store, tick))
+            found = measure(candidate, plan, store, tick)
+            held += _bytes_in_memory(found)
+            measured.append(found if held <= plan.memory else dataclasses.replace(found, features=None))
         except FOR_ALL:
             raise
         except FeatdivError as error:
@@ -255,3 +282,9 @@ def _all(
             # Code of the network's own: whatever it raises must not cost the other models.
             failed[candidate.name] = f"{type(error).__name__}: {error}"
     return measured, failed
+
+
+def _bytes_in_memory(found: Measured) -> int:
+    """Returns the size of a model's features, if nothing but memory holds them."""
+    features = found.features
+    return 0 if features is None or features.directory is not None else (features.n or 0) * features.d * 4

@@ -89,16 +89,25 @@ def _step_of(name: str) -> str:
 
 
 def compute(
-    step: str, names: tuple[str, ...], features: Embeddings, labels: Any, model: Model, *, seed: int, memory: int
+    step: str,
+    names: tuple[str, ...],
+    features: Embeddings,
+    labels: Any,
+    model: Model,
+    *,
+    interval: str | None,
+    seed: int,
+    memory: int,
 ) -> dict[str, Any]:
     """Returns what a step gives, as the dictionary of its result."""
+    if step == "filter diversity":
+        return filter_diversity(model.module).to_dict()
+    given: dict[str, Any] = {"interval": interval, "memory": memory, "seed": seed}
     if step == "spectrum":
-        return spectrum(features, memory=memory, seed=seed).to_dict()
+        return spectrum(features, **given).to_dict()
     if step == "diversity":
-        return diversity(features, labels, metrics=names, interval=None, memory=memory, seed=seed).to_dict()
-    if step == "transferability":
-        return transferability(features, labels, metrics=names, interval=None, memory=memory, seed=seed).to_dict()
-    return filter_diversity(model.module).to_dict()
+        return diversity(features, labels, metrics=names, **given).to_dict()
+    return transferability(features, labels, metrics=names, **given).to_dict()
 
 
 def columns(step: str, names: tuple[str, ...], content: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from featdiv.errors import FormatError
 from featdiv.stats.storage import replacing
 
 FORMAT = "featdiv.ranking"
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Version of the layout; part of every key, like that of featdiv: what another version wrote is left alone."""
 
 
