@@ -112,8 +112,8 @@ if TYPE_CHECKING:
     from featdiv.probes.knn_result import KnnProbe as KnnProbe
     from featdiv.probes.linear import linear_probe as linear_probe
     from featdiv.probes.linear_result import LinearProbe as LinearProbe
-    from featdiv.probes.ridge import RidgeProbe as RidgeProbe
     from featdiv.probes.ridge import ridge_probe as ridge_probe
+    from featdiv.probes.ridge_result import RidgeProbe as RidgeProbe
     from featdiv.reports import report as report
     from featdiv.results import Interval as Interval
     from featdiv.results import Provenance as Provenance
@@ -246,7 +246,7 @@ _PUBLIC = {
     "parc": "featdiv.metrics.transferability.parc",
     "lda": "featdiv.metrics.transferability.lda",
     "ridge_probe": "featdiv.probes.ridge",
-    "RidgeProbe": "featdiv.probes.ridge",
+    "RidgeProbe": "featdiv.probes.ridge_result",
     "RankAgreement": "featdiv.studies.agreement",
     "rank_agreement": "featdiv.studies.agreement",
     "log_odds": "featdiv.studies.log_odds",

@@ -9,6 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import featdiv
 from featdiv import BudgetExceeded, ClassMoments, InputError, Neighbours, NotEnoughData
+from featdiv.probes.proportion import of_rows
 from featdiv.stats import neighbours as neighbours_module
 from featdiv.testing import cases
 
@@ -146,6 +147,37 @@ def test_accuracies_have_wilson_intervals_and_scores_of_moments_a_jackknife(tabl
         "ridge": "Wilson",
         "knn": "Wilson",
     }
+
+
+def test_accuracies_of_groups_are_no_surer_than_groups_are(task):
+    x, labels = task
+    groups = np.arange(1500) % 60
+    names = ("lda", "ridge", "knn")
+    found = featdiv.transferability(x, labels, metrics=names, groups=groups)
+    whole = featdiv.knn_probe(x, labels, k=20, vote="exp")
+    assert found.intervals["knn"] == of_rows(whole.predictions() == labels, groups)
+    judged = featdiv.ridge_probe(x, labels, groups=groups, lambdas=found.details["ridge"]["penalty"])
+    assert found.intervals["ridge"] == judged.intervals["loo_accuracy"]
+    assert found.intervals["lda"] == featdiv.lda(x, labels, groups=groups).intervals["lda"]
+    assert {found.intervals[name].groups for name in (*names, "lda_accuracy")} == {60}
+    plain = featdiv.transferability(x, labels, metrics=names)
+    repeated = featdiv.transferability(
+        np.repeat(x, 4, axis=0), np.repeat(labels, 4), metrics="lda", groups=np.repeat(np.arange(1500), 4)
+    )
+    for name in ("lda", "lda_accuracy"):
+        once, four = plain.intervals[name].standard_error, repeated.intervals[name].standard_error
+        assert four == pytest.approx(once, rel=0.05), name
+
+
+def test_a_sample_of_the_rows_keeps_its_groups(task):
+    x, labels = task
+    groups, ignored = np.arange(1500) % 60, np.where(np.arange(1500) % 7, labels, -1)
+    found = featdiv.transferability(x, ignored, metrics="knn", knn_queries=300, groups=groups, ignore=-1)
+    kept = np.flatnonzero(ignored >= 0)
+    chosen = np.sort(np.random.default_rng(0).choice(len(kept), 300, replace=False))
+    whole = featdiv.knn_probe(x[kept], labels[kept], k=20, vote="exp")
+    right = (whole.predictions() == labels[kept])[chosen]
+    assert found.intervals["knn"] == of_rows(right, groups[kept][chosen])
 
 
 def test_groups_stay_whole_and_few_of_them_have_no_jackknife(task):

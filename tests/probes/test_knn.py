@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import featdiv
 from featdiv.errors import InputError, NearDuplicateWarning, NotEnoughData, ZeroNormError
 from featdiv.probes.knn_fewshot import draw
+from featdiv.probes.proportion import of_rows
 from featdiv.stats import neighbours as neighbours_module
 from featdiv.stats.neighbours import Neighbours
 
@@ -340,5 +341,37 @@ def test_errors_about_rows_name_the_arguments_of_the_probe():
 
 def test_an_unknown_backend_is_refused_with_those_there_are():
     x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
-    with pytest.raises(InputError, match="expected one of auto, faiss, native, numpy, torch, reference; got 'cuvs'"):
+    with pytest.raises(InputError, match=r"expected one of auto, faiss, native, numpy, torch, .*reference; got 'cuvs'"):
         featdiv.knn_probe(x, labels, k=3, backend="cuvs")
+
+
+def test_rows_in_groups_tell_no_more_than_groups_do(blobs):
+    x, labels, test, test_labels = blobs
+    times = 8
+    copies, names = np.repeat(test, times, axis=0), np.repeat(test_labels, times)
+    once = featdiv.knn_probe(x, labels, test=test, test_labels=test_labels, k=5).cells[0].interval
+    groups = [f"video {i}" for i in np.repeat(np.arange(200), times)]
+    found = featdiv.knn_probe(x, labels, test=copies, test_labels=names, test_groups=groups, k=5).cells[0].interval
+    assert (found.groups, found.method) == (200, "Wilson, rows in groups")
+    assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=0.003)
+    pretended = featdiv.knn_probe(x, labels, test=copies, test_labels=names, k=5).cells[0].interval
+    assert found.high - found.low > 2.5 * (pretended.high - pretended.low)
+
+
+def test_groups_of_the_rows_left_out_may_come_with_them(blobs):
+    x, labels, *_ = blobs
+    groups = np.arange(700) % 90
+    probe = featdiv.knn_probe(x, labels, groups=groups, k=(5, 20))
+    for cell in probe.cells:
+        right = probe.predictions(cell) == labels
+        assert cell.interval == of_rows(right, groups, estimand="leave-one-out accuracy of these rows")
+    assert any("rows of one group vote for one another" in note for note in probe.provenance.notes)
+    carried = featdiv.knn_probe(featdiv.open(x, labels=labels, groups=groups), k=(5, 20))
+    assert dict(carried.intervals) == dict(probe.intervals)
+    stream = ((x[i : i + 100], labels[i : i + 100]) for i in range(0, 700, 100))
+    assert dict(featdiv.knn_probe(stream, groups=groups, k=(5, 20)).intervals) == dict(probe.intervals)
+    assert not featdiv.knn_probe(x, labels, groups=[0] * 700, k=5).intervals
+    with pytest.raises(InputError, match="knn_probe: test_groups: expected test= with them"):
+        featdiv.knn_probe(x, labels, test_groups=groups)
+    with pytest.raises(InputError, match="groups: expected 700 entries"):
+        featdiv.knn_probe(x, labels, groups=groups[:-1])

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 import featdiv
 from featdiv.probes.linear import DINOV2_C
 from featdiv.probes.linear_scores import average_precision, voc_precision
+from featdiv.probes.proportion import of_rows
 
 GRID = (1e-4, 1e-2, 1.0, 100.0)
 
@@ -279,6 +280,45 @@ def test_seeds_repeat_the_hold_out_within_one_batch():
         assert both.path[place].selection == pytest.approx(mean, abs=1e-12)
 
 
+def test_rows_in_groups_tell_no_more_than_groups_do():
+    x, labels = data(n=700)
+    copies, names, groups = np.repeat(x[400:], 6, axis=0), np.repeat(labels[400:], 6), np.repeat(np.arange(300), 6)
+    arguments = {"test": copies, "test_labels": names, "C": 0.1}
+    once = featdiv.linear_probe(x[:400], labels[:400], test=x[400:], test_labels=labels[400:], C=0.1)
+    found = featdiv.linear_probe(x[:400], labels[:400], test_groups=groups, **arguments)
+    pretended = featdiv.linear_probe(x[:400], labels[:400], **arguments)
+    expected, narrow = once.intervals["test_accuracy"], pretended.intervals["test_accuracy"]
+    interval = found.intervals["test_accuracy"]
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.003)
+    assert interval.high - interval.low > 2.0 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("arguments", [{"folds": 3}, {"holdout": 0.3}])
+def test_folds_and_hold_out_keep_groups_whole(arguments):
+    x, labels = data(n=80, noise=6.0)
+    # Copies of a row that is on the other side would be learned by heart at a C this large.
+    copies, names, groups = np.repeat(x, 6, axis=0), np.repeat(labels, 6), np.repeat(np.arange(80), 6)
+    by = next(iter(arguments))
+    whole = featdiv.linear_probe(copies, names, groups=groups, C=(1e3, 1e4), **arguments)
+    split = featdiv.linear_probe(copies, names, C=(1e3, 1e4), **arguments)
+    assert split.scores[f"{by}_accuracy"] > whole.scores[f"{by}_accuracy"] + 0.1
+    interval = whole.intervals[f"{by}_accuracy"]
+    assert interval.groups == (80 if by == "folds" else sum(round(0.3 * n) for n in np.bincount(labels)))
+    assert whole.scores[f"{by}_accuracy"] in interval
+
+
+def test_top_five_of_groups_is_counted_as_the_logits_say():
+    x, labels = data(n=500, c=9, noise=4.0)
+    groups = np.arange(200) % 35
+    probe = featdiv.linear_probe(
+        x[:300], labels[:300], test=featdiv.open(x[300:], labels=labels[300:], groups=groups), C=1.0
+    )
+    logits = probe.decision_function(x[300:])
+    five = np.argsort(-logits, axis=1)[:, :5]
+    assert probe.intervals["test_top5_accuracy"] == of_rows((five == labels[300:, None]).any(1), groups)
+    assert probe.intervals["test_accuracy"] == of_rows(probe.predict(x[300:]) == labels[300:], groups)
+
+
 def test_without_held_out_rows_no_c_is_chosen():
     x, labels = data()
     probe = featdiv.linear_probe(x, labels, C=[0.1, 1.0], holdout=None)
@@ -314,6 +354,8 @@ def test_a_protocol_sets_the_grid_and_records_itself():
         ({"test": np.ones((2, 11)), "test_labels": [0, 1]}, "test: expected 12 features, like train; got 11"),
         ({"test": np.ones((2, 12)), "test_labels": ["a", "b"]}, "test_labels: expected integers, like train"),
         ({"test_labels": [0]}, "test_labels: expected test= with them"),
+        ({"test_groups": [0]}, "test_groups: expected test= with them; got groups of no rows"),
+        ({"folds": 9, "groups": np.arange(600) % 8}, r"folds: expected a number from 2 to 8 \(the 8 groups stay whole"),
         ({"val": np.ones((2, 12)), "val_labels": [0, 1], "folds": 3}, "folds: expected None with val="),
     ],
 )

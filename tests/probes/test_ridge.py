@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge, RidgeClassifier, RidgeCV
 
 import featdiv
 from featdiv import ClassMoments, InputError, NotEnoughData
+from featdiv.probes.proportion import of_rows
 from featdiv.testing import cases
 
 LAMBDAS = [0.1, 3.0, 100.0]
@@ -84,6 +85,26 @@ def test_validation_chooses_and_test_judges():
     assert not any("optimistic" in note for note in probe.provenance.notes)
 
 
+def test_rows_in_groups_tell_no_more_than_groups_do():
+    x, labels = cases.labelled(600, 12, 4, between=0.3, seed=2)
+    parts = slice(0, 200), slice(200, 400), slice(400, 600)
+    train, val, test = ((x[part], labels[part]) for part in parts)
+    groups = np.arange(200) % 45
+    probe = featdiv.ridge_probe(
+        *train, val=val[0], val_labels=val[1], test=featdiv.open(test[0], labels=test[1], groups=groups),
+        groups=groups, val_groups=groups, lambdas=LAMBDAS,
+    )  # fmt: skip
+    assert probe.intervals["test_accuracy"] == of_rows(probe.predict(test[0]) == test[1], groups)
+    assert probe.intervals["val_accuracy"] == of_rows(probe.predict(val[0]) == val[1], groups)
+    right = np.empty(200, dtype=bool)
+    for i in range(200):
+        keep = np.arange(200) != i
+        model = RidgeClassifier(alpha=probe.best_lambda).fit(train[0][keep], train[1][keep])
+        right[i] = model.predict(train[0][i : i + 1])[0] == train[1][i]
+    assert probe.intervals["loo_accuracy"] == of_rows(right, groups)
+    assert probe.intervals["loo_accuracy"].method == "Wilson, rows in groups"
+
+
 def test_the_default_path_follows_the_units_of_the_rows():
     x, labels = cases.labelled(200, 8, 3, between=0.5)
     probe, scaled = featdiv.ridge_probe(x, labels), featdiv.ridge_probe(1000.0 * x, labels)
@@ -129,6 +150,12 @@ def test_the_result_has_a_table_a_picture_and_says_how_it_chose():
         (lambda x, y: featdiv.ridge_probe(x, y, targets=y), InputError, "labels: expected None with targets"),
         (lambda x, y: featdiv.ridge_probe(x, y, test=x), InputError, "test_labels: expected labels of the rows"),
         (lambda x, y: featdiv.ridge_probe(x, y, val_labels=y), InputError, "expected the rows in val= too"),
+        (lambda x, y: featdiv.ridge_probe(x, y, test_groups=y), InputError, "test_groups: expected the rows in test="),
+        (
+            lambda x, y: featdiv.ridge_probe(featdiv.ClassMoments.of(x, y), groups=y),
+            InputError,
+            "groups: expected None with ClassMoments",
+        ),
         (lambda x, y: featdiv.ridge_probe(x, y, test=x, test_targets=y), InputError, "expected test_labels"),
         (
             lambda x, y: featdiv.ridge_probe(x, y, test=x, test_labels=y + 5),

@@ -17,6 +17,7 @@ from featdiv.metrics.transferability.labelled_blocks import labelled_blocks
 from featdiv.metrics.transferability.regression import LinearMoments
 from featdiv.metrics.transferability.source_probabilities import SourceProbabilities
 from featdiv.probes.knn_vote import TEMPERATURE, Rule, tally
+from featdiv.probes.proportion import of_groups, of_rows, wilson
 from featdiv.probes.ridge_evaluation import LeaveOneOut as RidgeJudge
 from featdiv.probes.ridge_path import RidgePath
 from featdiv.stats import ClassMoments
@@ -47,11 +48,11 @@ class SecondReading:
             for name in wanted:
                 self._table.undefined(name, _READ_ONCE)
             return 0
-        judges = self._judges(wanted)
+        judges = self._judges(wanted, source.groups)
         if not judges:
             return 0
         with speaking_for(FUNCTION):
-            for rows, codes, _ in labelled_blocks(
+            for rows, codes, at in labelled_blocks(
                 source,
                 self._classes.classes,
                 function=FUNCTION,
@@ -59,16 +60,16 @@ class SecondReading:
                 ignore=self._options.ignore,
             ):
                 for judge in judges.values():
-                    judge.add(rows, codes)
+                    judge.add(rows, codes, at)
         for name, judge in judges.items():
             with self._table.scoring(name):
-                self._take(name, judge, grouped=source.groups is not None)
+                self._take(name, judge)
         return 1
 
     def _has(self, name: str) -> bool:
         return name in self._table.scores or name in self._table.reasons
 
-    def _judges(self, wanted: list[str]) -> dict[str, Any]:
+    def _judges(self, wanted: list[str], groups: Any) -> dict[str, Any]:
         classes = self._classes
         judges: dict[str, Any] = {}
         for name in wanted:
@@ -78,30 +79,30 @@ class SecondReading:
                 elif name == "gbc":
                     judges[name] = gbc.Variances(classes)
                 elif name == "lda":
-                    judges[name] = lda.LeaveOneOut(lda.core(classes))
+                    judges[name] = lda.LeaveOneOut(lda.core(classes), groups)
                 else:
                     path = RidgePath.of(LinearMoments.of_classes(classes))
                     self._strength = int(path.generalised_cross_validation().argmin())
                     self._lambda = float(path.lambdas[self._strength])
-                    judges[name] = RidgeJudge(path, classes.classes, self._strength)
+                    judges[name] = RidgeJudge(path, classes.classes, self._strength, groups)
         return judges
 
-    def _take(self, name: str, judge: Any, *, grouped: bool) -> None:
-        found, table, interval = judge.result(), self._table, self._options.interval is not None
+    def _take(self, name: str, judge: Any) -> None:
+        found, table, asked = judge.result(), self._table, self._options.interval is not None
         if name == "h_score":
             table.score(name, h_score.core(self._classes, DEFINITIONS[name], found), shrinkage=found)
         elif name == "gbc":
             table.score(name, gbc.from_variances(self._classes, found, DEFINITIONS[name]))
         elif name == "lda":
             table.score(name, found.log_likelihood, alone=found.alone)
-            # Rows of a group say the same thing: their spread would make the interval too narrow.
-            spread = None if grouped or not interval else found.interval(d=self._classes.d)
-            if spread is not None:
-                table.intervals[name] = spread
-            table.accuracy("lda_accuracy", found.correct, found.rows, interval=interval)
+            table.interval("lda", found.interval(d=self._classes.d) if asked else None)
+            alike = found.alike
+            accuracy = wilson(found.correct, found.rows) if alike is None else of_groups(*alike.seen())
+            table.score("lda_accuracy", found.correct / found.rows)
+            table.interval("lda_accuracy", accuracy if asked else None)
         else:
-            correct = round(float(found.values[0]) * found.n)
-            table.accuracy(name, correct, found.n, interval=interval, penalty=self._lambda, chosen_by="gcv")
+            table.score(name, found.correct(0) / found.n, penalty=self._lambda, chosen_by="gcv")
+            table.interval(name, found.interval(0) if asked else None)
 
 
 def add_neighbours(table: Table, source: Embeddings, classes: ClassMoments, options: Options) -> int:
@@ -112,17 +113,15 @@ def add_neighbours(table: Table, source: Embeddings, classes: ClassMoments, opti
         table.undefined("knn", _READ_ONCE)
         return 0
     rows = LabelledRows.of(source, function=FUNCTION, ignore=options.ignore)
+    kept = np.flatnonzero(rows.codes >= 0)
     asked, passes = np.arange(len(rows.codes)), 0
     found = options.neighbours
     with table.scoring("knn"):
         if found is not None:
             _check(found, rows, options)
         else:
-            gallery: Any = source
-            codes = rows.codes
-            if rows.dropped:
-                kept = np.flatnonzero(rows.codes >= 0)
-                gallery, codes = source.take(kept), rows.codes[kept]
+            gallery: Any = source if not rows.dropped else source.take(kept)
+            codes = rows.codes[kept]
             asked, passes = np.arange(len(codes)), 1
             try:
                 found, asked = _search(gallery, source, codes, options)
@@ -132,16 +131,16 @@ def add_neighbours(table: Table, source: Embeddings, classes: ClassMoments, opti
         rule = Rule(k=options.k, vote="exp", temperature=TEMPERATURE)
         (outcome,) = tally(found, rows.codes, rows.codes[asked], [rule])
         whole = len(asked) == len(rows.codes)
-        table.accuracy(
+        table.score(
             "knn",
-            outcome.correct(),
-            len(asked),
-            interval=options.interval is not None,
+            outcome.correct() / len(asked),
             k=options.k,
             queries=len(asked),
             sample=not whole,
             backend=found.backend,
         )
+        groups = None if source.groups is None else source.groups[kept][asked]
+        table.interval("knn", of_rows(outcome.rank == 0, groups) if options.interval is not None else None)
         if not whole:
             table.notes.append(
                 f"knn: a sample of {len(asked)} of the {len(rows.codes)} rows was asked, drawn with seed "

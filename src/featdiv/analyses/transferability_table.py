@@ -9,7 +9,6 @@ from typing import Any
 
 from featdiv.analyses.transferability_result import FUNCTION, Transferability
 from featdiv.errors import NotEnoughData
-from featdiv.probes.proportion import wilson
 from featdiv.results import Interval, Provenance
 from featdiv.stats import ClassMoments
 
@@ -37,11 +36,10 @@ class Table:
         if details:
             self.details[name] = details
 
-    def accuracy(self, name: str, correct: int, n: int, *, interval: bool, **details: Any) -> None:
-        """Takes a score that is a share of rows."""
-        self.score(name, correct / n, **details)
-        if interval:
-            self.intervals[name] = wilson(correct, n)
+    def interval(self, name: str, interval: Interval | None) -> None:
+        """Takes the interval of a score, where there is one."""
+        if interval is not None:
+            self.intervals[name] = interval
 
     def undefined(self, name: str, reason: str) -> None:
         """Takes the reason why there is no such score."""

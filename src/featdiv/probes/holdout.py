@@ -11,7 +11,7 @@ from featdiv.errors import InputError, NotEnoughData
 
 
 def split(
-    labels: npt.NDArray[Any], share: float, *, seed: int, function: str
+    labels: npt.NDArray[Any], share: float, *, seed: int, function: str, groups: Any = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Returns the ascending rows to learn from, and those to judge on: about ``share`` of every class.
 
@@ -22,6 +22,8 @@ def split(
         share: of the rows that is held out, above 0 and below 1.
         seed: of the draw.
         function: public name for the error message.
+        groups: (n,) group of each row, integers or strings: groups stay whole, and it is they that are drawn, each
+            counting for the class of its first row. None for rows that are independent.
 
     Raises:
         InputError: if the share is not between 0 and 1.
@@ -35,6 +37,14 @@ def split(
     """
     if not 0.0 < share < 1.0:
         raise InputError(f"{function}: holdout: expected a share between 0 and 1; got {share}")
+    if groups is not None:
+        first, unit = units(groups)
+        try:
+            _, drawn = split(labels[first], share, seed=seed, function=function)
+        except NotEnoughData as error:
+            raise NotEnoughData(str(error).replace(" rows is none", " groups is none")) from None
+        held_out = np.isin(unit, drawn)
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
     order = np.random.default_rng(seed).permutation(len(labels))
     _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     codes = codes.reshape(-1)
@@ -46,3 +56,9 @@ def split(
     if not out.any():
         raise NotEnoughData(f"{function}: holdout: {share:g} of classes of up to {int(counts.max())} rows is none")
     return np.sort(order[~out]).astype(np.int64), np.sort(order[out]).astype(np.int64)
+
+
+def units(groups: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the first row of each group, in the order of the names of the groups, and the (n,) group of each row."""
+    _, first, unit = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    return first.astype(np.int64), unit.reshape(-1).astype(np.int64)

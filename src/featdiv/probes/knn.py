@@ -15,72 +15,17 @@ from featdiv import __version__, io, protocols
 from featdiv.errors import InputError, NearDuplicateWarning, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.probes import knn_fewshot
-from featdiv.probes.knn_labels import Labelled, labelled, speaking_for_probe
+from featdiv.probes.knn_labels import FUNCTION, Labelled, labelled
+from featdiv.probes.knn_options import Options
 from featdiv.probes.knn_result import Cell, KnnProbe, mean_accuracy, rule_name
-from featdiv.probes.knn_vote import TEMPERATURE, VOTES, Rule, Tally, rules, tally
-from featdiv.probes.proportion import wilson
+from featdiv.probes.knn_vote import TEMPERATURE, VOTES, Rule, Tally, tally
+from featdiv.probes.proportion import of_rows
 from featdiv.results import Provenance
 from featdiv.stats import arguments, budget
-from featdiv.stats.neighbours import DISTANCES, Neighbours
+from featdiv.stats.neighbours import Neighbours
 from featdiv.stats.neighbours_search import Progress
 
-FUNCTION = "knn_probe"
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
-    """The arguments of a probe, checked.
-
-    Attributes:
-        k, votes, temperatures: what `knn_vote.rules` combines.
-        distance, index, backend, memory, progress: as `Neighbours.of` takes them.
-        duplicates: cosine from which two rows are near-duplicates.
-    """
-
-    k: tuple[int, ...]
-    votes: tuple[str, ...]
-    temperatures: tuple[float, ...]
-    distance: str
-    index: str
-    backend: str
-    memory: int | float | str | None
-    progress: Progress | None
-    duplicates: float
-
-    def fitting(self, available: int) -> tuple[tuple[Rule, ...], dict[str, str]]:
-        """Returns the rules for which there are enough neighbours, and the reasons against the others.
-
-        Raises:
-            NotEnoughData: if there are enough for none.
-        """
-        every = rules(self.k, self.votes, self.temperatures)
-        undefined = {
-            rule_name(rule): f"k={rule.k} neighbours; each row has {available} to choose from"
-            for rule in every
-            if rule.k > available
-        }
-        fitting = tuple(rule for rule in every if rule.k <= available)
-        if not fitting:
-            raise NotEnoughData(
-                f"{FUNCTION}: k: expected at most {available}, the rows that can be neighbours; got k={min(self.k)} "
-                "and above. Ask for fewer"
-            )
-        return fitting, undefined
-
-    def search(self, gallery: Any, queries: Any, k: int, *, progress: bool = True) -> Neighbours:
-        """Returns the neighbours."""
-        with speaking_for_probe():
-            return Neighbours.of(
-                gallery,
-                queries,
-                k=k,
-                distance=self.distance,
-                index=self.index,
-                backend=self.backend,
-                memory=self.memory,
-                progress=self.progress if progress else None,
-            )
 
 
 def knn_probe(
@@ -89,6 +34,8 @@ def knn_probe(
     *,
     test: Any = None,
     test_labels: Any = None,
+    groups: Any = None,
+    test_groups: Any = None,
     k: int | Sequence[int] = NEIGHBOURS,
     vote: str | Sequence[str] = VOTES,
     temperature: float | Sequence[float] = TEMPERATURE,
@@ -115,6 +62,9 @@ def knn_probe(
         labels: one integer or string for each; None where ``train`` carries them.
         test: rows to classify; None to leave one out.
         test_labels: their labels. A class that ``train`` lacks is an error.
+        groups: (n,) group of each training row (video, patient, document), integers or strings. In leave-one-out,
+            intervals take the rows of a group for alike; see `featdiv.probes.proportion.of_groups`.
+        test_groups: the same of the test rows.
         k: numbers of neighbours. Those that the gallery is too small for are undefined in the result.
         vote: ``"exp"``, ``"uniform"`` or both.
         temperature: T of ``"exp"``, or several.
@@ -165,15 +115,19 @@ def knn_probe(
         defaults = {name: inspect.signature(knn_probe).parameters[name].default for name in given}
         resolution = protocols.get(protocol).resolve(FUNCTION, given, defaults)
         given, notes = dict(resolution.arguments), resolution.notes
-    options = _checked(given, index=index, backend=backend, memory=memory, progress=progress, duplicates=duplicates)
+    options = Options.checked(
+        given, index=index, backend=backend, memory=memory, progress=progress, duplicates=duplicates
+    )
     arguments.one_of(FUNCTION, "select", select, ("evaluated", "train"))
     allowed = budget.budget_bytes(memory, function=FUNCTION)
     if test is None and test_labels is not None:
         raise InputError(f"{FUNCTION}: test_labels: expected test= with them; got labels of no rows")
-    gallery = labelled(train, labels, name="train", labels_name="labels", memory=allowed)
+    if test is None and test_groups is not None:
+        raise InputError(f"{FUNCTION}: test_groups: expected test= with them; got groups of no rows")
+    gallery = labelled(train, labels, groups, name="train", labels_name="labels", memory=allowed)
     queries = None
     if test is not None:
-        queries = labelled(test, test_labels, name="test", labels_name="test_labels", memory=allowed)
+        queries = labelled(test, test_labels, test_groups, name="test", labels_name="test_labels", memory=allowed)
         queries = queries.coded_as(gallery)
     provenance = _provenance(gallery, queries, options, protocol=protocol, select=select, notes=notes)
     if per_class is not None:
@@ -222,6 +176,10 @@ def _probe(
             f"the best of {len(fitting)} cells was chosen on the rows that its accuracy is of, which makes it "
             "optimistic; select='train' chooses by leaving one out of the training rows"
         )
+    if queries is None and gallery.groups is not None:
+        notes.append(
+            "rows of one group vote for one another, which makes the accuracy optimistic; give test= of other groups"
+        )
     if neighbours.recall is not None:
         notes.append(f"approximate neighbours: index {neighbours.index} has a recall of {neighbours.recall:.4f}")
     counts = np.bincount(asked.codes, minlength=len(gallery.classes)).astype(np.int64)
@@ -256,7 +214,7 @@ def _cell(found: Tally, asked: Labelled, counts: npt.NDArray[np.int64], *, leave
         top1=correct / asked.n,
         top5=found.correct(5) / asked.n,
         mean_per_class=mean_accuracy(found, asked.codes, counts),
-        interval=wilson(correct, asked.n, estimand=estimand),
+        interval=of_rows(found.rank == 0, asked.groups, estimand=estimand),
     )
 
 
@@ -292,45 +250,6 @@ def _duplicate_note(copies: int, n: int, options: Options, *, leave_one_out: boo
     return (
         f"{copies} of {n} rows ({copies / n:.1%}) have near-duplicates ({near}) among the {where} that vote for them, "
         "which makes the accuracy optimistic; remove copies before splitting"
-    )
-
-
-def _checked(
-    given: dict[str, Any],
-    *,
-    index: str,
-    backend: str,
-    memory: int | float | str | None,
-    progress: Progress | None,
-    duplicates: float,
-) -> Options:
-    numbers = given["k"] if isinstance(given["k"], (Sequence, np.ndarray)) else (given["k"],)
-    votes = (given["vote"],) if isinstance(given["vote"], str) else tuple(given["vote"])
-    values = given["temperature"]
-    temperatures = tuple(
-        float(value) for value in (values if isinstance(values, (Sequence, np.ndarray)) else (values,))
-    )
-    for name, items in (("k", numbers), ("vote", votes), ("temperature", temperatures)):
-        if not len(items):
-            raise InputError(f"{FUNCTION}: {name}: expected at least one; got none")
-    for vote in votes:
-        arguments.one_of(FUNCTION, "vote", vote, VOTES)
-    for temperature in temperatures:
-        if not (np.isfinite(temperature) and temperature > 0.0):
-            raise InputError(f"{FUNCTION}: temperature: expected positive numbers; got {temperature}")
-    arguments.one_of(FUNCTION, "distance", given["distance"], DISTANCES)
-    if not 0.0 < duplicates <= 1.0:
-        raise InputError(f"{FUNCTION}: duplicates: expected a cosine above 0 and up to 1; got {duplicates}")
-    return Options(
-        k=tuple(positive(number, f"{FUNCTION}: k") for number in numbers),
-        votes=votes,
-        temperatures=temperatures,
-        distance=given["distance"],
-        index=index,
-        backend=backend,
-        memory=memory,
-        progress=progress,
-        duplicates=duplicates,
     )
 
 

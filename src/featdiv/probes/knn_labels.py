@@ -17,11 +17,11 @@ from featdiv.probes.knn_vote import Int64Array
 from featdiv.stats import neighbours_rows
 from featdiv.stats.class_labels import MISSING, as_labels
 
-_FUNCTION = "knn_probe"
+FUNCTION = "knn_probe"
 
 _SIDES = {
-    "Neighbours.of: gallery": f"{_FUNCTION}: train",
-    "Neighbours.of: queries": f"{_FUNCTION}: test",
+    "Neighbours.of: gallery": f"{FUNCTION}: train",
+    "Neighbours.of: queries": f"{FUNCTION}: test",
     "like the gallery": "like train",
 }
 
@@ -35,12 +35,14 @@ class Labelled:
         labels: (n,) labels.
         classes: (c,) the labels, sorted.
         codes: (n,) place of each label in ``classes``.
+        groups: (n,) group of each row, or None for rows that are independent.
     """
 
     source: io.Embeddings
     labels: npt.NDArray[Any]
     classes: npt.NDArray[Any]
     codes: Int64Array
+    groups: npt.NDArray[Any] | None = None
 
     @property
     def n(self) -> int:
@@ -55,14 +57,14 @@ class Labelled:
         """
         if train.labels.dtype.kind != self.labels.dtype.kind:
             raise InputError(
-                f"{_FUNCTION}: test_labels: expected {_kind(train.labels)}, as the training labels are; got "
+                f"{FUNCTION}: test_labels: expected {_kind(train.labels)}, as the training labels are; got "
                 f"{_kind(self.labels)}"
             )
         unknown = self.classes[~np.isin(self.classes, train.classes)]
         if len(unknown):
             rows = int(np.isin(self.labels, unknown).sum())
             raise InputError(
-                f"{_FUNCTION}: test_labels: expected classes that train has; {joined(unknown.tolist())} (of {rows} "
+                f"{FUNCTION}: test_labels: expected classes that train has; {joined(unknown.tolist())} (of {rows} "
                 "rows) are not among them, so no neighbour can vote for them. Leave them out, or add training rows"
             )
         codes = np.searchsorted(train.classes, self.labels).astype(np.int64)
@@ -71,34 +73,47 @@ class Labelled:
     def subset(self, index: Int64Array) -> Labelled:
         """Returns some of the rows, in memory, with the same classes."""
         rows = self.source.take(index)
-        return dataclasses.replace(self, source=io.open(rows), labels=self.labels[index], codes=self.codes[index])
+        return dataclasses.replace(
+            self,
+            source=io.open(rows),
+            labels=self.labels[index],
+            codes=self.codes[index],
+            groups=None if self.groups is None else self.groups[index],
+        )
 
 
-def labelled(rows: Any, labels: Any, *, name: str, labels_name: str, memory: int) -> Labelled:
-    """Returns rows with their labels, checked.
+def labelled(rows: Any, labels: Any, groups: Any, *, name: str, labels_name: str, memory: int) -> Labelled:
+    """Returns rows with their labels and groups, checked.
 
     Raises:
         InputError: if labels are missing, or cannot be used.
         NotEnoughData: for ``train``, if there is one class.
     """
-    opened = io.open(rows) if labels is None else io.open(rows, labels=labels)
-    source = neighbours_rows.opened(opened, function=_FUNCTION, name=name, memory=memory)
+    given = {key: value for key, value in (("labels", labels), ("groups", groups)) if value is not None}
+    opened = io.open(rows, **given)
+    source = neighbours_rows.opened(opened, function=FUNCTION, name=name, memory=memory)
     if source.labels is None:
         raise InputError(
-            f"{_FUNCTION}: {labels_name}: expected one label for each row of {name}; got none. Pass {labels_name}=, "
+            f"{FUNCTION}: {labels_name}: expected one label for each row of {name}; got none. Pass {labels_name}=, "
             "or a source that carries them"
         )
-    values = as_labels(source.labels, function=f"{_FUNCTION}: {name}")
+    values = as_labels(source.labels, function=f"{FUNCTION}: {name}")
     if values.dtype.kind == "i" and (values == MISSING).any():
         count = int((values == MISSING).sum())
         raise InputError(
-            f"{_FUNCTION}: {labels_name}: expected a class for every row; got -1, which marks a missing label, for "
+            f"{FUNCTION}: {labels_name}: expected a class for every row; got -1, which marks a missing label, for "
             f"{count} rows. Leave those rows out"
         )
     classes, codes = np.unique(values, return_inverse=True)
     if name == "train" and len(classes) < 2:
-        raise NotEnoughData(f"{_FUNCTION}: {labels_name}: expected at least two classes; got only {classes[0]!s}")
-    return Labelled(source=source, labels=values, classes=classes, codes=codes.reshape(-1).astype(np.int64))
+        raise NotEnoughData(f"{FUNCTION}: {labels_name}: expected at least two classes; got only {classes[0]!s}")
+    return Labelled(
+        source=source,
+        labels=values,
+        classes=classes,
+        codes=codes.reshape(-1).astype(np.int64),
+        groups=source.groups,
+    )
 
 
 def _kind(labels: npt.NDArray[Any]) -> str:

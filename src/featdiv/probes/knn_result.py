@@ -33,7 +33,8 @@ class Cell:
         top1: share of rows whose class has most votes.
         top5: share of rows whose class is among the five of most votes.
         mean_per_class: mean over classes of the share of their rows that is right.
-        interval: 95 % interval of ``top1``: Wilson's, or Student's over the draws of a few-shot probe.
+        interval: 95 % interval of ``top1``: Wilson's; that of `proportion.of_groups` with rows in groups, None with one
+            group; Student's over the draws of a few-shot probe.
     """
 
     k: int

@@ -49,6 +49,9 @@ def linear_probe(
     val_labels: Any = None,
     test: Any = None,
     test_labels: Any = None,
+    groups: Any = None,
+    val_groups: Any = None,
+    test_groups: Any = None,
     folds: Any = None,
     holdout: float | None = 0.1,
     C: Any = DINOV2_C,
@@ -89,6 +92,10 @@ def linear_probe(
         val_labels: their labels.
         test: rows to judge the chosen model on.
         test_labels: their labels. A class that ``train`` lacks is an error.
+        groups: (n,) group of each row of ``train`` (video, patient, document), integers or strings: folds and hold-out
+            keep groups whole, and intervals take their rows for alike; see `featdiv.probes.proportion.of_groups`.
+        val_groups: the same of ``val``.
+        test_groups: the same of ``test``.
         folds: number of cross-validation folds, or the fold of each row of ``train``.
         holdout: share of ``train`` to choose C on where there is neither ``val`` nor ``folds`` and more than one C;
             None fits every C to all of ``train`` and chooses none.
@@ -152,7 +159,8 @@ def linear_probe(
     arguments.one_of(FUNCTION, "solver", solver, ("lbfgs",))
     arguments.one_of(FUNCTION, "precision", precision, ("auto", "float32", "float64"))
     arguments.one_of(FUNCTION, "metric", metric, (None, *ONE_LABEL, *SEVERAL_LABELS))
-    given.check_sides(val=(val, val_labels), test=(test, test_labels), folds=folds)
+    annotated = {"val": (val, val_labels, val_groups), "test": (test, test_labels, test_groups)}
+    given.check_sides(annotated, folds=folds)
     seeds = given.check_seeds(seed)
     if not tol > 0.0 or max_iter < 1:
         raise InputError(f"{FUNCTION}: tol, max_iter: expected positive numbers; got {tol!r}, {max_iter!r}")
@@ -171,8 +179,8 @@ def linear_probe(
     )
     with contextlib.ExitStack() as stack:
         sides = {
-            name: stack.enter_context(given.opened(rows, known, name=name))
-            for name, rows, known in (("train", train, labels), ("val", val, val_labels), ("test", test, test_labels))
+            name: stack.enter_context(given.opened(rows, known, alike, name=name))
+            for name, (rows, known, alike) in {"train": (train, labels, groups), **annotated}.items()
             if rows is not None
         }
         probe = _Probe(sides, settings, taken["normalize"], where, allowed, progress)
@@ -205,6 +213,7 @@ class _Probe:
             name: given.numbered(labels, self.classes, several=self.several, name=name)
             for name, (_, labels) in sides.items()
         }
+        self.groups = {name: source.groups for name, (source, _) in sides.items()}
         for name, (source, _) in sides.items():
             if source.d != self.source.d:
                 raise InputError(f"{FUNCTION}: {name}: expected {self.source.d} features, like train; got {source.d}")
@@ -236,17 +245,17 @@ class _Probe:
 
     def plan(self, folds: Any, holdout: float | None, seeds: Sequence[int], class_weight: Any) -> _Plan:
         """Returns what to fit on and what to choose C on."""
-        targets = self.targets["train"]
+        targets, groups = self.targets["train"], self.groups["train"]
         everything = np.ones(len(targets), dtype=np.bool_)
         if "val" in self.rows or (folds is None and holdout is None):
             by = "val" if "val" in self.rows else None
             return _Plan(by=by, weights=self.weights(targets, [everything], class_weight))
         if folds is not None:
-            number = given.folds_of(folds, targets, seeds)
+            number = given.folds_of(folds, targets, seeds, groups)
             held = [column == fold for column in number.T for fold in range(int(column.max()) + 1)]
         else:
             assert holdout is not None
-            held = list(given.held_out_of(holdout, targets, seeds).T)
+            held = list(given.held_out_of(holdout, targets, seeds, groups).T)
         return _Plan(
             by="folds" if folds is not None else "holdout",
             weights=self.weights(targets, [~mask for mask in held], class_weight),
@@ -287,7 +296,8 @@ class _Probe:
 
         problems = torch.as_tensor(index, device=solution.minimum.theta.device)
         theta = solution.minimum.theta[problems]
-        return judge(self.rows[name], self.targets[name], keep, solution.objective, theta, problems)
+        known = self.targets[name]
+        return judge(self.rows[name], known, keep, solution.objective, theta, problems, self.groups[name])
 
     def run(
         self,

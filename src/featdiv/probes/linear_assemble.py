@@ -13,7 +13,7 @@ import numpy.typing as npt
 from featdiv.errors import ConvergenceWarning
 from featdiv.probes.linear_input import FUNCTION
 from featdiv.probes.linear_result import Fitted, LinearProbe
-from featdiv.probes.proportion import wilson
+from featdiv.probes.proportion import of_groups, wilson
 from featdiv.results import Interval, Provenance
 
 if TYPE_CHECKING:
@@ -90,18 +90,14 @@ def result(
     names = _names(len(classes), several)
     if judged and chosen is not None and by is not None:
         for name in names:
-            value = float(np.mean([found.values(name)[chosen] for found in judged]))
-            scores[f"{by}_{name}"] = value
-            n = sum(found.n for found in judged)
-            if pooled and name in ("accuracy", "top5_accuracy"):
-                intervals[f"{by}_{name}"] = wilson(round(value * n), n)
+            scores[f"{by}_{name}"] = float(np.mean([found.values(name)[chosen] for found in judged]))
+            if pooled:
+                intervals |= _interval(f"{by}_{name}", name, judged, chosen)
         notes.append(f"C was chosen by {by}_{metric}, which is therefore slightly optimistic")
     if on_test is not None and chosen is not None:
         for name in names:
-            value = float(on_test.values(name)[0])
-            scores[f"test_{name}"] = value
-            if name in ("accuracy", "top5_accuracy"):
-                intervals[f"test_{name}"] = wilson(round(value * on_test.n), on_test.n)
+            scores[f"test_{name}"] = float(on_test.values(name)[0])
+            intervals |= _interval(f"test_{name}", name, [on_test], 0)
     failed = [one.C for one in fitted if not one.converged]
     if final is not path and not bool(final.minimum.converged.all()):
         failed.append(fitted[chosen if chosen is not None else -1].C)
@@ -138,6 +134,18 @@ def result(
         path_intercepts=every[1],
         per_class=per_class,
     )
+
+
+def _interval(label: str, metric: str, judged: Sequence[Judged], problem: int) -> dict[str, Interval]:
+    """Returns the interval of an accuracy over the rows of all ``judged`` by its label; none for other metrics."""
+    if metric not in ("accuracy", "top5_accuracy"):
+        return {}
+    by_group = [found.right_of_groups(metric, problem) for found in judged]
+    if all(found is not None for found in by_group):
+        interval = of_groups(*np.sum([found for found in by_group if found is not None], axis=0))
+        return {} if interval is None else {label: interval}
+    right = [found.right[problem].sum() if metric == "accuracy" else found.top5[problem] for found in judged]
+    return {label: wilson(int(sum(right)), sum(found.n for found in judged))}
 
 
 def _names(classes: int, several: bool) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.probes.holdout import split as holdout_split
+from featdiv.probes.holdout import units
 from featdiv.stats.class_labels import as_labels, refuse_missing
 
 FUNCTION = "linear_probe"
@@ -35,12 +36,13 @@ def check_grid(C: Any) -> npt.NDArray[np.float64]:
     return np.unique(grid)
 
 
-def check_sides(*, val: tuple[Any, Any], test: tuple[Any, Any], folds: Any) -> None:
-    """Raises `InputError` unless labels come with rows, and C is chosen on one thing."""
-    for name, (rows, known) in (("val", val), ("test", test)):
-        if rows is None and known is not None:
-            raise InputError(f"{FUNCTION}: {name}_labels: expected {name}= with them; got labels of no rows")
-    if val[0] is not None and folds is not None:
+def check_sides(sides: Mapping[str, tuple[Any, Any, Any]], *, folds: Any) -> None:
+    """Raises `InputError` unless labels and groups of val and test come with rows, and C is chosen on one thing."""
+    for name, (rows, known, groups) in sides.items():
+        for what, values in (("labels", known), ("groups", groups)):
+            if rows is None and values is not None:
+                raise InputError(f"{FUNCTION}: {name}_{what}: expected {name}= with them; got {what} of no rows")
+    if sides["val"][0] is not None and folds is not None:
         raise InputError(f"{FUNCTION}: folds: expected None with val=: C is chosen on one of them")
 
 
@@ -57,15 +59,16 @@ def check_seeds(seed: Any) -> list[int]:
 
 
 @contextlib.contextmanager
-def opened(x: Any, labels: Any, *, name: str) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
-    """Opens rows with their labels, 1-D or (n, l); closes them again unless they came open.
+def opened(x: Any, labels: Any, groups: Any, *, name: str) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
+    """Opens rows with their labels, 1-D or (n, l), and groups; closes them again unless they came open.
 
     Raises:
         InputError: if there are no labels, or not one for each row.
     """
     words = "labels" if name == "train" else f"{name}_labels"
     several = _several(labels)
-    source = io.open(x, **({} if labels is None or several is not None else {"labels": labels}))
+    given = {"labels": None if several is not None else labels, "groups": groups}
+    source = io.open(x, **{key: value for key, value in given.items() if value is not None})
     try:
         known = several if several is not None else source.labels
         if known is None:
@@ -150,8 +153,12 @@ def numbered(labels: npt.NDArray[Any], classes: npt.NDArray[Any], *, several: bo
     return place.astype(np.int64)
 
 
-def folds_of(folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int]) -> npt.NDArray[np.int64]:
+def folds_of(
+    folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int], groups: npt.NDArray[Any] | None = None
+) -> npt.NDArray[np.int64]:
     """Returns (n, seeds) number of the fold of each row: given, or dealt out so that each has its share of a class.
+
+    Groups are dealt out whole, each for the class of its first row.
 
     Raises:
         InputError: unless there are at least two folds, and a number for each row where they are given.
@@ -164,15 +171,19 @@ def folds_of(folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int]) -
                 f"got {len(given)} of {given.max(initial=-1) + 1} folds"
             )
         return given[:, None]
-    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= len(targets):
+    first, unit = (np.arange(len(targets)),) * 2 if groups is None else units(groups)
+    if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= len(first):
+        what = "" if groups is None else f" (the {len(first)} groups stay whole)"
         raise InputError(
-            f"{FUNCTION}: folds: expected a number from 2 to {len(targets)}, or one for each row; got {folds!r}"
+            f"{FUNCTION}: folds: expected a number from 2 to {len(first)}{what}, or one for each row; got {folds!r}"
         )
-    return np.stack([_dealt(targets, seed) % folds for seed in seeds], axis=1)
+    return np.stack([(_dealt(targets[first], seed) % folds)[unit] for seed in seeds], axis=1)
 
 
-def held_out_of(holdout: float, targets: npt.NDArray[np.int64], seeds: Sequence[int]) -> npt.NDArray[np.bool_]:
-    """Returns (n, seeds) mask of a share of the rows, about the same of each class.
+def held_out_of(
+    holdout: float, targets: npt.NDArray[np.int64], seeds: Sequence[int], groups: npt.NDArray[Any] | None = None
+) -> npt.NDArray[np.bool_]:
+    """Returns (n, seeds) mask of a share of the rows, or of whole groups, about the same of each class.
 
     Raises:
         InputError: unless the share is between 0 and 1.
@@ -182,7 +193,8 @@ def held_out_of(holdout: float, targets: npt.NDArray[np.int64], seeds: Sequence[
     for place, seed in enumerate(seeds):
         # Rows with several labels have no classes to keep in balance.
         classes = targets if targets.ndim == 1 else np.zeros(len(targets), dtype=np.int64)
-        mask[holdout_split(classes, float(holdout), seed=seed, function=FUNCTION)[1], place] = True
+        _, out = holdout_split(classes, float(holdout), seed=seed, function=FUNCTION, groups=groups)
+        mask[out, place] = True
     return mask
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import torch
 
 from featdiv.probes.linear_loss import Objective
 from featdiv.probes.linear_rows import Rows
+from featdiv.stats import group_means
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -26,6 +28,7 @@ class Judged:
         top5: (p,) rows whose class is among the five largest logits.
         precision: (p, l) average precision of each label; None with one label a row.
         voc: (p, l) its 11-point variant; None with one label a row.
+        alike: (3, p, m) rows of each group that are right, right among the five, and there; None without groups.
     """
 
     counts: npt.NDArray[np.int64]
@@ -33,6 +36,7 @@ class Judged:
     top5: npt.NDArray[np.int64]
     precision: Float64Array | None = None
     voc: Float64Array | None = None
+    alike: npt.NDArray[np.int64] | None = None
 
     @property
     def n(self) -> int:
@@ -51,6 +55,10 @@ class Judged:
         assert found is not None
         return np.asarray(np.nanmean(found, axis=1), dtype=np.float64)
 
+    def right_of_groups(self, metric: str, problem: int) -> npt.NDArray[np.int64] | None:
+        """Returns (2, m): rows of each group that are right by accuracy or top5_accuracy, and all; None without any."""
+        return None if self.alike is None else self.alike[[int(metric == "top5_accuracy"), 2], problem]
+
     def per_class(self) -> Float64Array:
         """Returns (p, c) accuracy of each class, NaN for one without rows; average precision of each label."""
         if self.precision is not None:
@@ -66,6 +74,7 @@ def judge(
     objective: Objective,
     theta: torch.Tensor,
     problems: torch.Tensor,
+    groups: npt.NDArray[Any] | None = None,
 ) -> Judged:
     """Judges problems, that share a label or softmax, on rows; one reading.
 
@@ -76,6 +85,7 @@ def judge(
         objective: what the problems belong to.
         theta: (p, D) parameters.
         problems: (p,) their numbers. Of several labels, all labels of one C stand side by side.
+        groups: (n,) group of each row, or None.
     """
     several = targets.ndim == 2
     c = targets.shape[1] if several else int(max(2, objective.c))
@@ -83,13 +93,19 @@ def judge(
     truth = torch.from_numpy(targets).to(rows.device)
     right = torch.zeros(p, c, dtype=torch.int64, device=rows.device)
     top5 = torch.zeros(p, dtype=torch.int64, device=rows.device)
+    alike, group = None, None
+    if groups is not None and not several:
+        group = torch.from_numpy(group_means.numbered(groups)).to(rows.device)
+        alike = torch.zeros(3, int(group.max()) + 1, p, dtype=torch.int64, device=rows.device)
     kept: list[npt.NDArray[np.float32]] = []
     for start, tile in rows.tiles(objective.tile_rows(p), torch.float64):
         logits = objective.logits(tile, theta, problems)
         known = truth[start : start + len(tile)]
+        own_group = None if group is None else group[start : start + len(tile)]
         if keep is not None:
             mask = torch.from_numpy(keep[start : start + len(tile)]).to(rows.device)
             logits, known = logits[mask], known[mask]
+            own_group = None if own_group is None else own_group[mask]
         if several:
             kept.append(logits[:, :, 0].cpu().numpy())
             continue
@@ -101,9 +117,17 @@ def judge(
         rank = ((logits > own) | ((logits == own) & before)).sum(2)
         right.index_add_(1, known, (rank == 0).T.long())
         top5 += (rank < 5).sum(0)
+        if alike is not None and own_group is not None:
+            for place, most in enumerate((1, 5, c)):
+                alike[place].index_add_(0, own_group, (rank < most).long())
     chosen = targets if keep is None else targets[keep]
     if not several:
-        return Judged(counts=np.bincount(chosen, minlength=c), right=right.cpu().numpy(), top5=top5.cpu().numpy())
+        return Judged(
+            counts=np.bincount(chosen, minlength=c),
+            right=right.cpu().numpy(),
+            top5=top5.cpu().numpy(),
+            alike=None if alike is None else alike.transpose(1, 2).cpu().numpy(),
+        )
     scores = np.concatenate(kept).reshape(len(chosen), -1, c)
     precision = np.array([[average_precision(scores[:, i, j], chosen[:, j]) for j in range(c)] for i in range(p // c)])
     voc = np.array([[voc_precision(scores[:, i, j], chosen[:, j]) for j in range(c)] for i in range(p // c)])

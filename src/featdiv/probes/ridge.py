@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,108 +14,15 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, speaking_for
 from featdiv.metrics.transferability.labelled_blocks import require_two_readings
 from featdiv.metrics.transferability.regression import LinearMoments, check_targets, read_targets
-from featdiv.ops.scatter import reference
 from featdiv.probes import ridge_evaluation as evaluation
-from featdiv.probes.proportion import wilson
 from featdiv.probes.ridge_evaluation import Evaluation
 from featdiv.probes.ridge_path import RidgePath
-from featdiv.results import Interval, Provenance, Result
+from featdiv.probes.ridge_result import RidgeProbe
+from featdiv.results import Interval, Provenance
 from featdiv.stats import ClassMoments, grouped
 from featdiv.stats.moments import Float64Array
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 FUNCTION = "ridge_probe"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class RidgeProbe(Result):
-    """Result of `ridge_probe`.
-
-    ``scores`` hold ``loo_accuracy``, ``val_accuracy``, ``test_accuracy`` and ``test_mean_per_class``, those that
-    there is data for, at the chosen strength; with targets ``loo_r2``, ``val_r2``, ``test_r2`` in their place.
-
-    Attributes:
-        lambdas: (l,) strengths of the penalty, ascending.
-        degrees_of_freedom: (l,) trace of the hat matrix.
-        gcv: (l,) generalised cross-validation, lower is better.
-        loo: (l,) leave-one-out accuracy, or R^2 with targets; None where it was not computed.
-        val: (l,) accuracy or R^2 on ``val``; None without it.
-        chosen: index of the strength that was chosen.
-        chosen_by: ``"validation"``, ``"leave-one-out"`` or ``"gcv"``.
-        classes: the labels, sorted; None with targets.
-        coefficients: (d, t) weights at the chosen strength.
-        intercept: (t,) intercepts there.
-        per_class: (c,) accuracy of each class on ``test``, NaN for one without rows; None without ``test``.
-    """
-
-    lambdas: Float64Array
-    degrees_of_freedom: Float64Array
-    gcv: Float64Array
-    loo: Float64Array | None
-    val: Float64Array | None
-    chosen: int
-    chosen_by: str
-    classes: npt.NDArray[Any] | None
-    coefficients: Float64Array
-    intercept: Float64Array
-    per_class: Float64Array | None = None
-
-    _array_fields: ClassVar[tuple[str, ...]] = (
-        "lambdas",
-        "degrees_of_freedom",
-        "gcv",
-        "loo",
-        "val",
-        "chosen",
-        "chosen_by",
-        "classes",
-        "per_class",
-    )
-
-    @property
-    def best_lambda(self) -> float:
-        """The strength that was chosen."""
-        return float(self.lambdas[self.chosen])
-
-    def decision(self, x: Any) -> Float64Array:
-        """Returns (m, t) predicted targets for rows: of classes, the larger the more likely."""
-        with grouped.opened(x) as source:
-            if source.d != len(self.coefficients):
-                raise InputError(f"RidgeProbe.decision: x: expected {len(self.coefficients)} features; got {source.d}")
-            normalize = self.provenance.arguments.get("normalize")
-            parts = [reference.transformed(chunk.rows, normalize=normalize) for chunk in source.chunks()]
-        return np.concatenate([part @ self.coefficients for part in parts]) + self.intercept
-
-    def predict(self, x: Any) -> npt.NDArray[Any]:
-        """Returns the predicted label of each row, or the (m, t) predicted targets."""
-        decision = self.decision(x)
-        return decision if self.classes is None else self.classes[decision.argmax(axis=1)]
-
-    def table(self) -> list[dict[str, float | None]]:
-        """Returns one dictionary for each strength: lambda, degrees_of_freedom, gcv, loo, val."""
-        return [
-            {
-                "lambda": float(self.lambdas[i]),
-                "degrees_of_freedom": float(self.degrees_of_freedom[i]),
-                "gcv": float(self.gcv[i]),
-                "loo": None if self.loo is None else float(self.loo[i]),
-                "val": None if self.val is None else float(self.val[i]),
-            }
-            for i in range(len(self.lambdas))
-        ]
-
-    def plot(self, ax: Axes | None = None) -> Figure:
-        """Draws accuracy (or R^2) against the strength of the penalty; without either, generalised cross-validation."""
-        from featdiv.probes import ridge_plot
-
-        return ridge_plot.path(self, ax)
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.4f}" for name, value in self.scores.items())
-        return f"RidgeProbe({shown}{', ' if shown else ''}lambda={self.best_lambda:.3g} by {self.chosen_by})"
 
 
 def ridge_probe(
@@ -129,6 +36,9 @@ def ridge_probe(
     test: Any = None,
     test_labels: Any = None,
     test_targets: Any = None,
+    groups: Any = None,
+    val_groups: Any = None,
+    test_groups: Any = None,
     lambdas: Any = None,
     leave_one_out: bool = True,
     normalize: str | None = None,
@@ -156,6 +66,10 @@ def ridge_probe(
         test: rows to judge the chosen strength on.
         test_labels: their labels. A class that ``train`` lacks is an error.
         test_targets: their targets.
+        groups: (n,) group of each row of ``train`` (video, patient, document), integers or strings: the intervals of
+            accuracies take the rows of a group for alike; see `featdiv.probes.proportion.of_groups`.
+        val_groups: the same of ``val``.
+        test_groups: the same of ``test``.
         lambdas: strengths, positive; None for 19 from 1e-6 to 1e3 times the mean eigenvalue of the scatter.
         leave_one_out: whether to read ``train`` again for the leave-one-out scores.
         normalize: ``"l2"`` to divide each row by its norm first.
@@ -192,23 +106,26 @@ def ridge_probe(
     _check_pairs(
         regression,
         labels=labels,
-        val=(val, val_labels, val_targets),
-        test=(test, test_labels, test_targets),
+        val=(val, val_labels, val_targets, val_groups),
+        test=(test, test_labels, test_targets, test_groups),
     )
     options = {"normalize": normalize, "ignore": ignore}
     reading = {"precision": precision, "backend": backend}
     sides = {
-        name: (rows, numbers if regression else known)
-        for name, rows, known, numbers in (
-            ("val", val, val_labels, val_targets),
-            ("test", test, test_labels, test_targets),
+        name: (rows, numbers if regression else known, alike)
+        for name, rows, known, numbers, alike in (
+            ("val", val, val_labels, val_targets, val_groups),
+            ("test", test, test_labels, test_targets, test_groups),
         )
         if rows is not None
     }
     if isinstance(train, ClassMoments):
+        if groups is not None:
+            raise InputError(f"{FUNCTION}: groups: expected None with ClassMoments, which no longer hold the rows")
         fitted = _fitted(train, labels, targets, strengths, options, reading)
         return _probe(fitted, None, sides, options)
-    with grouped.opened(train) as source:
+    with grouped.opened(train) as rows:
+        source = _annotated(rows, groups)
         if leave_one_out:
             require_two_readings(source, function=FUNCTION, what="leave_one_out=True")
         fitted = _fitted(source, labels, targets, strengths, options, reading)
@@ -230,10 +147,17 @@ def check_strengths(lambdas: Any) -> Float64Array | None:
     return np.unique(strengths)
 
 
-def _check_pairs(regression: bool, *, labels: Any, **sides: tuple[Any, Any, Any]) -> None:
+def _annotated(source: io.Embeddings, groups: Any) -> io.Embeddings:
+    """Returns a source with groups, where they are given."""
+    return source if groups is None else io.open(source, groups=groups)
+
+
+def _check_pairs(regression: bool, *, labels: Any, **sides: tuple[Any, Any, Any, Any]) -> None:
     if regression and labels is not None:
         raise InputError(f"{FUNCTION}: labels: expected None with targets; got {type(labels).__name__}")
-    for name, (rows, known, numbers) in sides.items():
+    for name, (rows, known, numbers, alike) in sides.items():
+        if rows is None and alike is not None:
+            raise InputError(f"{FUNCTION}: {name}_groups: expected the rows in {name}= too; got None")
         wanted, other = ("targets", known) if regression else ("labels", numbers)
         if other is not None:
             given = "labels" if regression else "targets"
@@ -300,14 +224,15 @@ def _left_out(source: io.Embeddings, labels: Any, targets: Any, fit: _Fit, optio
 
 
 def _held_out(
-    name: str, rows: Any, known: Any, fit: _Fit, options: Mapping[str, Any], at: int | None = None
+    name: str, rows: Any, known: Any, groups: Any, fit: _Fit, options: Mapping[str, Any], at: int | None = None
 ) -> Evaluation:
     function = f"{FUNCTION}: {name}"
     if fit.classes is None:
         known = check_targets(known, None, function=function)
         if known.shape[1] != fit.path.moments.t:
             raise InputError(f"{FUNCTION}: {name}_targets: expected {fit.path.moments.t} columns; got {known.shape[1]}")
-    with _opened_side(rows, known, fit.classes) as source:
+    with _opened_side(rows, known, fit.classes) as opened_rows:
+        source = _annotated(opened_rows, groups)
         if source.d != fit.path.moments.d:
             raise InputError(f"{function}: expected {fit.path.moments.d} features, like train; got {source.d}")
         if fit.classes is not None and source.labels is not None:
@@ -316,7 +241,7 @@ def _held_out(
 
 
 def _probe(
-    fit: _Fit, loo: Evaluation | None, sides: Mapping[str, tuple[Any, Any]], options: Mapping[str, Any]
+    fit: _Fit, loo: Evaluation | None, sides: Mapping[str, tuple[Any, Any, Any]], options: Mapping[str, Any]
 ) -> RidgeProbe:
     path = fit.path
     on_val = _held_out("val", *sides["val"], fit, options) if "val" in sides else None
@@ -377,8 +302,9 @@ def _scores(
         if found is None:
             continue
         scores[f"{name}_{kind}"] = float(found.values[place])
-        if not regression:
-            intervals[f"{name}_{kind}"] = wilson(round(float(found.values[place]) * found.n), found.n)
+        interval = None if regression else found.interval(place)
+        if interval is not None:
+            intervals[f"{name}_{kind}"] = interval
     if on_test is not None and on_test.per_class is not None:
         scores["test_mean_per_class"] = float(np.nanmean(on_test.per_class))
     return scores, intervals

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from featdiv.probes.ridge import RidgeProbe
+    from featdiv.probes.ridge_result import RidgeProbe
 
 
 def path(probe: RidgeProbe, ax: Axes | None = None) -> Figure:

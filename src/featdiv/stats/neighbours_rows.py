@@ -164,20 +164,22 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     if not source.one_pass and source.n is not None:
         return source
     held: list[npt.NDArray[Any]] = []
-    labels: list[npt.NDArray[Any]] = []
+    annotations: dict[str, list[npt.NDArray[Any]]] = {"labels": [], "groups": []}
     size = 0
     for chunk in source.chunks():
         host = chunk.rows if isinstance(chunk.rows, np.ndarray) else chunk.rows.detach().float().cpu().numpy()
         held.append(host.copy())
-        if chunk.labels is not None:
-            labels.append(np.asarray(chunk.labels).copy())
+        for name, values in (("labels", chunk.labels), ("groups", chunk.groups)):
+            if values is not None:
+                annotations[name].append(np.asarray(values).copy())
         size += host.nbytes
         if 2 * size > memory:
             raise InputError(
                 f"{function}: {name}: expected rows that can be read again, or that fit half the memory budget of "
                 f"{memory / 1e9:.3g} GB; this source is read only once. featdiv.convert writes it to a file"
             )
-    return io.open(np.concatenate(held), labels=np.concatenate(labels) if labels else None)
+    known: dict[str, Any] = {name: np.concatenate(parts) for name, parts in annotations.items() if parts}
+    return io.open(np.concatenate(held), **known)
 
 
 def pilot_mean(source: io.Embeddings) -> Float64Array:

@@ -58,9 +58,24 @@ def test_it_is_what_refits_without_each_row_say(n, d, c, shrinkage):
     assert (interval.low, interval.high) == pytest.approx((float(score) - half, float(score) + half), rel=1e-6)
 
 
-def test_rows_in_groups_have_no_interval_of_independent_rows():
+def test_the_error_over_groups_is_that_of_what_refits_say_of_them():
     x, labels = cases.labelled(80, 5, 3, between=0.5)
-    assert featdiv.lda(featdiv.open(x, labels=labels, groups=np.arange(80) // 4)).intervals == {}
+    groups = np.arange(80) % 27
+    score = featdiv.lda(x, labels, groups=groups)
+    likelihood, _ = refitted(x, labels, score.details["shrinkage"])
+    residuals = [(likelihood[groups == g] - likelihood.mean()).sum() for g in range(27)]
+    error = np.sqrt(27 / 26 * np.square(residuals).sum()) / 80
+    interval = score.intervals["lda"]
+    assert interval.standard_error == pytest.approx(error, rel=1e-6)
+    assert interval.high - interval.low == pytest.approx(2 * student_t.ppf(0.975, 26) * error, rel=1e-6)
+    assert (interval.groups, interval.method) == (27, "standard error over groups")
+    carried = featdiv.lda(featdiv.open(x, labels=labels, groups=groups))
+    assert carried.intervals == score.intervals
+
+
+def test_one_group_cannot_tell_how_groups_differ():
+    x, labels = cases.labelled(80, 5, 3, between=0.5)
+    assert featdiv.lda(x, labels, groups=np.zeros(80, dtype=int)).intervals == {}
 
 
 def test_without_shrinkage_refits_by_scikit_learn_choose_the_same_labels():

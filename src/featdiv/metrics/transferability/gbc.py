@@ -67,8 +67,8 @@ class Variances:
         self._classes = classes
         self._squares = np.zeros((classes.c, classes.d))
 
-    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
-        """Takes a block of rows and the index of each row's class."""
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64], at: npt.NDArray[np.int64] | None = None) -> None:
+        """Takes a block of rows and the index of each row's class; where the rows are does not matter."""
         order = np.argsort(codes, kind="stable")
         present, starts = np.unique(codes[order], return_index=True)
         squares = np.square(rows - self._classes.means[codes])[order]

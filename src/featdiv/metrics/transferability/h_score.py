@@ -75,8 +75,8 @@ class Shrinkage:
         self._mean = classes.mean
         self._fourth = 0.0
 
-    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
-        """Takes a block of rows."""
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64], at: npt.NDArray[np.int64] | None = None) -> None:
+        """Takes a block of rows; neither their classes nor where they are matter."""
         centred = rows - self._mean
         squares = np.einsum("ij,ij->i", centred, centred)
         self._fourth += float(squares @ squares)

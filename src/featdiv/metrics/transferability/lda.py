@@ -15,6 +15,7 @@ from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, req
 from featdiv.metrics.transferability.shrinkage import oracle_approximating
 from featdiv.results import Interval, Score
 from featdiv.stats import ClassMoments, resampling
+from featdiv.stats.group_means import GroupSums, standard_error
 from featdiv.stats.moments import Float64Array
 
 
@@ -82,7 +83,9 @@ class LeftOut:
         correct: rows whose label had the largest probability.
         rows: rows in all.
         alone: rows that are alone in their class: without them it is gone, so they count as wrong.
-        standard_error: of ``log_likelihood``, from its spread over rows.
+        standard_error: of ``log_likelihood``, from its spread over rows, or over groups of rows; NaN for one group.
+        groups: rows, or groups of them, whose spread it is.
+        alike: how many rows of each group are right; None without groups.
     """
 
     log_likelihood: float
@@ -90,17 +93,18 @@ class LeftOut:
     correct: int
     rows: int
     alone: int
+    groups: int
+    alike: GroupSums | None = None
 
     def interval(self, *, d: int) -> Interval | None:
-        """Returns the 95 % interval of the mean log-likelihood, rows taken as independent; None with one row."""
-        judged = self.rows - self.alone
-        if judged < 2:
+        """Returns the 95 % interval of the mean log-likelihood; None with one row, or one group of rows."""
+        if self.groups < 2:
             return None
         return resampling.symmetric(
             self.log_likelihood,
             self.standard_error,
-            groups=judged,
-            method="standard error over rows",
+            groups=self.groups,
+            method="standard error over rows" if self.alike is None else "standard error over groups",
             estimand=f"expected at n={self.rows}, d={d}",
         )
 
@@ -113,8 +117,10 @@ class LeaveOneOut:
     squared distances from the products that the whole's whitening makes. The ridge, a Tr(W)/d, stays the whole's.
     """
 
-    def __init__(self, fitted: Discriminant) -> None:
+    def __init__(self, fitted: Discriminant, groups: Any = None) -> None:
         self._fitted = fitted
+        self._alike = None if groups is None else GroupSums.of(groups)
+        self._likelihoods = None if groups is None else GroupSums.of(groups)
         classes = fitted.classes
         self._means = (classes.means - classes.mean) @ fitted.whiten
         self._squares = np.einsum("ij,ij->i", self._means, self._means)
@@ -122,8 +128,8 @@ class LeaveOneOut:
         self._total = self._squared = 0.0
         self._correct = self._rows = self._alone = 0
 
-    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64]) -> None:
-        """Takes a block of rows and the index of each row's class."""
+    def add(self, rows: Float64Array, codes: npt.NDArray[np.int64], at: npt.NDArray[np.int64]) -> None:
+        """Takes a block of rows, the index of each row's class, and its place in the source."""
         z = (rows - self._fitted.classes.mean) @ self._fitted.whiten
         index = np.arange(len(z))
         own = self._counts[codes]
@@ -140,13 +146,19 @@ class LeaveOneOut:
         distances[index, codes] = np.square(swell) * leverage / rest
         logits = np.log(self._counts) - 0.5 * max(self._fitted.degrees - 1, 1) * distances
         logits[index, codes] -= np.log(swell)
-        logits, at = logits[~lone], codes[~lone]
+        logits, truth = logits[~lone], codes[~lone]
         top = logits.max(axis=1)
-        chosen = logits[np.arange(len(at)), at]
+        chosen = logits[np.arange(len(truth)), truth]
         likelihood = chosen - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
         self._total += float(likelihood.sum())
         self._squared += float(likelihood @ likelihood)
-        self._correct += int((logits.argmax(axis=1) == at).sum())
+        right = logits.argmax(axis=1) == truth
+        if self._alike is not None and self._likelihoods is not None:
+            self._alike.add(at[~lone], right)
+            self._alike.count(at)
+            self._likelihoods.add(at[~lone], likelihood)
+            self._likelihoods.count(at[~lone])
+        self._correct += int(right.sum())
         self._rows += len(z)
         self._alone += int(lone.sum())
 
@@ -163,9 +175,15 @@ class LeaveOneOut:
         if not math.isfinite(likelihood):
             raise NotEnoughData("the log-likelihood overflows float64; scale the rows down")
         variance = max(self._squared / judged - likelihood * likelihood, 0.0)
+        groups, error = judged, math.sqrt(variance / max(judged - 1, 1))
+        if self._likelihoods is not None:
+            sums, counts = self._likelihoods.seen()
+            groups, error = len(counts), standard_error(sums, counts) if len(counts) > 1 else math.nan
         return LeftOut(
             log_likelihood=likelihood,
-            standard_error=math.sqrt(variance / max(judged - 1, 1)),
+            standard_error=error,
+            groups=groups,
+            alike=self._alike,
             correct=self._correct,
             rows=self._rows,
             alone=self._alone,
@@ -181,6 +199,7 @@ def lda(
     ignore: int | str | None = None,
     precision: str = "float64",
     backend: str = "auto",
+    groups: Any = None,
 ) -> Score:
     """LDA: the mean over rows of ln P(label), by the shrunk linear discriminant of all other rows.
 
@@ -196,12 +215,14 @@ def lda(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments.
         backend: backend of the second moments.
+        groups: (n,) group of each row (video, patient, document), integers or strings: the interval takes the rows of a
+            group for alike.
 
     Returns:
         A `Score` of at most 0, in nats for each row; its scores also hold ``lda_accuracy``, the share of rows
-        whose label is the most probable one. The interval is of the spread over rows, taken as independent; rows in
-        groups have none. Rows that are alone in their class are left out of the first and count as wrong in the
-        second; ``details["alone"]`` says how many.
+        whose label is the most probable one. The interval is of the spread over rows, or over groups of rows. Rows that
+        are alone in their class are left out of the first and count as wrong in the second; ``details["alone"]`` says
+        how many.
 
     Raises:
         NotEnoughData: if there is one class, or no scatter within classes.
@@ -224,7 +245,7 @@ def lda(
     check_shrinkage(shrinkage)
     if isinstance(x, ClassMoments):
         raise InputError("lda: x: expected labelled rows; got ClassMoments, which no longer hold them. Pass the rows")
-    with opened(x, labels, function="lda") as source:
+    with opened(x, labels, function="lda", groups=groups) as source:
         require_two_readings(source, function="lda", what="leaving out each row")
         classes = read_classes(
             source, function="lda", normalize=normalize, ignore=ignore, precision=precision, backend=backend
@@ -233,13 +254,13 @@ def lda(
         try:
             fitted = core(classes, shrinkage)
             with speaking_for("lda"):
-                judge = LeaveOneOut(fitted)
-                for rows, codes, _ in labelled_blocks(
+                judge = LeaveOneOut(fitted, source.groups)
+                for rows, codes, at in labelled_blocks(
                     source, classes.classes, function="lda", normalize=normalize, ignore=ignore
                 ):
-                    judge.add(rows, codes)
+                    judge.add(rows, codes, at)
             found = judge.result()
-            interval = None if source.groups is not None else found.interval(d=classes.d)
+            interval = found.interval(d=classes.d)
         except NotEnoughData as error:
             raise NotEnoughData(f"lda: {error}") from None
     return Score(
