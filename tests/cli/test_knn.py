@@ -8,6 +8,7 @@ import pytest
 
 import featdiv
 from featdiv.probes.holdout import split
+from featdiv.probes.proportion import of_rows
 
 
 @pytest.fixture
@@ -63,6 +64,24 @@ def test_holdout_is_the_split_it_says(run, files):
     assert "48 rows by 192 training rows" in result.stdout
 
 
+def test_groups_of_test_and_of_what_is_held_out(run, files, tmp_path):
+    x, labels = files
+    np.save("groups.npy", np.arange(240) % 30)
+    np.save("test-groups.npy", np.arange(35) % 9)
+    rows = ("knn", "x.npy", "--labels", "y.txt", "--groups", "groups.npy", "-k", "7", "--vote", "exp", "--json", "-")
+    other = ("--test", "test.npy", "--test-labels", "test-labels.npy", "--test-groups", "test-groups.npy")
+    judged = json.loads(run(*rows, *other).stdout)
+    probe = featdiv.knn_probe(x, labels, test="test.npy", test_labels=labels[::7], k=7)
+    right = probe.predictions(probe.cell(7, "exp")) == labels[::7]
+    expected = of_rows(right, np.arange(35) % 9)
+    assert judged["intervals"]["k=7 exp"]["low"] == pytest.approx(expected.low)
+    assert judged["intervals"]["k=7 exp"]["groups"] == 9
+    held_out = json.loads(run(*rows, "--holdout", "0.2", "--quiet").stdout)
+    _, judge = split(labels, 0.2, seed=0, function="test", groups=np.arange(240) % 30)
+    assert held_out["provenance"]["arguments"]["test_n"] == len(judge)
+    assert held_out["intervals"]["k=7 exp"]["groups"] == len(np.unique(judge % 30))
+
+
 def test_few_shot_and_a_picture(run, files, tmp_path):
     result = run(
         *("knn", "x.npy", "--labels", "y.txt", "--per-class", "5", "--draws", "2", "--seed", "4", "-k", "1,3"),
@@ -83,7 +102,8 @@ def test_few_shot_and_a_picture(run, files, tmp_path):
         (["x.npy", "--train", "x.npy", "--labels", "y.txt"], "expected the training rows once"),
         (["x.npy", "--labels", "y.txt", "--test", "test.npy", "--holdout", "0.2"], "nothing to hold out"),
         (["x.npy", "--labels", "y.txt", "--test-labels", "y.txt"], "expected --test with it"),
-        (["x.npy", "--labels", "y.txt", "-k", "1;5"], "expected whole numbers between commas"),
+        (["x.npy", "--labels", "y.txt", "--test-groups", "y.txt"], "--test-groups: expected --test with it"),
+        (["x.npy", "--labels", "y.txt", "-k", "1;5"], "-k: expected whole numbers separated by commas"),
         (["x.npy", "--labels", "y.txt", "--backend", "annoy"], "--backend: expected auto"),
     ],
 )

@@ -37,6 +37,22 @@ def test_ridge_holds_out_a_share_of_every_class(run, files):
     assert "test_accuracy" in result.stdout
 
 
+@pytest.mark.parametrize("name", ["ridge", "linear"])
+def test_groups_reach_the_intervals(run, files, name):
+    np.save("groups.npy", np.arange(300) % 40)
+    np.save("test-groups.npy", np.arange(100) % 11)
+    rows = ("probe", name, "x.npy", "--labels", "y.npy", "--groups", "groups.npy", "--json", "-", "--quiet")
+    rows += ("--C", "0.1,1") if name == "linear" else ()
+    other = ("--test", "t.npy", "--test-labels", "u.npy", "--test-groups", "test-groups.npy")
+    intervals = json.loads(run(*rows, *other).stdout)["intervals"]
+    assert intervals["test_accuracy"]["groups"] == 11
+    if name == "ridge":
+        assert intervals["loo_accuracy"]["groups"] == 40
+    held_out = json.loads(run(*rows, "--holdout", "0.25").stdout)["intervals"]["test_accuracy"]
+    # About a quarter of the 40 groups, which are held out whole.
+    assert 8 <= held_out["groups"] <= 12
+
+
 def test_fewshot(run, files):
     x, labels = files
     result = run("probe", "fewshot", "x.npy", "--labels", "y.npy", "--ways", "3", "--shots", "1,2", "--json", "-")
@@ -49,6 +65,7 @@ def test_fewshot(run, files):
     [
         (["ridge", "x.npy"], 2, "--labels: expected the labels of the rows"),
         (["ridge", "--labels", "y.npy"], 2, "expected the training rows once"),
+        (["linear", "x.npy", "--labels", "y.npy", "--val-labels", "y.npy"], 2, "--val-labels: expected --val with it"),
         (["ridge", "x.npy", "--labels", "y.npy", "--holdout", "2"], 1, "holdout: expected a share between 0 and 1"),
         (["ridge", "x.npy", "--labels", "y.npy", "--lambdas", "a"], 2, "--lambdas: expected numbers separated by"),
         (["fewshot", "x.npy", "--labels", "y.npy", "--shots", "1.5"], 2, "expected whole numbers"),

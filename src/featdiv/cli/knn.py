@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featdiv.cli import options, output
+from featdiv.cli import options, output, probe_rows
+from featdiv.cli.probe_rows import ProbeRows, numbers
 from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -39,24 +40,17 @@ class Select(enum.StrEnum):
 
 
 def knn(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PATH...]", help="Training rows: a file, or the shards of one set.", show_default=False
-        ),
-    ] = None,
-    train: Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")] = None,
+    paths: probe_rows.Paths = None,
+    train: probe_rows.Train = None,
     labels: options.Labels = None,
+    groups: probe_rows.Groups = None,
     test: Annotated[
         str | None,
         typer.Option(metavar="PATH", help="Rows to classify; default: each row by all the others."),
     ] = None,
-    test_labels: Annotated[
-        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
-    ] = None,
-    holdout: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class and classify it.")
-    ] = None,
+    test_labels: probe_rows.OtherLabels = None,
+    test_groups: probe_rows.OtherGroups = None,
+    holdout: probe_rows.Holdout = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out, or of the first few-shot draw.")] = 0,
     k: Annotated[
         str | None,
@@ -102,28 +96,25 @@ def knn(
     options.check_memory(memory)
     if backend != "faiss":
         options.check_backend(backend)
-    if bool(paths) == (train is not None):
-        raise typer.BadParameter("expected the training rows once: as PATH or with --train")
-    if labels is None:
-        raise typer.BadParameter("--labels: expected the labels of the training rows: a file, or a column beside them")
-    if test is not None and holdout is not None:
-        raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
-    if test is None and test_labels is not None:
-        raise typer.BadParameter("--test-labels: expected --test with it")
+    rows = ProbeRows(
+        paths=paths,
+        train=train,
+        labels=labels,
+        groups=groups,
+        test=(test, test_labels, test_groups),
+        holdout=holdout,
+        key=key,
+        seed=seed,
+    )
+    rows.check()
     given: dict[str, Any] = {
-        "k": None if k is None else numbers(k),
+        "k": None if k is None else tuple(numbers(k, "-k", whole=True)),
         "temperature": temperature,
         "distance": None if distance is None else distance.value,
         "vote": None if vote is Vote.BOTH else vote.value,
     }
     result = run_probe(
-        [train] if train is not None else paths or [],
-        test,
-        labels=labels,
-        test_labels=test_labels or labels,
-        holdout=holdout,
-        seed=seed,
-        key=key,
+        rows,
         quiet=quiet,
         protocol=protocol,
         select=select.value,
@@ -144,46 +135,12 @@ def knn(
             output.say(f"wrote {written}", quiet=quiet)
 
 
-def run_probe(
-    train: list[str],
-    test: str | None,
-    *,
-    labels: str,
-    test_labels: str,
-    holdout: float | None,
-    seed: int,
-    key: str | None,
-    quiet: bool,
-    **arguments: Any,
-) -> KnnProbe:
+def run_probe(rows: ProbeRows, *, quiet: bool, **arguments: Any) -> KnnProbe:
     """Calls `featdiv.knn_probe`, with a progress bar, on what the paths hold."""
-    import contextlib
-
     import featdiv
-    from featdiv.probes import holdout as splitting
 
-    with contextlib.ExitStack() as stack:
-        rows: Any = stack.enter_context(options.open_source(train, key=key, labels=labels))
-        other: Any = None
-        if test is not None:
-            other = stack.enter_context(options.open_source([test], key=key, labels=test_labels))
-        elif holdout is not None:
-            fit, judge = splitting.split(rows.labels, holdout, seed=seed, function="featdiv knn")
-            rows, other = (featdiv.open(rows.take(part), labels=rows.labels[part]) for part in (fit, judge))
-        progress = stack.enter_context(progress_bar("searching", quiet=quiet))
-        return featdiv.knn_probe(rows, test=other, progress=progress, **arguments)
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """Returns "1,5,10" as whole numbers.
-
-    Raises:
-        typer.BadParameter: if it is something else.
-    """
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"-k: expected whole numbers between commas, such as 1,5,20; got {text!r}") from None
+    with rows.opened("featdiv knn") as (train, sides), progress_bar("searching", quiet=quiet) as progress:
+        return featdiv.knn_probe(train, test=sides.get("test"), progress=progress, **arguments)
 
 
 def print_probe(result: KnnProbe, *, classes: bool, quiet: bool) -> None:

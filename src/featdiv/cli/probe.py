@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featdiv.cli import options, output
+from featdiv.cli import options, output, probe_rows
+from featdiv.cli.probe_rows import ProbeRows, numbers
 from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -16,30 +15,23 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Small classifiers on features that stay as they are.")
 
-Train = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[PATH...]", help="Training rows: a file, or the shards of one set.", show_default=False),
-]
 Ignore = Annotated[str | None, typer.Option(metavar="LABEL", help="Leave out rows with this label, such as -1.")]
 Normalize = Annotated[options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")]
 
 
 @app.command("linear", short_help="Logistic regression, every C at once.")
 def linear(
-    paths: Train = None,
-    train: Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")] = None,
+    paths: probe_rows.Paths = None,
+    train: probe_rows.Train = None,
     labels: options.Labels = None,
+    groups: probe_rows.Groups = None,
     val: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to choose C on.")] = None,
-    val_labels: Annotated[
-        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
-    ] = None,
-    test: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to judge the chosen C on.")] = None,
-    test_labels: Annotated[
-        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
-    ] = None,
-    holdout: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class, and judge on it.")
-    ] = None,
+    val_labels: probe_rows.OtherLabels = None,
+    val_groups: probe_rows.OtherGroups = None,
+    test: probe_rows.Test = None,
+    test_labels: probe_rows.OtherLabels = None,
+    test_groups: probe_rows.OtherGroups = None,
+    holdout: probe_rows.Holdout = None,
     grid: Annotated[
         str | None, typer.Option("--C", metavar="C,C,...", help="Values of C; default: DINOv2's 45, 1e-6 to 1e5.")
     ] = None,
@@ -64,24 +56,26 @@ def linear(
     for path, option in ((json, "--json"), (plot, "--plot")):
         options.require_writable(path, option)
     options.check_memory(memory)
-    _require_labels(labels)
-    if test is not None and holdout is not None:
-        raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
+    rows = ProbeRows(
+        paths=paths,
+        train=train,
+        labels=labels,
+        groups=groups,
+        val=(val, val_labels, val_groups),
+        test=(test, test_labels, test_groups),
+        holdout=holdout,
+        key=key,
+        seed=seed,
+    )
+    rows.check()
     import featdiv
     from featdiv.probes.linear import DINOV2_C
 
-    with _opened(_once(paths, train), key=key, labels=labels) as source, ExitStack() as stack:
-        sides: dict[str, Any] = {
-            name: stack.enter_context(_opened([path], key=key, labels=known or labels))
-            for name, path, known in (("val", val, val_labels), ("test", test, test_labels))
-            if path is not None
-        }
-        fitted: Any = source
-        if holdout is not None:
-            fitted, sides["test"] = split(source, holdout, seed=seed)
+    with rows.opened("featdiv probe") as (source, sides), progress_bar("fitting", quiet=quiet) as progress:
         result = featdiv.linear_probe(
-            fitted,
-            **sides,
+            source,
+            val=sides.get("val"),
+            test=sides.get("test"),
             C=DINOV2_C if grid is None else numbers(grid, "--C"),
             folds=folds,
             protocol=protocol,
@@ -89,27 +83,24 @@ def linear(
             normalize=normalize.value if normalize else None,
             memory=memory,
             seed=seed,
-            progress=stack.enter_context(progress_bar("fitting", quiet=quiet)),
+            progress=progress,
         )
     _report(result, f"linear probe, C = {result.C:.3g} by {result.chosen_by}", json, plot, quiet=quiet)
 
 
 @app.command("ridge", short_help="Least squares, every penalty, in closed form.")
 def ridge(
-    paths: Train = None,
-    train: Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")] = None,
+    paths: probe_rows.Paths = None,
+    train: probe_rows.Train = None,
     labels: options.Labels = None,
+    groups: probe_rows.Groups = None,
     val: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to choose the penalty on.")] = None,
-    val_labels: Annotated[
-        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
-    ] = None,
-    test: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to judge the chosen penalty on.")] = None,
-    test_labels: Annotated[
-        str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
-    ] = None,
-    holdout: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class, and judge on it.")
-    ] = None,
+    val_labels: probe_rows.OtherLabels = None,
+    val_groups: probe_rows.OtherGroups = None,
+    test: probe_rows.Test = None,
+    test_labels: probe_rows.OtherLabels = None,
+    test_groups: probe_rows.OtherGroups = None,
+    holdout: probe_rows.Holdout = None,
     lambdas: Annotated[
         str | None, typer.Option(metavar="L,L,...", help="Penalties; default: 19, in units of the mean eigenvalue.")
     ] = None,
@@ -124,23 +115,25 @@ def ridge(
     """Ridge probe: every penalty from one pass, each row judged by the fit without it, or by --val and --test."""
     for path, option in ((json, "--json"), (plot, "--plot")):
         options.require_writable(path, option)
-    _require_labels(labels)
-    if test is not None and holdout is not None:
-        raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
+    rows = ProbeRows(
+        paths=paths,
+        train=train,
+        labels=labels,
+        groups=groups,
+        val=(val, val_labels, val_groups),
+        test=(test, test_labels, test_groups),
+        holdout=holdout,
+        key=key,
+        seed=seed,
+    )
+    rows.check()
     import featdiv
 
-    with _opened(_once(paths, train), key=key, labels=labels) as source, ExitStack() as stack:
-        sides = {
-            name: stack.enter_context(_opened([path], key=key, labels=known or labels))
-            for name, path, known in (("val", val, val_labels), ("test", test, test_labels))
-            if path is not None
-        }
-        fitted: Any = source
-        if holdout is not None:
-            fitted, sides["test"] = split(source, holdout, seed=seed)
+    with rows.opened("featdiv probe") as (source, sides):
         result = featdiv.ridge_probe(
-            fitted,
-            **sides,
+            source,
+            val=sides.get("val"),
+            test=sides.get("test"),
             lambdas=None if lambdas is None else numbers(lambdas, "--lambdas"),
             normalize=normalize.value if normalize else None,
             ignore=options.as_label(ignore, source.labels),
@@ -168,10 +161,10 @@ def fewshot(
 ) -> None:
     """Few-shot probe: mean accuracy of the nearest centroid over random episodes."""
     options.require_writable(json, "--json")
-    _require_labels(labels)
+    probe_rows.require_labels(labels)
     import featdiv
 
-    with _opened(paths, key=key, labels=labels) as source:
+    with options.open_source(paths, key=key, labels=labels) as source:
         result = featdiv.fewshot_probe(
             source,
             shots=[int(number) for number in numbers(shots, "--shots", whole=True)],
@@ -185,46 +178,6 @@ def fewshot(
         )
     title = f"{result.ways}-way few-shot probe, {result.accuracies.shape[1]} episodes"
     _report(result, title, json, None, quiet=quiet)
-
-
-def numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
-    """Returns the numbers, separated by commas, that an option was given.
-
-    Raises:
-        typer.BadParameter: if some are none.
-    """
-    try:
-        return [int(part) if whole else float(part) for part in text.split(",")]
-    except ValueError:
-        kind = "whole numbers" if whole else "numbers"
-        raise typer.BadParameter(f"{option}: expected {kind} separated by commas; got {text!r}") from None
-
-
-def split(source: Any, share: float, *, seed: int) -> tuple[Any, Any]:
-    """Returns (training rows, rows held out), about that share of every class, in memory."""
-    import featdiv
-    from featdiv.probes import holdout
-
-    parts = holdout.split(source.labels, share, seed=seed, function="featdiv probe")
-    train, test = (featdiv.open(source.take(part), labels=source.labels[part]) for part in parts)
-    return train, test
-
-
-def _once(paths: list[str] | None, train: str | None) -> list[str]:
-    if bool(paths) == (train is not None):
-        raise typer.BadParameter("expected the training rows once: as PATH or with --train")
-    return [train] if train is not None else paths or []
-
-
-def _require_labels(labels: str | None) -> None:
-    if labels is None:
-        raise typer.BadParameter("--labels: expected the labels of the rows: a file, or a column beside them")
-
-
-@contextmanager
-def _opened(paths: list[str], *, key: str | None, labels: str | None) -> Iterator[Any]:
-    with options.open_source(paths, key=key, labels=labels) as source:
-        yield source
 
 
 def _report(result: Result, title: str, json: str | None, plot: str | None, *, quiet: bool) -> None:

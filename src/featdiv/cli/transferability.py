@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featdiv.cli import options, output
+from featdiv.cli import options, output, probe_rows
 from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def transferability(
         options.require_writable(path, option)
     options.check_memory(memory)
     options.check_backend(backend)
-    if labels is None:
-        raise typer.BadParameter("--labels: expected the labels of the rows: a file, or a column beside them")
+    probe_rows.require_labels(labels)
     result = _run(
         paths,
         key=key,
@@ -92,7 +91,7 @@ def _run(
     paths: list[str],
     *,
     key: str | None,
-    labels: str,
+    labels: str | None,
     groups: str | None,
     quiet: bool,
     source_probs: str | None,
