@@ -3,8 +3,10 @@
 Environment:
     FEATDIV_CPU: ``auto`` (default: build `featdiv._cpu` if a C++17 compiler is there), ``on`` (build it or
         fail), ``off``.
-    FEATDIV_CUDA: the same for a CUDA module, of which this version has none: ``on`` fails. The kernels in csrc/cuda
-        are compiled at first use by NVRTC, which comes with CuPy; their sources are installed with the package.
+    FEATDIV_CUDA: the same for `featdiv._cuda`, which wants nvcc but no GPU. Without the module, CuPy's NVRTC compiles
+        the kernels at first use; their sources are installed with the package.
+    FEATDIV_CUDA_ARCHS: compute capabilities to build for (default ``80 90a``, and PTX for newer ones).
+    CUDA_HOME: where the CUDA toolkit is, if its nvcc is not on PATH.
     FEATDIV_SANITIZE: ``1`` builds with the address and undefined-behaviour sanitizers; see csrc/sanitize.sh.
     CXX: the compiler, as for any extension.
 """
@@ -14,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -43,6 +46,13 @@ CPU_SOURCES = (
     "csrc/cpu/topk.cpp",
     "csrc/bindings_cpu.cpp",
 )
+CUDA_SOURCES = ("csrc/cuda/launch.cpp", "csrc/bindings_cuda.cpp")
+"""Beside one source for each file of kernels, which `kernel_table` writes."""
+
+CUDA_ARCHS = "80 90a"
+CUDA_PTX = "90"
+"""Newer cards compile this; code for 90a runs on compute capability 9.0 alone."""
+
 # No -ffast-math: finiteness checks and float64 sums rely on IEEE arithmetic. No -march=native: a wheel runs
 # on every machine of its architecture. Contraction is asked for because -std=c++17 alone may turn it off.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden", "-pthread")
@@ -71,7 +81,7 @@ class Probe:
         compiler_problem: why there is none.
         pybind11: its include directory, or None.
         nvcc: path of the CUDA compiler, or None.
-        cuda_sources: whether this version has CUDA sources that are built ahead.
+        nvcc_problem: why there is none.
     """
 
     system: str = "Linux"
@@ -80,7 +90,7 @@ class Probe:
     compiler_problem: str = ""
     pybind11: str | None = None
     nvcc: str | None = None
-    cuda_sources: bool = False
+    nvcc_problem: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,6 +101,7 @@ class Plan:
         cpu: whether to build `featdiv._cpu`.
         cpu_required: whether a failure to build it is an error.
         cuda: whether to build `featdiv._cuda`.
+        cuda_required: whether a failure to build it is an error.
         sanitize: whether to build with sanitizers.
         notes: one line for each module, for people.
     """
@@ -98,6 +109,7 @@ class Plan:
     cpu: bool
     cpu_required: bool
     cuda: bool
+    cuda_required: bool
     sanitize: bool
     notes: tuple[str, ...]
 
@@ -127,9 +139,10 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
         if missing and cuda_wanted == "on":
             raise BuildRefused(f"featdiv: FEATDIV_CUDA=on, but {missing}. FEATDIV_CUDA=auto does without.")
         cuda = not missing
-        cuda_note = f"will be built with {probe.nvcc}" if cuda else f"left out: {missing}"
+        cuda_note = f"will be built with {probe.nvcc}" if cuda else f"left out (CuPy compiles at first use): {missing}"
     notes = (f"featdiv: native CPU module {cpu_note}", f"featdiv: native CUDA module {cuda_note}")
-    return Plan(cpu=cpu, cpu_required=cpu_wanted == "on", cuda=cuda, sanitize=sanitize, notes=notes)
+    required = {"cpu_required": cpu_wanted == "on", "cuda_required": cuda_wanted == "on"}
+    return Plan(cpu=cpu, cuda=cuda, **required, sanitize=sanitize, notes=notes)
 
 
 def _switch(env: Mapping[str, str], name: str) -> str:
@@ -151,31 +164,29 @@ def _missing_for_cpu(probe: Probe) -> str:
 
 
 def _missing_for_cuda(probe: Probe) -> str:
-    if not probe.cuda_sources:
-        return "this version compiles its CUDA kernels at first use (pip install 'featdiv[cupy]'), not when it is built"
+    if probe.system != "Linux":
+        return f"it is built on Linux; this is {probe.system}"
     if probe.nvcc is None:
-        return "nvcc was not found; install the CUDA toolkit and put its bin directory on PATH"
+        why = probe.nvcc_problem or "nvcc was not found"
+        return f"{why}; install the CUDA toolkit, 12 or newer, and put its bin directory on PATH or set CUDA_HOME"
+    if probe.compiler is None or probe.pybind11 is None:
+        return _missing_for_cpu(probe)
     return ""
 
 
 def probe_machine() -> Probe:
     """Looks at this machine: tries a compiler on a small program, looks for pybind11 and nvcc."""
     compiler, problem = _working_compiler()
+    nvcc, nvcc_problem = _working_nvcc(compiler)
     try:
         import pybind11
     except ImportError:
         include = None
     else:
         include = pybind11.get_include()
-    return Probe(
-        system=platform.system(),
-        machine=platform.machine(),
-        compiler=compiler,
-        compiler_problem=problem,
-        pybind11=include,
-        nvcc=shutil.which("nvcc"),
-        cuda_sources=any((ROOT / "csrc" / "cuda").glob("*.cu")),
-    )
+    system, processor = platform.system(), platform.machine()
+    found = {"compiler": compiler, "compiler_problem": problem, "nvcc": nvcc, "nvcc_problem": nvcc_problem}
+    return Probe(system=system, machine=processor, pybind11=include, **found)
 
 
 def python_includes() -> list[str]:
@@ -194,21 +205,58 @@ def _working_compiler() -> tuple[str | None, str]:
         if not words or shutil.which(words[0]) is None:
             problem = problem or f"{command} is not on PATH"
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "probe.cpp")
-            source.write_text(program)
-            includes = [f"-I{folder}" for folder in python_includes()]
-            result = subprocess.run(
-                [*words, "-std=c++17", *includes, "-c", str(source), "-o", str(source.with_suffix(".o"))],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        if result.returncode == 0:
+        includes = [f"-I{folder}" for folder in python_includes()]
+        refusal = _refusal([*words, "-std=c++17", *includes], "probe.cpp", program)
+        if not refusal:
             return command, ""
-        first_line = next(iter((result.stderr or result.stdout).strip().splitlines()), "no message")
-        problem = f"{command} failed on a small program: {first_line}"
+        problem = f"{command} failed on a small program: {refusal}"
     return None, problem
+
+
+def _working_nvcc(compiler: str | None) -> tuple[str | None, str]:
+    """Returns (path, "") of an nvcc that compiles a small kernel, or (None, why not)."""
+    homes = [os.environ.get(name) for name in ("CUDA_HOME", "CUDA_PATH")]
+    named = [str(Path(home, "bin", "nvcc")) for home in homes if home]
+    nvcc = next(filter(None, map(shutil.which, [*named, "nvcc", "/usr/local/cuda/bin/nvcc"])), None)
+    if nvcc is None or os.environ.get("FEATDIV_CUDA") == "off":
+        return None, ""
+    program = "__global__ void probe(int* out) { *out = 1; }\n"
+    refusal = _refusal([nvcc, *_host_compiler(compiler), "-std=c++17", "-arch=sm_80"], "probe.cu", program)
+    return (None, f"{nvcc} failed on a small kernel: {refusal}") if refusal else (nvcc, "")
+
+
+def _refusal(command: list[str], name: str, program: str) -> str:
+    """Returns "" if a compiler takes a program, or the first line of what it says."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, name)
+        source.write_text(program)
+        command = [*command, "-c", str(source), "-o", f"{source}.o"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
+    return said[0] if result.returncode else ""
+
+
+def _host_compiler(compiler: str | None) -> list[str]:
+    words = shlex.split(compiler or "")
+    return ["-ccbin", words[0]] if len(words) == 1 else []
+
+
+def cuda_flags(archs: str) -> list[str]:
+    """Returns the options of nvcc that name architectures, for capabilities such as ``"80 90a"``."""
+    own = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs.split()]
+    return [*own, f"-gencode=arch=compute_{CUDA_PTX},code=compute_{CUDA_PTX}"]
+
+
+def kernel_names(source: str) -> list[str]:
+    """Returns the kernels that a preprocessed CUDA source defines."""
+    bounds = r"(?:__launch_bounds__\s*\((?:[^()]|\([^()]*\))*\)\s*)?"
+    return re.findall(rf'extern\s+"C"\s+__global__\s+(?:{bounds}void\s+{bounds})(\w+)\s*\(', source)
+
+
+def kernel_table(path: Path, names: list[str]) -> str:
+    """Returns a source that holds the kernels of a file and says their names."""
+    entries = [f'static const featdiv::Kernel table_{name}("{path.name}", "{name}", &{name});' for name in names]
+    return "\n".join([f'#include "{path}"', f'#include "{path.parent / "launch.h"}"', *entries, ""])
 
 
 class BuildNative(build_ext):
@@ -217,21 +265,47 @@ class BuildNative(build_ext):
     plan: Plan
     probe: Probe
 
+    def build_extensions(self) -> None:
+        """Builds the modules; one that was left out is not looked for afterwards."""
+        super().build_extensions()
+        self.extensions = [ext for ext in self.extensions if Path(self.get_ext_fullpath(ext.name)).exists()]
+
     def build_extension(self, ext: Extension) -> None:
         """Builds one module, or says in one line why it is left out."""
-        try:
-            self._compile_and_link(ext)
-        except Exception as error:
-            if self.plan.cpu_required:
-                raise
-            print(f"featdiv: native CPU module left out (pure Python does): {error}", file=sys.stderr)
-            self._left_out = True
-
-    def _compile_and_link(self, ext: Extension) -> None:
+        cuda = ext.name == "featdiv._cuda"
+        Path(self.build_temp).mkdir(parents=True, exist_ok=True)
         target = Path(self.get_ext_fullpath(ext.name))
-        objects = Path(self.build_temp)
-        objects.mkdir(parents=True, exist_ok=True)
         target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self._build_cuda if cuda else self._build_cpu)(ext, target)
+        except Exception as error:
+            if self.plan.cuda_required if cuda else self.plan.cpu_required:
+                raise
+            does, kind = ("CuPy compiles at first use", "CUDA") if cuda else ("pure Python does", "CPU")
+            print(f"featdiv: native {kind} module left out ({does}): {error}", file=sys.stderr)
+            target.unlink(missing_ok=True)
+
+    def _build_cuda(self, ext: Extension, target: Path) -> None:
+        objects = Path(self.build_temp)
+        compiler = str(self.probe.compiler)
+        archs = os.environ.get("FEATDIV_CUDA_ARCHS") or CUDA_ARCHS
+        common = [str(self.probe.nvcc), *_host_compiler(compiler), "-std=c++17", "-O3"]
+        common += ["-Xcompiler", "-fPIC,-fvisibility=hidden", f"-I{ROOT / 'csrc'}"]
+        common += [f"-I{include}" for include in ext.include_dirs]
+        common += [f'-DFEATDIV_ARCHITECTURES="{archs}"', *cuda_flags(archs)]
+        sources = [ROOT / source for source in ext.sources]
+        for path in sorted((ROOT / "csrc" / "cuda").glob("*.cuh")):
+            if "__global__" not in path.read_text(encoding="utf-8"):
+                continue
+            expanded = _run([*shlex.split(compiler), "-std=c++17", "-E", "-P", "-x", "c++", str(path)])
+            sources.append(objects / f"{path.stem}_kernels.cu")
+            sources[-1].write_text(kernel_table(path, kernel_names(expanded)))
+        outputs = [objects / f"cuda_{source.stem}.o" for source in sources]
+        _run_all([[*common, "-c", str(each), "-o", str(to)] for each, to in zip(sources, outputs, strict=True)])
+        _link([*common, "-shared", "-cudart", "static", *map(str, outputs)], target)
+
+    def _build_cpu(self, ext: Extension, target: Path) -> None:
+        objects = Path(self.build_temp)
         compiler = shlex.split(self.probe.compiler or "")
         arch = shlex.split(os.environ.get("ARCHFLAGS", ""))
         x86 = self.probe.machine.lower() in ("x86_64", "amd64") and "arm64" not in arch
@@ -241,37 +315,18 @@ class BuildNative(build_ext):
             common += SANITIZERS
         common += shlex.split(os.environ.get("CXXFLAGS", ""))
 
-        def compile_one(source: str) -> str:
-            name = Path(source).stem
-            output = objects / f"{name}.o"
-            isa = ISA_FLAGS.get(name, ()) if x86 else ()
-            _run([*compiler, *common, *isa, "-c", str(ROOT / source), "-o", str(output)])
-            return str(output)
-
-        sources = [source for source in ext.sources if x86 or Path(source).stem not in ISA_FLAGS]
-        with ThreadPoolExecutor(os.cpu_count()) as executor:
-            built = list(executor.map(compile_one, sources))
+        sources = [ROOT / source for source in ext.sources if x86 or Path(source).stem not in ISA_FLAGS]
+        outputs = [objects / f"{source.stem}.o" for source in sources]
+        commands = []
+        for source, output in zip(sources, outputs, strict=True):
+            isa = ISA_FLAGS.get(source.stem, ()) if x86 else ()
+            commands.append([*compiler, *common, *isa, "-c", str(source), "-o", str(output)])
+        _run_all(commands)
         link = ["-bundle", "-undefined", "dynamic_lookup"] if self.probe.system == "Darwin" else ["-shared"]
         flags = [*arch, *shlex.split(os.environ.get("LDFLAGS", ""))]
         if self.plan.sanitize:
             flags += SANITIZERS
-        # Linked beside the target and renamed, so that a running process keeps the file that it has mapped.
-        fresh = target.with_name(target.name + ".new")
-        _run([*compiler, *link, "-pthread", *built, *flags, "-o", str(fresh)])
-        fresh.replace(target)
-
-    def copy_extensions_to_source(self) -> None:
-        """Copies what was built for ``--inplace``."""
-        if not getattr(self, "_left_out", False):
-            super().copy_extensions_to_source()
-
-    def get_outputs(self) -> list[str]:
-        """Returns the files built."""
-        return [] if getattr(self, "_left_out", False) else super().get_outputs()
-
-    def get_output_mapping(self) -> dict[str, str]:
-        """Returns the files built and where an editable install puts them."""
-        return {} if getattr(self, "_left_out", False) else super().get_output_mapping()
+        _link([*compiler, *link, "-pthread", *map(str, outputs), *flags], target)
 
 
 class BuildPython(build_py):
@@ -293,12 +348,25 @@ def runtime_sources() -> list[Path]:
     return sorted([*(ROOT / "csrc" / "cuda").glob("*.cuh"), ROOT / "csrc" / "core" / "jacobi.h"])
 
 
-def _run(command: list[str]) -> None:
+def _link(command: list[str], target: Path) -> None:
+    """Links beside the target and renames, so that a running process keeps the file that it has mapped."""
+    fresh = target.with_name(target.name + ".new")
+    _run([*command, "-o", str(fresh)])
+    fresh.replace(target)
+
+
+def _run_all(commands: list[list[str]]) -> None:
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        list(executor.map(_run, commands))
+
+
+def _run(command: list[str]) -> str:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise RuntimeError(f"{shlex.join(command)} failed:\n{result.stderr.strip()}")
     if result.stderr.strip():
         print(result.stderr.strip(), file=sys.stderr)
+    return result.stdout
 
 
 def main() -> None:
@@ -319,6 +387,10 @@ def main() -> None:
                 language="c++",
             )
         )
+    if plan.cuda:
+        kernels = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.*h"))]
+        include_dirs = [str(probe.pybind11), *python_includes()]
+        modules.append(Extension("featdiv._cuda", list(CUDA_SOURCES), include_dirs=include_dirs, depends=kernels))
     BuildNative.plan, BuildNative.probe = plan, probe
     setup(ext_modules=modules, cmdclass={"build_ext": BuildNative, "build_py": BuildPython})
 

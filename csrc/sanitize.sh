@@ -10,7 +10,7 @@ cp -r "$root/src" "$root/csrc" "$root/tests" "$root/setup.py" "$root/pyproject.t
 cp "$root/README.md" "$root/LICENSE" "$scratch/" 2>/dev/null || true
 find "$scratch/src" -name '*.so' -delete
 cd "$scratch"
-FEATDIV_CPU=on FEATDIV_SANITIZE=1 CXX="${CXX:-g++}" "$python" setup.py -q build_ext --inplace
+FEATDIV_CPU=on FEATDIV_CUDA=off FEATDIV_SANITIZE=1 CXX="${CXX:-g++}" "$python" setup.py -q build_ext --inplace
 # Python itself is not instrumented: the runtimes come first, and its own leaks are not ours.
 preload="$(${CXX:-g++} -print-file-name=libasan.so):$(${CXX:-g++} -print-file-name=libubsan.so)"
 LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$scratch/src" OMP_NUM_THREADS=2 \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -65,20 +66,69 @@ def test_off_builds_nothing_even_where_it_could(build):
     assert all("off" in note for note in plan.notes)
 
 
-def test_cuda_kernels_are_not_built_ahead(build):
-    machine = able(build, nvcc="/usr/local/bin/nvcc")
-    assert "compiles its CUDA kernels at first use" in build.plan_native_build({}, machine).notes[1]
-    with pytest.raises(SystemExit, match=r"pip install 'featdiv\[cupy\]'"):
+@pytest.mark.parametrize("env", [{}, {"FEATDIV_CUDA": "auto"}, {"FEATDIV_CUDA": "on"}])
+def test_cuda_is_decided_by_the_toolkit(build, env):
+    plan = build.plan_native_build(env, able(build, nvcc="/usr/local/bin/nvcc"))
+    assert plan.cuda
+    assert plan.cuda_required == (env.get("FEATDIV_CUDA") == "on")
+    assert "will be built with /usr/local/bin/nvcc" in plan.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("lack", "word"),
+    [
+        ({"nvcc": None}, "nvcc was not found; install the CUDA toolkit"),
+        (
+            {"nvcc": None, "nvcc_problem": "nvcc failed on a small kernel: unsupported GNU version"},
+            "GNU version; install",
+        ),
+        ({"compiler": None}, r"install g\+\+ or clang\+\+"),
+        ({"pybind11": None}, "pip install pybind11"),
+        ({"system": "Darwin"}, "it is built on Linux; this is Darwin"),
+    ],
+)
+def test_cuda_without_what_it_wants_is_left_out_or_refused(build, lack, word):
+    machine = able(build, **{"nvcc": "/usr/local/bin/nvcc", **lack})
+    plan = build.plan_native_build({}, machine)
+    assert not plan.cuda
+    assert re.search(rf"left out \(CuPy compiles at first use\): .*{word}", plan.notes[1])
+    with pytest.raises(SystemExit, match=rf"FEATDIV_CUDA=on, but .*{word}"):
         build.plan_native_build({"FEATDIV_CUDA": "on"}, machine)
 
 
-def test_cuda_is_decided_by_the_toolkit(build):
-    with_sources = able(build, cuda_sources=True, nvcc="/usr/local/bin/nvcc")
-    assert build.plan_native_build({}, with_sources).cuda
-    without_toolkit = able(build, cuda_sources=True)
-    assert not build.plan_native_build({}, without_toolkit).cuda
-    with pytest.raises(SystemExit, match="install the CUDA toolkit"):
-        build.plan_native_build({"FEATDIV_CUDA": "on"}, without_toolkit)
+def test_code_for_the_named_capabilities_and_for_newer_ones(build):
+    flags = build.cuda_flags("80 90a")
+    assert flags[:2] == ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90a,code=sm_90a"]
+    # Code of an architecture with a letter does not run on newer ones.
+    assert flags[2:] == ["-gencode=arch=compute_90,code=compute_90"]
+
+
+def test_kernels_are_found_in_a_source_and_listed(build):
+    source = """
+        template <int n> __device__ void body(double* out) { *out = n; }
+        extern "C" __global__ void plain(double* out) { body<1>(out); }
+        extern "C" __global__ void __launch_bounds__(featdiv::threads(2), 2)
+            bounded(double* out) { body<2>(out); }
+        extern "C" __global__ __launch_bounds__(64) void early(int* out) {}
+        __global__ void hidden() {}
+    """
+    assert build.kernel_names(source) == ["plain", "bounded", "early"]
+    table = build.kernel_table(Path("/csrc/cuda/some.cuh"), ["plain"])
+    assert 'featdiv::Kernel table_plain("some.cuh", "plain", &plain);' in table
+    assert table.startswith('#include "/csrc/cuda/some.cuh"\n')
+
+
+def test_an_nvcc_that_does_not_work_is_not_taken(build, monkeypatch, tmp_path):
+    broken = tmp_path / "bin" / "nvcc"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho 'unsupported GNU version' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    nvcc, problem = build._working_nvcc("g++")
+    assert nvcc is None
+    assert problem == f"{broken} failed on a small kernel: unsupported GNU version"
+    monkeypatch.setenv("FEATDIV_CUDA", "off")
+    assert build._working_nvcc("g++") == (None, "")
 
 
 @pytest.mark.parametrize("name", ["FEATDIV_CPU", "FEATDIV_CUDA"])
@@ -103,7 +153,7 @@ def test_what_kernels_include_is_installed_with_them(build):
 
 def test_every_source_is_listed(build):
     on_disk = {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc").rglob("*.cpp")}
-    assert on_disk == set(build.CPU_SOURCES)
+    assert on_disk == {*build.CPU_SOURCES, *build.CUDA_SOURCES}
 
 
 def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build):
@@ -112,7 +162,7 @@ def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build
         for path in (ROOT / "csrc").rglob("*.[ch]*")
         if "#include <pybind11" in path.read_text()
     }
-    assert seen == {"csrc/bindings_cpu.cpp"}
+    assert seen == {"csrc/bindings_cpu.cpp", "csrc/bindings_cuda.cpp"}
     every_flag = {*build.FLAGS, *(flag for flags in build.ISA_FLAGS.values() for flag in flags)}
     assert not every_flag & {"-ffast-math", "-Ofast", "-march=native", "-ffinite-math-only"}
 

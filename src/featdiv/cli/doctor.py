@@ -59,8 +59,10 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Returns processor, threads, memory and accelerators."""
+    """Returns processor, threads, memory, accelerators and the modules that were built."""
     import torch
+
+    from featdiv.ops import _cuda, _native
 
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
@@ -69,6 +71,8 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "blas": blas_name(),
+        "native": _native.describe(),
+        "cuda kernels": _cuda.describe(),
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"

@@ -1,4 +1,7 @@
-"""CUDA kernels compiled at first use by NVRTC, which comes with CuPy: no CUDA toolkit, and no build step, is needed."""
+"""CUDA kernels: those of the module that was built ahead, or else compiled at first use by NVRTC.
+
+NVRTC comes with CuPy: neither a CUDA toolkit nor a build step is needed.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featdiv._optional import require
+from featdiv.ops import _cuda
 from featdiv.ops._triton import missing_device
 
 if TYPE_CHECKING:
@@ -36,9 +40,10 @@ def unsupported_reason(device: str) -> str | None:
     """Returns why no CUDA kernel can run on arrays of a device type, or None if one can."""
     if device != "cuda":
         return f"it works on CUDA arrays; these are on {device!r}"
-    if importlib.util.find_spec("cupy") is None:
+    built = _cuda.missing() is None
+    if not built and importlib.util.find_spec("cupy") is None:
         return "the package cupy, which compiles the CUDA kernels, is not installed; run: pip install 'featdiv[cupy]'"
-    if sources() is None:
+    if not built and sources() is None:
         return "the CUDA sources are not beside this installation of featdiv; reinstall featdiv"
     return missing_device()
 
@@ -65,6 +70,11 @@ def launch(
         device: a CUDA device, on which the tensors lie.
         shared_bytes: dynamic shared memory of a block.
     """
+    if _cuda.missing() is None:
+        _cuda.launch(
+            *(source, name), grid=grid, threads=threads, arguments=arguments, device=device, shared_bytes=shared_bytes
+        )
+        return
     cupy = require("cupy", extra="cupy", needed_by="the backend 'cuda'")
     import torch
 
