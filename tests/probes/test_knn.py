@@ -16,6 +16,7 @@ from featdiv.probes.knn_fewshot import draw
 from featdiv.probes.proportion import of_rows
 from featdiv.stats import neighbours as neighbours_module
 from featdiv.stats.neighbours import Neighbours
+from featdiv.testing import cases
 
 
 @pytest.fixture
@@ -53,6 +54,35 @@ def test_every_cell_is_that_of_scikit_learn(blobs, vote):
         np.testing.assert_allclose(probe.probabilities(cell), shares, atol=2e-5)
         if clear.all():
             assert cell.top1 == model.score(test, test_labels)
+
+
+def assert_only_ties_differ(train, labels, test, k, *, ties):
+    """Uniform votes of scikit-learn and ours: the same but for ties, and the same there too once its rule is ours."""
+    probe = featdiv.knn_probe(train, labels, test=test, test_labels=labels[: len(test)], k=k, vote="uniform")
+    arguments = {"n_neighbors": k, "metric": "cosine", "algorithm": "brute"}
+    model = KNeighborsClassifier(**arguments).fit(train, labels)
+    order = np.sort(model.predict_proba(test), axis=1)
+    tied = order[:, -1] - order[:, -2] < 1e-9
+    assert tied.mean() > ties
+    differ = probe.predictions() != model.predict(test)
+    assert not differ[~tied].any()
+    assert differ[tied].mean() > 0.25
+    # A vote that is greater by a ten-thousandth of its cosine changes nothing but ties: the larger sum wins them.
+    nearest = KNeighborsClassifier(**arguments, weights=lambda distances: 1.0 + 1e-4 * (1.0 - distances))
+    np.testing.assert_array_equal(probe.predictions(), nearest.fit(train, labels).predict(test))
+
+
+@pytest.mark.parametrize("k", [5, 10])
+def test_uniform_votes_differ_from_scikit_learn_in_ties_alone(k):
+    x, labels = cases.labelled(1500, 8, 12, between=0.3)
+    assert_only_ties_differ(x[300:], labels[300:], x[:300], k, ties=0.1)
+
+
+def test_uniform_votes_on_real_rows_differ_from_scikit_learn_in_ties_alone(shared_data):
+    rows = np.load(shared_data / "minilm-docstrings.npy", mmap_mode="r")[::13].astype(np.float64)
+    labels = np.load(shared_data / "minilm-docstrings-labels.npy")[::13]
+    # A good part of the rows has several classes of most votes at k = 10.
+    assert_only_ties_differ(rows[1000:], labels[1000:], rows[:1000], 10, ties=0.1)
 
 
 def test_the_tables_follow_from_the_predictions(blobs):

@@ -55,7 +55,8 @@ def knn_probe(
 
     A class has the sum of the weights of its neighbours: 1 each (``"uniform"``), or exp(s / T) (``"exp"``), s the
     cosine, or -|x - y|^2 / 2 where the distance is Euclidean. Equal sums are decided by the larger sum of s, then by
-    the lower label. Without a test set every training row is classified by all the others.
+    the lower label. Without a test set every training row is classified by all the others. scikit-learn's
+    ``KNeighborsClassifier`` gives ties to the lower label at once, so that uniform votes differ there, and only there.
 
     Args:
         train: rows that vote (array, path, source), of any size: what does not fit the memory budget is read in shards.
