@@ -165,7 +165,10 @@ def test_arguments_that_no_one_knows():
         ({"metric": "rsa", "nonfinite": "drop"}, "nonfinite: 'drop' is for measures of moments"),
         ({"metric": "rsa", "precision": "float32"}, "device and precision are for measures of moments"),
         ({"metric": "rsa", "interval": "jackknife"}, "'jackknife' cannot be had for rsa: pairs of rows"),
-        ({"metric": "cca", "interval": "jackknife"}, "'jackknife' cannot be had here: the coverage"),
+        ({"metric": "svcca", "interval": "jackknife"}, "'jackknife' cannot be had here: the number of components"),
+        ({"metric": "pwcca", "interval": "jackknife"}, "'jackknife' cannot be had here: its weights jump"),
+        ({"metric": "subspace_overlap", "interval": "jackknife"}, "cannot be had here: directions of nearly equal"),
+        ({"metric": "linear_predictivity", "interval": "jackknife"}, "'jackknife' cannot be had here: folds share"),
         ({"interval": "jackknife"}, "'jackknife' cannot be had here: a jackknife needs at least 5 slabs of 256 rows"),
     ]:
         with pytest.raises(InputError, match=rf"featdiv\.compare: .*{message}"):

@@ -81,6 +81,7 @@ def intervals(
     *,
     n: int,
     d: int,
+    smooth: bool = True,
 ) -> dict[str, Interval]:
     """Returns jackknife intervals for the scores whose value exists without every one of the groups.
 
@@ -90,9 +91,11 @@ def intervals(
         left_out: the statistic without each group, in turn.
         halves: the statistic of complementary halves, where ``left_out`` is of first order.
         n, d: rows and features in all.
+        smooth: whether the scores are smooth functions of means over rows. The bias of others does not fall as 1/n, so
+            that the jackknife does not correct it: their expected value at this n and d is estimated.
     """
     shares = np.array([1.0 - rest.n / n for rest in left_out])
-    population = n >= POPULATION_ROWS_PER_FEATURE * d
+    population = smooth and n >= POPULATION_ROWS_PER_FEATURE * d
     found = {}
     for name, core in cores.items():
         if name not in scores:
@@ -115,6 +118,36 @@ def intervals(
             estimand="population" if population else f"expected at n={n}, d={d}",
         )
     return found
+
+
+def of_two_samples(
+    theta: float,
+    without: tuple[Float64Array, Float64Array],
+    shares: tuple[Float64Array, Float64Array],
+    *,
+    n: tuple[int, int],
+    d: int,
+) -> Interval:
+    """Returns the jackknife interval of a score of two independent sets of rows, from leaving out groups of either.
+
+    The biases and the variances that the two sets bring add up.
+
+    Args:
+        theta: the score of all rows.
+        without: for each set, (g,) the score without each of its groups.
+        shares: for each set, (g,) the share of its rows in each group.
+        n: rows of each.
+        d: features.
+    """
+    sides = [jackknife(theta, values, share) for values, share in zip(without, shares, strict=True)]
+    population = min(n) >= POPULATION_ROWS_PER_FEATURE * d
+    return symmetric(
+        theta + sum(corrected - theta for corrected, _ in sides) if population else theta,
+        math.hypot(*(error for _, error in sides)),
+        groups=min(len(values) for values in without),
+        method=_method(population=population, exact=True),
+        estimand="population" if population else f"expected at n={n[0]} and {n[1]}, d={d}",
+    )
 
 
 def _method(*, population: bool, exact: bool) -> str:

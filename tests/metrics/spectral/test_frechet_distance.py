@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -71,3 +73,73 @@ def test_the_second_set_is_in_the_provenance(rows):
     assert score.provenance.arguments["other_n"] == 100
     assert "100 x 45" in score.provenance.arguments["other"]
     assert score.provenance.precision == "float64"
+
+
+D = 32
+SPREAD = np.arange(1.0, D + 1) ** -0.5
+
+
+def two_sets(n, m, seed, scale):
+    random = np.random.default_rng(seed)
+    return random.standard_normal((n, D)) * SPREAD, random.standard_normal((m, D)) * SPREAD * scale
+
+
+def test_an_interval_leaves_out_parts_of_either_set():
+    """The jackknife written out, on rows: biases and variances of the two sets add up."""
+    x, y = two_sets(2048, 1536, 0, 1.2)
+    found = featdiv.frechet_distance(x, y, interval="jackknife")
+    corrections, variances = [], []
+    for rows, distance in (
+        (x, lambda rest: float(featdiv.frechet_distance(rest, y))),
+        (y, lambda rest: float(featdiv.frechet_distance(x, rest))),
+    ):
+        g = len(rows) // 256
+        part = np.arange(len(rows)) // 256 % g
+        values = np.array([distance(rows[part != j]) for j in range(g)])
+        pseudo = g * found.value - (g - 1) * values
+        corrections.append(pseudo.mean() - found.value)
+        variances.append(pseudo.var(ddof=1) / g)
+    interval = found.interval
+    assert (interval.groups, interval.estimand) == (6, "population")
+    assert interval.standard_error == pytest.approx(math.sqrt(sum(variances)), rel=1e-6)
+    assert (interval.low + interval.high) / 2 == pytest.approx(found.value + sum(corrections), rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1.0, 1.2, np.linspace(0.5, 1.5, D)], ids=["same", "wider", "other shape"])
+def test_intervals_cover_the_population_which_the_distance_itself_overestimates(scale):
+    truth = float((SPREAD**2 * (1.0 - scale) ** 2).sum())
+    scores = [featdiv.frechet_distance(*two_sets(2560, 2560, seed, scale), interval="auto") for seed in range(100)]
+    assert all(score.interval.estimand == "population" for score in scores)
+    seen = np.mean([truth in score.interval for score in scores])
+    # Where the two populations are the same, the error of a distance is no longer normal, and smaller than it seems.
+    assert 0.88 <= seen <= (1.0 if np.all(scale == 1.0) else 0.99)
+    assert np.mean([score.value for score in scores]) - truth > 0.015
+
+
+def test_few_rows_get_the_other_estimand():
+    x, y = two_sets(1500, 1300, 1, 1.2)
+    interval = featdiv.frechet_distance(np.tile(x, (1, 3)), np.tile(y, (1, 3)), interval="jackknife").interval
+    assert interval.estimand == "expected at n=1500 and 1300, d=96"
+
+
+def test_groups_stay_whole():
+    x, y = two_sets(1500, 1500, 2, 1.2)
+    ids = np.repeat(np.arange(100), 15)
+    rows = np.repeat(x[:100], 15, axis=0)
+    naive = featdiv.frechet_distance(rows, y, interval="jackknife", groups=np.random.default_rng(0).permutation(1500))
+    whole = featdiv.frechet_distance(rows, y, interval="jackknife", groups=ids)
+    assert whole.interval.standard_error > 2.0 * naive.interval.standard_error
+    both = featdiv.frechet_distance(rows, rows, interval="jackknife", groups=ids, other_groups=ids)
+    assert both.interval.low >= 0.0
+
+
+def test_an_interval_that_cannot_be_had():
+    x, y = two_sets(1500, 600, 3, 1.2)
+    few = featdiv.frechet_distance(x, y, interval="auto")
+    assert few.interval is None
+    assert any("no interval: other: a jackknife needs at least 5 slabs" in note for note in few.provenance.notes)
+    kept = featdiv.frechet_distance(featdiv.Moments.of(x, precision="float64"), x, interval="auto")
+    assert any("no interval: x: x is Moments, one part" in note for note in kept.provenance.notes)
+    with pytest.raises(InputError, match="frechet_distance: interval: 'jackknife' cannot be had here: a jackknife"):
+        featdiv.frechet_distance(x, y, interval="jackknife")

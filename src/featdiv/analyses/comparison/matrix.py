@@ -150,12 +150,12 @@ def _jackknife(
     given: Mapping[str, Any],
 ) -> None:
     found = left_out.leave_out(total, parts, map(matrix.keys, places), functools.partial(matrix.measure.core, **given))
-    debiased = matrix.measure.definition == "debiased"
+    assert matrix.measure.estimate is not None
     for place in places:
         if place in matrix.undefined:
             continue
         names, value = matrix.keys(place), float(matrix.values[place])
-        interval = left_out.interval(names, value, found, total=total, debiased=debiased)
+        interval = left_out.interval(names, value, found, total=total, estimate=matrix.measure.estimate)
         if interval is not None:
             matrix.set_interval(place, interval)
 

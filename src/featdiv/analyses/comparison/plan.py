@@ -70,9 +70,11 @@ def make(
         dealt = left_out.plan(
             n=n,
             features=total,
+            widest=max(sizes[key] for key in found.keys),
             groups=groups,
             interval=interval,
             memory=memory,
+            estimate=measure.estimate,
             invalid=measure.metric.jackknife,
             function=FUNCTION,
         )

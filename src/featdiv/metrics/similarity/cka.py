@@ -11,12 +11,18 @@ import numpy as np
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.similarity import cka_rbf
 from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
+from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.pairs import ROUNDING, Pair, Side
 from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
 
 DEFINITIONS = ("debiased", "biased", "rbf")
 LEAST_ROWS = 4
+
+ESTIMATES = {
+    "debiased": Estimate(low=-1.0, biased=False, decomposed=False),
+    "biased": Estimate(low=-1.0, decomposed=False),
+}
 
 
 def core(pair: Pair, *, definition: str = "debiased") -> float:
@@ -165,6 +171,7 @@ def cka(
         return rows.score(
             cka_rbf.prepare, cka_rbf.core, definition=definition, parameters={"bandwidth": bandwidth, "seed": seed}
         )
+    estimate = ESTIMATES[definition]
     resolved = resolve_pair(
         x,
         other,
@@ -175,5 +182,6 @@ def cka(
         exact=False,
         interval=interval,
         groups=groups,
+        estimate=estimate,
     )
-    return resolved.score(core, definition=definition, details=details, remarks=remarks)
+    return resolved.score(core, definition=definition, details=details, remarks=remarks, estimate=estimate)

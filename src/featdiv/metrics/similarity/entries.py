@@ -16,7 +16,6 @@ _HIGHER = "higher is more alike"
 _OTHER = {"other": "the same rows in another representation"}
 _ROTATIONS = ("row permutation", "feature permutation", "rotation", "translation", "isotropic scaling")
 _LINEAR = (*_ROTATIONS, "feature scaling")
-_NO_COVERAGE = "the coverage of the jackknife has been established for CKA alone"
 
 
 def _shares(text: str = "0 <= value <= 1") -> Bounds:
@@ -30,7 +29,7 @@ def _metric(
     definitions: Definition | tuple[Definition, ...],
     invariances: tuple[str, ...],
     parameters: Mapping[str, str] | None = None,
-    jackknife: str = _NO_COVERAGE,
+    jackknife: str = "",
     **fields: Any,
 ) -> Metric:
     path = f"featdiv.metrics.similarity.{name}"
@@ -89,7 +88,6 @@ METRICS = (
             "bandwidth": "width of the Gaussian kernel, in median distances",
             "seed": "of the rows over which that median is taken, where they are many",
         },
-        jackknife="",
         note="Independent representations give 0 if debiased; if biased, about sqrt(d d' / ((n + d) (n + d'))).",
     ),
     _metric(
@@ -125,6 +123,7 @@ METRICS = (
         unit="1",
         invariances=_ROTATIONS,
         parameters={"variance": "share of the variance to keep"},
+        jackknife="the number of components that hold a share of the variance is a count, which jumps",
     ),
     _metric(
         "pwcca",
@@ -138,6 +137,7 @@ METRICS = (
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "feature permutation", "translation", "isotropic scaling"),
+        jackknife="its weights jump where canonical correlations are nearly equal, and its errors come out far too wide",
         note="Not symmetric: the weights are those of x.",
     ),
     _metric(
@@ -175,6 +175,7 @@ METRICS = (
         unit="1",
         invariances=("row permutation", "translation", "isotropic scaling"),
         parameters={"k": "number of directions"},
+        jackknife="directions of nearly equal variance change places from part to part",
         note="Both sides must have the same features. Independent directions give k/d.",
     ),
     _metric(
@@ -191,6 +192,7 @@ METRICS = (
         direction=_HIGHER,
         unit="1",
         invariances=("feature permutation", "rotation", "translation", "isotropic scaling"),
+        jackknife="folds share their training rows, so that nothing unbiased tells how far their mean may be off",
         note="Not symmetric: x predicts other. Reordering the rows changes which of them are left out together.",
     ),
     _metric(

@@ -66,6 +66,7 @@ class Resolved:
         details: Callable[..., Mapping[str, Any]] | None = None,
         remarks: Callable[..., tuple[str, ...]] | None = None,
         of: Any = None,
+        estimate: left_out.Estimate | None = None,
     ) -> Score:
         """Runs a core and wraps its number.
 
@@ -76,6 +77,7 @@ class Resolved:
             details: called as the core is; gives `Score.details`.
             remarks: called as the core is; notes for the provenance.
             of: what the core takes; None for the pair.
+            estimate: what the jackknife estimates, where it is valid.
 
         Raises:
             NotEnoughData: if the core says so; the message is given the function's name.
@@ -87,8 +89,8 @@ class Resolved:
             extra = details(subject, **given) if details else {}
             notes = remarks(subject, **given) if remarks else ()
         intervals: dict[str, Interval] = {}
-        if self.asked is not None:
-            interval, reason = self._interval(float(value), functools.partial(core, **given), definition)
+        if self.asked is not None and estimate is not None:
+            interval, reason = self._interval(float(value), functools.partial(core, **given), estimate)
             notes = (*notes, *((f"no interval: {reason}",) if reason else ()))
             intervals = {self.function: interval} if interval is not None else {}
         return make_score(
@@ -103,14 +105,14 @@ class Resolved:
         )
 
     def _interval(
-        self, value: float, core: Callable[[Pair], float], definition: str | None
+        self, value: float, core: Callable[[Pair], float], estimate: left_out.Estimate
     ) -> tuple[Interval | None, str]:
         """Returns (interval, why there is none)."""
         if self.no_interval:
             return None, self.no_interval
         names = (self.total.names[0], self.total.names[1])
         found = left_out.leave_out(self.total, self.parts, [names], core)
-        interval = left_out.interval(names, value, found, total=self.total, debiased=definition == "debiased")
+        interval = left_out.interval(names, value, found, total=self.total, estimate=estimate)
         if interval is None and self.asked == "jackknife":
             raise partition.refused(self.function, jackknife.UNDEFINED)
         return interval, "" if interval is not None else jackknife.UNDEFINED
@@ -190,6 +192,7 @@ def resolve_pair(
     parts: bool = False,
     interval: str | None = None,
     groups: Any = None,
+    estimate: left_out.Estimate | None = None,
 ) -> Resolved:
     """Returns the pair that ``x`` and ``other`` stand for.
 
@@ -202,6 +205,7 @@ def resolve_pair(
         parts: whether the parts of the rows are wanted as well.
         interval: ``"auto"``, ``"jackknife"`` or None.
         groups: group of each row, in the order of x.
+        estimate: what the jackknife estimates, where it is valid.
 
     Raises:
         InputError: if the two cannot be compared.
@@ -225,9 +229,11 @@ def resolve_pair(
         dealt = left_out.plan(
             n=n,
             features=features,
+            widest=max(source.d for source in sources.values()),
             groups=None if grouped is None else len(np.unique(grouped)),
             interval=interval,
             memory=budget.budget_bytes(None, function=function),
+            estimate=estimate,
             invalid="",
             function=function,
         )

@@ -16,23 +16,56 @@ from featdiv.stats.partition import Partition
 _PART_COST = 6000
 """What a part costs to build, merge and leave out, in rows of the pass: both are proportional to D^2."""
 
+_DECOMPOSITION_COST = 30
+"""What eigenvalues and singular values of a part add, in rows of the pass for each feature of the widest model."""
+
 _NEGLIGIBLE = 1e11
 """Multiply-adds that take a second or two on two cores."""
 
 Names = tuple[str, str]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What the jackknife of a similarity estimates.
+
+    Attributes:
+        low, high: the values that it can have.
+        smooth: whether it is a smooth function of the moments. A sum of singular values is none where some of those of
+            the population are zero.
+        biased: whether its bias grows with the features.
+        decomposed: whether it needs eigenvalues or singular values of the moments that are left.
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+    smooth: bool = True
+    biased: bool = True
+    decomposed: bool = True
+
+
 def plan(
-    *, n: int | None, features: int, groups: int | None, interval: str | None, memory: int, invalid: str, function: str
+    *,
+    n: int | None,
+    features: int,
+    widest: int,
+    groups: int | None,
+    interval: str | None,
+    memory: int,
+    estimate: Estimate | None,
+    invalid: str,
+    function: str,
 ) -> Partition:
     """Returns how rows of all models together are dealt to parts.
 
     Args:
         n: rows, where known.
         features: of all models together.
+        widest: of the model that has most.
         groups: number of the user's groups, where there are some.
         interval: ``"auto"``, ``"jackknife"`` or None.
         memory: budget in bytes.
+        estimate: what the jackknife estimates, or None where it is not valid.
         invalid: why the jackknife is not valid for the measure, or empty.
         function: public name for error messages.
 
@@ -41,7 +74,8 @@ def plan(
     """
     parts, slab, reason = partition.dealt(n, groups)
     reason = invalid or reason
-    affordable = int(max((n or 0) / 5, _NEGLIGIBLE / features**2) // _PART_COST)
+    cost = _PART_COST + (_DECOMPOSITION_COST * widest if estimate is not None and estimate.decomposed else 0)
+    affordable = int(max((n or 0) / 5, _NEGLIGIBLE / features**2) // cost)
     if not reason and interval == "auto" and n is not None and affordable < parts:
         parts = affordable
         if parts < partition.LEAST_PARTS:
@@ -102,16 +136,16 @@ def leave_out(
 
 
 def interval(
-    names: Names, value: float, left_out: Sequence[LeftOut], *, total: CrossMoments, debiased: bool
+    names: Names, value: float, left_out: Sequence[LeftOut], *, total: CrossMoments, estimate: Estimate
 ) -> Interval | None:
-    """Returns the interval of a similarity between -1 and 1, or None if it is undefined without one of the parts.
+    """Returns the interval of a similarity, or None if it is undefined without one of the parts.
 
     Args:
         names: of the two models.
         value: of all rows.
         left_out: values without each part.
         total: statistic of all rows.
-        debiased: whether the estimate has no bias that would grow with the features.
+        estimate: what it estimates.
     """
     sizes = dict(zip(total.names, total.sizes, strict=True))
     found = resampling.intervals(
@@ -120,8 +154,10 @@ def interval(
         left_out,
         None,
         n=total.n,
-        d=0 if debiased else max(sizes[name] for name in names),
+        d=max(sizes[name] for name in names) if estimate.biased else 0,
+        smooth=estimate.smooth,
     )
     if "value" not in found:
         return None
-    return dataclasses.replace(found["value"], low=max(-1.0, found["value"].low), high=min(1.0, found["value"].high))
+    low, high = max(estimate.low, found["value"].low), min(estimate.high, found["value"].high)
+    return dataclasses.replace(found["value"], low=low, high=high)

@@ -10,6 +10,7 @@ from typing import Any
 
 from featdiv.errors import InputError
 from featdiv.metrics.entry import Metric
+from featdiv.metrics.similarity.left_out import Estimate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,7 @@ class Measure:
         distance: whether alike is small.
         exact: whether float64 is wanted where no precision is asked for.
         identity: the value of a model with itself.
+        estimate: what its jackknife estimates, or None where that is not valid.
     """
 
     metric: Metric
@@ -38,6 +40,7 @@ class Measure:
     distance: bool
     exact: bool
     identity: float | None
+    estimate: Estimate | None
 
     def parameters(self, given: Mapping[str, Any], *, function: str) -> dict[str, Any]:
         """Returns the arguments for core and prepare together, complete with defaults.
@@ -104,5 +107,6 @@ def measure(metric: str, definition: str | None, *, function: str) -> Measure:
         symmetric=metric not in _ASYMMETRIC,
         distance=metric == "procrustes",
         exact=metric not in _FLOAT32_WILL_DO,
+        estimate=getattr(module, "ESTIMATES", {}).get(chosen),
         identity=None if metric == "linear_predictivity" else 0.0 if metric == "procrustes" else 1.0,
     )

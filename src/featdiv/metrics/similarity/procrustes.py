@@ -7,10 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
+from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.pairs import ROUNDING, Pair
 from featdiv.results import Score
 
 DEFINITIONS = ("angular", "squared")
+
+ESTIMATES = {
+    "angular": Estimate(high=math.pi / 2.0, smooth=False),
+    "squared": Estimate(high=2.0, smooth=False),
+}
 
 
 def core(pair: Pair, *, definition: str = "angular") -> float:
@@ -38,6 +44,8 @@ def procrustes(
     normalize: str | None = None,
     precision: str | None = None,
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
 ) -> Score:
     """Procrustes distance: arccos(|Y^T X|_* / (|X|_F |Y|_F)) of centred X and Y, |.|_* the sum of singular values.
 
@@ -51,6 +59,12 @@ def procrustes(
         normalize: ``"l2"`` to divide each row by its norm first.
         precision: arithmetic of the products; None for float64, since a small angle is a difference.
         backend: backend of the products.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
+            ``"jackknife"`` (or an error that says why not); for rows. It covers the value to expect at this
+            n and d, not the population's: directions that have nothing in common there seem to have, by an amount that
+            falls too slowly to be corrected.
+        groups: (n,) group of each row (video, patient, document), in the order of x: the jackknife leaves whole groups
+            out.
 
     Returns:
         A `Score` between 0 and pi/2 radians (0 and 2 if squared). ``details["floor"]``: smaller angles are rounding.
@@ -74,7 +88,17 @@ def procrustes(
         True
     """
     check_definition("procrustes", definition, DEFINITIONS)
+    estimate = ESTIMATES[definition]
     resolved = resolve_pair(
-        x, other, function="procrustes", normalize=normalize, precision=precision, backend=backend, exact=True
+        x,
+        other,
+        function="procrustes",
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        exact=True,
+        interval=interval,
+        groups=groups,
+        estimate=estimate,
     )
-    return resolved.score(core, definition=definition, details=details)
+    return resolved.score(core, definition=definition, details=details, estimate=estimate)

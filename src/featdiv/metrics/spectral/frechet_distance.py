@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.metrics.jackknife import Rests
 from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Float64Array
-from featdiv.metrics.spectral.inputs import resolve_moments
-from featdiv.results import Score
-from featdiv.stats import Moments
+from featdiv.metrics.spectral.inputs import Resolved, resolve_moments
+from featdiv.results import Interval, Score
+from featdiv.stats import Moments, partition, resampling
 
 
 def core(moments: Moments, other: Moments) -> float:
@@ -67,12 +68,15 @@ def frechet_distance(
     normalize: str | None = None,
     precision: str = "float64",
     backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
+    other_groups: Any = None,
 ) -> Score:
     """Fréchet distance: |mu1 - mu2|^2 + Tr(S1 + S2 - 2 (S1 S2)^1/2).
 
     The squared 2-Wasserstein distance of the Gaussians with these means and (unbiased) covariances. On the
     pool features of Inception v3 it is the FID. Its expected value exceeds the population value by a term of
-    order d^2/n: compare only distances at equal n.
+    order d^2/n: compare only distances at equal n, or intervals, which are corrected for it.
 
     Args:
         x: `Moments`, a `Spectrum` with moments, or rows (array, path, source).
@@ -81,6 +85,10 @@ def frechet_distance(
         precision: arithmetic of the second moments; for rows only. float64 by default, since a small distance
             is a difference of large traces.
         backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` (a 95 % jackknife interval where the rows are enough) or ``"jackknife"`` (or an error
+            that says why not); for two sets of rows, of which parts are left out in turn.
+        groups: (n,) group of each row of x (video, patient, document): the jackknife leaves whole groups out.
+        other_groups: the same for other.
 
     Returns:
         A `Score` of at least 0, in the squared units of the features.
@@ -90,7 +98,7 @@ def frechet_distance(
         InputError: if the two differ in d or in normalisation, or hold no moments.
 
     Complexity:
-        O(n d^2) for rows, O(d^3) from `Moments`.
+        O(n d^2) for rows, O(d^3) from `Moments`, and as much for each part of an interval.
 
     Source:
         Heusel et al. 2017, equation 6; Dowson & Landau 1982.
@@ -102,14 +110,46 @@ def frechet_distance(
         >>> round(float(featdiv.frechet_distance(x, y)), 6)  # 1 + (sqrt(8) - sqrt(2))^2
         3.0
     """
-    arguments: dict[str, Any] = {"normalize": normalize, "precision": precision, "backend": backend}
-    first = resolve_moments(x, function="frechet_distance", **arguments)
-    second = resolve_moments(other, function="frechet_distance", argument="other", **arguments)
+    arguments: dict[str, Any] = {
+        "normalize": normalize,
+        "precision": precision,
+        "backend": backend,
+        "interval": interval,
+    }
+    first = resolve_moments(x, function="frechet_distance", groups=groups, **arguments)
+    second = resolve_moments(other, function="frechet_distance", argument="other", groups=other_groups, **arguments)
     made = second.provenance
-    score = first.score(lambda moments: core(moments, second.statistic))
+    # Its interval is of two sets of rows, and not that of leaving parts of one of them out.
+    alone = dataclasses.replace(first, rests=Rests())
+    score = alone.score(lambda moments: core(moments, second.statistic))
     provenance = dataclasses.replace(
         score.provenance,
         arguments={**score.provenance.arguments, "other": made.source, "other_n": made.n},
         notes=(*score.provenance.notes, *made.notes),
     )
-    return dataclasses.replace(score, provenance=provenance)
+    if interval is None:
+        return dataclasses.replace(score, provenance=provenance)
+    found = _interval(float(score), first, second)
+    if isinstance(found, str):
+        if interval == "jackknife":
+            raise partition.refused("frechet_distance", found)
+        provenance = dataclasses.replace(provenance, notes=(*provenance.notes, f"no interval: {found}"))
+        return dataclasses.replace(score, provenance=provenance)
+    return dataclasses.replace(score, provenance=provenance, intervals={"frechet_distance": found})
+
+
+def _interval(value: float, first: Resolved[Moments], second: Resolved[Moments]) -> Interval | str:
+    """Returns the interval, or why there is none."""
+    for argument, side in (("x", first), ("other", second)):
+        if side.rests.reason:
+            return f"{argument}: {side.rests.reason}"
+    x, other = first.statistic, second.statistic
+    values = (
+        np.array([core(rest, other) for rest in first.rests.without]),
+        np.array([core(x, rest) for rest in second.rests.without]),
+    )
+    shares = tuple(
+        np.array([1.0 - rest.n / side.statistic.n for rest in side.rests.without]) for side in (first, second)
+    )
+    found = resampling.of_two_samples(value, values, (shares[0], shares[1]), n=(x.n, other.n), d=x.d)
+    return dataclasses.replace(found, low=max(0.0, found.low), high=max(0.0, found.high))

@@ -129,7 +129,6 @@ METRICS = (
         unit="squared units of the features",
         invariances=(*ROTATIONS, "translation"),
         parameters={"other": "the second set of rows"},
-        jackknife="featdiv leaves out groups of one set of rows at a time, and this score has two",
         note="Biased upwards by a term of order d^2/n: compare only at equal n.",
     ),
 )
