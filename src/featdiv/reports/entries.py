@@ -21,6 +21,17 @@ LARGEST_FILE = 512 << 20
 """Bytes of a JSON file beyond which it is taken for something else."""
 
 
+STEPS = {
+    "Spectrum": "spectrum",
+    "Diversity": "diversity",
+    "Transferability": "transferability",
+    "FilterDiversity": "filter diversity",
+    "Directions": "directions",
+    "Comparison": "similarity",
+}
+"""Kind of a result within a ranking to the step of the ranking that made it."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Entry:
     """One result of a report.
@@ -87,8 +98,8 @@ def gather(results: Any, *, seconds: Mapping[str, float] | None = None) -> list[
     if not entries:
         raise InputError("featdiv.report: results: expected at least one result; got none")
     entries = _told_apart([one for entry in entries for one in (entry, *_within(entry))])
-    timed = {**_times(entries), **(seconds or {})}
-    return [dataclasses.replace(entry, seconds=timed.get(entry.name)) for entry in entries]
+    timed = dict(seconds or {})
+    return [dataclasses.replace(entry, seconds=timed.get(entry.name, entry.seconds)) for entry in entries]
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -137,23 +148,18 @@ def _within(entry: Entry) -> Iterable[Entry]:
     if entry.kind != "Ranking":
         return
     where = f"featdiv.report: {entry.name}"
+    times = {(step["model"], step["step"]): step.get("seconds") for step in entry.content.get("steps") or ()}
     for model, parts in (entry.content.get("parts") or {}).items():
         for part in parts:
             content = checked(part, f"{where}: parts of {model}")
-            yield Entry(name=model, kind=str(content["type"]), content=content)
+            kind = str(content["type"])
+            step = f"what {content['other']} lacks" if content.get("other") else STEPS.get(kind, "")
+            yield Entry(name=model, kind=kind, content=content, seconds=times.get((model, step)))
     similarity = entry.content.get("similarity")
     if similarity is not None:
         content = checked(similarity, f"{where}: similarity")
-        yield Entry(name="all models", kind=str(content["type"]), content=content)
-
-
-def _times(entries: Iterable[Entry]) -> dict[str, float]:
-    """Returns model to the time of all its steps in a ranking."""
-    times: dict[str, float] = {}
-    for entry in entries:
-        for step in entry.content.get("steps") or () if entry.kind == "Ranking" else ():
-            times[step["model"]] = times.get(step["model"], 0.0) + (step.get("seconds") or 0.0)
-    return times
+        kind, name = str(content["type"]), "all models"
+        yield Entry(name=name, kind=kind, content=content, seconds=times.get((name, STEPS.get(kind, ""))))
 
 
 def _contents(results: Any) -> Iterable[tuple[str | None, dict[str, Any], str]]:

@@ -167,7 +167,7 @@ def test_scores_have_intervals_unless_they_are_not_wanted(rank, models):
     assert any(interval is not None for line in found.similarity["low"] for interval in line)
     without = rank({name: models[name] for name in ("clear", "grey")}, **given, interval=None)
     assert {key.partition(": ")[2] for key in without.intervals} == {"knn"}
-    np.testing.assert_allclose(without.values, found.values, rtol=1e-6)
+    np.testing.assert_allclose(without.values, found.values, rtol=1e-6, atol=1e-7)
 
 
 def test_the_curves_are_those_of_the_folds(rank):

@@ -50,7 +50,9 @@ def bar_chart(bars: Sequence[Bar], *, title: str, width: float = 430) -> Markup:
     """
     longest = max(len(cut(bar.name)) for bar in bars)
     left = 14 + LETTER * longest
-    right, height = width - 66.0, 6 + LINE * len(bars) + 22
+    # The numbers stand at the right, clear of the longest bar.
+    widest = max((len(shown(bar.value, 3)) for bar in bars if bar.value is not None), default=0)
+    right, height = width - max(66.0, 12 + LETTER * widest), 6 + LINE * len(bars) + 22
     numbers = [
         number
         for bar in bars

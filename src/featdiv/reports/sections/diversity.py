@@ -9,7 +9,7 @@ from featdiv.reports.entries import Entry
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections import score_panels
 
-KINDS = ("Diversity", "Spectrum")
+KINDS = ("Diversity", "Spectrum", "FilterDiversity")
 
 OF_SPECTRA = ("effective_rank", "rankme", "participation_ratio", "alpha_req", "stable_rank", "vendi")
 """Scores of a spectrum that say how diverse the features are."""
@@ -17,9 +17,9 @@ OF_SPECTRA = ("effective_rank", "rankme", "participation_ratio", "alpha_req", "s
 
 def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
     """Returns the section, or None where no score is defined."""
-    diverse = {name for entry in entries if entry.kind == "Diversity" for name in entry.scores}
+    diverse = {name for entry in entries if entry.kind != "Spectrum" for name in entry.scores}
     # What a diversity result says goes before what a spectrum of the same model says.
-    ordered = sorted(entries, key=lambda entry: entry.kind != "Diversity")
+    ordered = sorted(entries, key=lambda entry: KINDS.index(entry.kind))
     names = score_panels.score_names(ordered, lambda name: name in diverse or name in OF_SPECTRA)
     panels = score_panels.panels(ordered, names, palette)
     if not panels:

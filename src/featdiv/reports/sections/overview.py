@@ -9,7 +9,7 @@ from featdiv.reports.entries import Entry
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections import metric_lookup, score_panels
 
-KINDS = ("Spectrum", "Diversity", "Score")
+KINDS = ("Spectrum", "Diversity", "FilterDiversity", "Score")
 
 MOST_COLUMNS = 7
 """Scores of a table: more would scroll on a screen and not fit on paper."""

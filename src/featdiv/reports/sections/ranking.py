@@ -54,11 +54,11 @@ def _regret(content: Mapping[str, Any]) -> Markup | None:
     regret, best = content.get("regret"), content.get("best")
     if not is_number(regret) or best is None:
         return None
-    unit = words(content.get("criterion") or "the criterion")
+    how = words(content.get("criterion") or "the criterion")
     return parts.paragraph(
         "Expected regret of taking ",
         tag("strong", best),
-        f": {shown(float(regret or 0.0), 3)} in {unit}.",
+        f": {shown(100.0 * float(regret or 0.0), 2)} percentage points of accuracy by {how}.",
         class_="small",
     )
 
