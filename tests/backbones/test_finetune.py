@@ -114,6 +114,49 @@ def test_halving_keeps_the_best_and_goes_on_when_all_diverge(tune):
     assert "2 of 10 runs diverged and were given up" in found.provenance.notes
 
 
+def test_images_with_several_classes(tune):
+    from sklearn.metrics import average_precision_score
+
+    pixels = np.stack([np.asarray(image) for image, _ in worker.coloured(48, 1)])
+    both = np.maximum(pixels, np.roll(pixels, 1, axis=0))
+    table = np.eye(3, dtype=int)[np.arange(48) % 3] | np.eye(3, dtype=int)[(np.arange(48) - 1) % 3]
+    table[::8] = np.eye(3, dtype=int)[np.arange(48) % 3][::8]
+    both[::8] = pixels[::8]
+    data = featdiv.images(both, labels=table, classes=["red", "green", "blue"])
+    train, test = data.subset(np.arange(36)), data.subset(np.arange(36, 48))
+    found = tune(train, test=test, seed=(0, 1), baseline=True, label_smoothing=0.1)
+    logits = logits_of(found, test)
+    assert found.trials[-2].value == pytest.approx(average_precision_score(test.labels, logits), rel=1e-9)
+    assert found.read("test_map") == pytest.approx(np.mean([trial.value for trial in found.trials[-2:]]))
+    assert found.read("test_map_sd") == pytest.approx(np.std([trial.value for trial in found.trials[-2:]], ddof=1))
+    assert found.read("gain_over_scratch") == pytest.approx(found.read("test_map") - found.scratch.read("test_map"))
+    assert found.metric == "map"
+    np.testing.assert_array_equal(found.predictions[0], logits > 0)
+    assert found.correct.shape == (2, 12, 3)
+    assert "test_accuracy" not in found.intervals
+    with pytest.raises(NotEnoughData, match="images have several classes, none of which is the right one"):
+        _ = found.accuracy
+    assert found.undefined["steps_to_90"] == found.undefined["val_accuracy"]
+    assert [point.accuracy for point in found.curve] == [None] * len(found.curve)
+    assert found.curve[-1].map == found.read("val_map")
+    assert found.plot().axes[0].get_ylabel() == "mean average precision on validation images"
+    assert json.loads(found.to_json())["undefined"]["test_accuracy"]
+    with pytest.raises(InputError, match="metric: images with several classes have no 'accuracy'; leave it out"):
+        tune(train, metric="accuracy")
+
+
+def test_the_first_loss_is_the_binary_cross_entropy_of_each_class(tune):
+    data = featdiv.images(np.zeros((8, 6, 6, 3), dtype=np.uint8), labels=np.array([[1, 0, 1]] * 4 + [[0, 1, 0]] * 4))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 3))
+    nn.init.zeros_(network[1].weight)
+    found = tune(data, network, val=data, steps=1, lr=1e-9, refit=False, label_smoothing=0.2)
+    # Pixels of zero leave the bias of the new classifier alone.
+    bias = found.module[1].bias.detach().double().numpy()
+    shares = data.labels * 0.8 + 0.1
+    expected = np.logaddexp(0.0, bias) - shares * bias
+    assert found.curve[0].train_loss == pytest.approx(expected.mean(), rel=1e-5)
+
+
 def test_classes_are_matched_by_name(tune):
     pixels = np.stack([np.asarray(image) for image, _ in worker.coloured(36, 1)])
     colours = np.array(["red", "green", "blue"])
@@ -214,7 +257,7 @@ def test_momentum_of_batch_normalisation(tune, monkeypatch, batch_size, share):
 )
 def test_a_run_is_given_up_for_its_losses(losses, reason):
     # Ten classes: guessing has a loss of ln 10 = 2.303, four times which is 9.210.
-    run = SimpleNamespace(step=40, warm=5, diverged="", setting=SimpleNamespace(start=SimpleNamespace(classes=10)))
+    run = SimpleNamespace(step=40, warm=5, diverged="", setting=SimpleNamespace(guessing=np.log(10)))
     Training._check(run, [torch.tensor(loss) for loss in losses])
     assert run.diverged == reason
 
@@ -238,7 +281,7 @@ def test_a_run_is_given_up_for_its_losses(losses, reason):
         ({"ema": 1.0}, r"ema: expected None or a decay between 0 and 1"),
         ({"bn_momentum": "fast"}, r"bn_momentum: expected None, 'auto' or a number"),
         ({"warmup": 1.0}, r"warmup: expected a number from 0 on and below 1; got 1.0"),
-        ({"metric": "f1"}, r"metric: expected one of 'accuracy', 'mean_per_class', 'map'"),
+        ({"metric": "f1"}, r"metric: expected one of None, 'accuracy', 'mean_per_class', 'map'"),
         ({"holdout": 1.5}, r"holdout: expected a share between 0 and 1; got 1.5"),
         ({"autocast": "int8"}, r"autocast: expected one of None, 'bfloat16', 'float16'"),
         ({"mode": "scratch", "baseline": True}, r"baseline: mode='scratch' is the baseline"),

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import featdiv
-from featdiv.backbones.finetune_data import Draws, Pool, divide, training_batches
+from featdiv.backbones.finetune_data import Draws, training_batches
+from featdiv.backbones.finetune_division import Pool
 from featdiv.errors import InputError
 
 
@@ -56,52 +57,6 @@ def test_augmentation_depends_on_the_draw_alone():
     assert [draws[i][0].item() for i in reversed(range(6))] == first[::-1]
     assert len({value % 1 for value in first}) == 6
     assert [Draws(pool_of(6), noisy, 1, "demo")[i][0].item() for i in range(6)] != first
-
-
-def test_images_are_decoded_once_where_they_are_kept():
-    decoded = []
-
-    class Counting:
-        classes = ("a", "b")
-
-        def __len__(self):
-            return 4
-
-        def __getitem__(self, index):
-            decoded.append(index)
-            return np.zeros((2, 2, 3), dtype=np.uint8), index % 2
-
-    for keep, expected in ((True, 4), (False, 8)):
-        data = featdiv.images(Counting())
-        decoded.clear()
-        pool = Pool([data], np.arange(4) % 2, keep=keep)
-        for _ in range(2):
-            for row in range(4):
-                _ = pool[row]
-        assert len(decoded) == expected
-
-
-def test_a_held_out_share_of_every_class_is_disjoint_from_the_rest():
-    labels = np.repeat([0, 1, 2], [20, 10, 5])
-    pixels = np.broadcast_to(np.arange(35, dtype=np.uint8)[:, None, None], (35, 2, 2))
-    data = featdiv.images(np.ascontiguousarray(pixels), labels=labels)
-    parts = divide(data, val=None, test=None, holdout=0.2, seed=0, keep=False, function="demo")
-    assert parts.chosen_on == "holdout"
-    seen = [
-        [np.asarray(pool[i][0])[0, 0, 0] for i in range(len(pool))] for pool in (parts.train, parts.val, parts.both)
-    ]
-    assert not set(seen[0]) & set(seen[1])
-    assert sorted(seen[2]) == list(range(35))
-    assert np.bincount(parts.val.labels).tolist() == [4, 2, 1]
-    assert [labels[value] for value in seen[2]] == parts.both.labels.tolist()
-
-
-def test_a_data_set_without_train_is_refused(tmp_path, write):
-    for name in ("cat", "dog"):
-        write(tmp_path / "test" / name / "0.png")
-        write(tmp_path / "val" / name / "0.png")
-    with pytest.raises(InputError, match=r"demo: data: expected a split 'train' to learn from; .* has val, test"):
-        divide(tmp_path, val=None, test=None, holdout=0.2, seed=0, keep=False, function="demo")
 
 
 def test_prepared_tensors_and_images_are_told_apart():

@@ -26,7 +26,16 @@ def test_rungs_by_hand(points, steps, halving, expected):
 
 def curve(accuracies):
     return tuple(
-        Point(step=10 * (i + 1), seconds=float(i), lr=0.1, train_loss=1.0, val_loss=1.0, accuracy=a, mean_per_class=a)
+        Point(
+            step=10 * (i + 1),
+            seconds=float(i),
+            lr=0.1,
+            train_loss=1.0,
+            val_loss=1.0,
+            accuracy=a,
+            mean_per_class=a,
+            map=a,
+        )
         for i, a in enumerate(accuracies)
     )
 

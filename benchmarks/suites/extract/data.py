@@ -10,7 +10,7 @@ import numpy as np
 from harness.registry import Data, UnavailableError
 
 SIDE = 160
-IMAGES = 768
+IMAGES = 512
 QUICK_IMAGES = 64
 FEATURES = 512
 

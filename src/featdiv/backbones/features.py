@@ -99,8 +99,12 @@ class Features(Embeddings):
         """Moments of each class, likewise.
 
         Raises:
-            NotEnoughData: if some image has no label.
+            NotEnoughData: if some image has no label, or images have several.
         """
+        if self.labels is not None and np.ndim(self.labels) == 2:
+            raise NotEnoughData(
+                "featdiv.extract: class_moments: images with several classes have no class of their own"
+            )
         if self.labels is None or (self.labels < 0).any():
             raise NotEnoughData("featdiv.extract: class_moments: expected a label for each image; some have none")
         if isinstance(self._moments, ClassMoments):
@@ -261,7 +265,7 @@ class Accumulate(Sink):
             images, extraction, dtype=dtype, shard_rows=shard_rows if directory is None else directory.shard_rows
         )
         self.directory = directory
-        self.labelled = images.labels is not None and not bool((images.labels < 0).any())
+        self.labelled = images.labels is not None and not images.multilabel and not bool((images.labels < 0).any())
         self.moments: Moments | ClassMoments | None = None
         if directory is not None and (directory.path / "moments.npz").exists():
             kind = ClassMoments if self.labelled else Moments

@@ -46,7 +46,7 @@ def finetune(
     halving: int | None = 3,
     refit: bool = True,
     holdout: float = 0.2,
-    metric: str = "accuracy",
+    metric: str | None = None,
     baseline: bool = False,
     seed: int | Sequence[int] = 0,
     transform: Any = "model",
@@ -101,7 +101,7 @@ def finetune(
         augmentation: ``"none"``, ``"flip"``, ``"mild-crop"`` (at least two thirds of the image, never mirrored: for
             digits and text), ``"crop"``, ``"crop-flip"``, ``"randaugment"``, ``"strong"`` (with random erasing), or a
             callable from PIL image to tensor.
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the cross-entropy; with several classes an image, 0 and 1 become s/2 and 1 - s/2.
         bn_momentum: momentum of batch normalisation as torch counts it; ``"auto"``: min(10/s, 0.1) with s steps an
             epoch, which is Kornblith's max(1 - 10/s, 0.9); None leaves it.
         ema: decay of a moving average of the weights, with warm-up, that is judged instead of them.
@@ -109,7 +109,8 @@ def finetune(
         refit: train the chosen point anew on training and validation images; False judges the network that learned
             from the training images (and trains it for further seeds).
         holdout: share of every class that is held out to choose on, where there are no validation images.
-        metric: what to choose by: ``"accuracy"``, ``"mean_per_class"`` or ``"map"``.
+        metric: what to choose by: ``"accuracy"`` (the default), ``"mean_per_class"`` or ``"map"``; where images have
+            several classes, ``"map"``, and the loss is the binary cross-entropy of each class.
         baseline: do the same from random weights, and compare.
         seed: of classifier, order, augmentation, dropout and the held-out images; several: a final network for each.
             The search uses the first.

@@ -33,6 +33,7 @@ class Grid:
     steps: int
     halving: int | None
     metric: str
+    """What points are chosen by; empty until it is known what labels the images have."""
     seeds: tuple[int, ...]
 
     @property
@@ -49,7 +50,7 @@ def check_grid(arguments: Mapping[str, Any]) -> Grid:
     """
     _one_of(arguments, "mode", MODES)
     _one_of(arguments, "optimizer", OPTIMIZERS)
-    _one_of(arguments, "metric", METRICS)
+    _one_of(arguments, "metric", (None, *METRICS))
     given = arguments["lr"]
     default = DEFAULT_LR[arguments["optimizer"], arguments["mode"]]
     halving = arguments["halving"]
@@ -60,9 +61,22 @@ def check_grid(arguments: Mapping[str, Any]) -> Grid:
         weight_decay=_values(arguments["weight_decay"], "weight_decay", "non-negative", lambda value: value >= 0),
         steps=positive(arguments["steps"], f"{FUNCTION}: steps"),
         halving=halving,
-        metric=arguments["metric"],
+        metric=arguments["metric"] or "",
         seeds=_seeds(arguments["seed"]),
     )
+
+
+def with_metric(grid: Grid, *, multilabel: bool) -> Grid:
+    """Returns the grid with the metric that suits the labels of the images.
+
+    Raises:
+        InputError: for one that is not defined for them.
+    """
+    if multilabel and grid.metric not in ("", "map"):
+        raise InputError(
+            f"{FUNCTION}: metric: images with several classes have no {grid.metric!r}; leave it out, or pass 'map'"
+        )
+    return dataclasses.replace(grid, metric=grid.metric or ("map" if multilabel else "accuracy"))
 
 
 def check_recipe(arguments: Mapping[str, Any]) -> Recipe:

@@ -20,6 +20,7 @@ from featdiv.probes.proportion import wilson
 from featdiv.results import Interval, Provenance
 
 SHARE_OF_ODDS = 0.9
+CONVERGENCE = ("steps_to_90", "seconds_to_90")
 
 NOT_ARGUMENTS = ("val", "test", "transform", "augmentation", "progress", "out", "checkpoint", "workers")
 
@@ -52,24 +53,30 @@ def assemble(
     assert chosen is not None
     division, grid = job.division, job.grid
     scores: dict[str, float] = {"lr": found.run.lr, "weight_decay": found.run.weight_decay}
-    scores |= {f"val_{name}": chosen.value(name) for name in METRICS}
-    undefined: dict[str, str] = {}
+    scores |= {f"val_{name}": chosen.value(name) for name in chosen.metrics}
+    reason = "images have several classes, none of which is the right one"
+    undefined = {f"{part}_{name}": reason for part in ("val", "test") for name in METRICS if name not in chosen.metrics}
+    main = chosen.metrics[0]
     intervals: dict[str, Interval] = {}
     judgements = [final.outcome.judgement for final in finals if final.outcome.judgement is not None]
     if judgements:
-        scores |= {f"test_{name}": float(np.mean([one.value(name) for one in judgements])) for name in METRICS}
+        scores |= {f"test_{name}": float(np.mean([one.value(name) for one in judgements])) for name in chosen.metrics}
         m = len(job.division.test or ())
-        # Images, not seeds, are the sample: the mean over seeds is rounded to a number of them.
-        intervals["test_accuracy"] = wilson(round(scores["test_accuracy"] * m), m)
+        if "test_accuracy" in scores:
+            # Images, not seeds, are the sample: the mean over seeds is rounded to a number of them.
+            intervals["test_accuracy"] = wilson(round(scores["test_accuracy"] * m), m)
         if len(judgements) > 1:
-            scores["test_accuracy_sd"] = float(np.std([one.accuracy for one in judgements], ddof=1))
+            scores[f"test_{main}_sd"] = float(np.std([one.value(main) for one in judgements], ddof=1))
     else:
         undefined |= dict.fromkeys((f"test_{name}" for name in METRICS), "there are no test images")
-    _add_convergence(found.outcome.curve, len(division.val), scores, undefined)
+    if main == "accuracy":
+        _add_convergence(found.outcome.curve, len(division.val), scores, undefined)
+    else:
+        undefined |= dict.fromkeys(CONVERGENCE, reason)
     scores["seconds"] = sum(one.seconds for one in trials)
     if scratch is not None and judgements:
-        scores["scratch_test_accuracy"] = scratch.accuracy
-        scores["gain_over_scratch"] = scores["test_accuracy"] - scratch.accuracy
+        scores[f"scratch_test_{main}"] = scratch.read(f"test_{main}")
+        scores["gain_over_scratch"] = scores[f"test_{main}"] - scratch.read(f"test_{main}")
     lost = sum(bool(one.diverged) for one in trials)
     remarks = [*job.model.notes, *notes]
     if lost:
@@ -111,15 +118,14 @@ def assemble(
 
 def _add_convergence(curve: tuple[Point, ...], m: int, scores: dict[str, float], undefined: dict[str, str]) -> None:
     """Adds when the odds p / (1 - p) first were 90 % of the best; none and all right count as half an image less."""
-    names = ("steps_to_90", "seconds_to_90")
     accuracy = np.array([point.accuracy for point in curve])
     if not len(curve) or accuracy.max() == 0.0:
-        undefined |= dict.fromkeys(names, "no validation image was ever classified correctly")
+        undefined |= dict.fromkeys(CONVERGENCE, "no validation image was ever classified correctly")
         return
     clipped = np.clip(accuracy, 0.5 / m, 1.0 - 0.5 / m)
     odds = clipped / (1.0 - clipped)
     first = curve[int(np.argmax(odds >= SHARE_OF_ODDS * odds.max()))]
-    scores |= dict(zip(names, (float(first.step), first.seconds), strict=True))
+    scores |= dict(zip(CONVERGENCE, (float(first.step), first.seconds), strict=True))
 
 
 def _per_class(shares: list[Any], classes: tuple[str, ...]) -> dict[str, float]:
@@ -136,6 +142,7 @@ def _predictions(judgements: list[Judgement]) -> Any:
 def _provenance(job: Job, notes: tuple[str, ...]) -> Provenance:
     arguments = {name: value for name, value in job.arguments.items() if name not in NOT_ARGUMENTS}
     arguments |= {"lr": job.grid.lr, "weight_decay": job.grid.weight_decay, "seed": job.grid.seeds}
+    arguments |= {"metric": job.grid.metric}
     arguments |= {"views": job.views.text, "weights": job.model.weights, "chosen_on": job.division.chosen_on}
     return Provenance(
         function=FUNCTION,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from featdiv.backbones import cache, finetune_data, forward, transforms
-from featdiv.backbones.finetune_arguments import FUNCTION, Grid, check_grid, check_recipe
-from featdiv.backbones.finetune_data import Division
+from featdiv.backbones.finetune_arguments import FUNCTION, Grid, check_grid, check_recipe, with_metric
+from featdiv.backbones.finetune_division import Division, divide
 from featdiv.backbones.finetune_judge import Judge
 from featdiv.backbones.finetune_network import Start
 from featdiv.backbones.finetune_search import rungs
@@ -42,7 +42,7 @@ class Job:
             function=FUNCTION,
         )
         automatic = given("workers") == "auto" and not self.device.startswith("cuda")
-        self.division: Division = finetune_data.divide(
+        self.division: Division = divide(
             data,
             val=given("val"),
             test=given("test"),
@@ -51,6 +51,7 @@ class Job:
             keep=automatic or given("workers") == 0,
             function=FUNCTION,
         )
+        self.grid = with_metric(self.grid, multilabel=self.division.train.labels.ndim == 2)
         n = len(self.division.both)
         self.workers = 0 if automatic else forward.workers_for(given("workers"), self.device, n, FUNCTION)
         fit_to(loaded, views.input_size)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.backbones import forward
-from featdiv.backbones.finetune_data import Pool
+from featdiv.backbones.finetune_division import Pool
 from featdiv.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,22 +30,28 @@ class Judgement:
 
     Attributes:
         loss: mean cross-entropy.
-        accuracy: share of images whose largest logit is that of their class.
-        mean_per_class: mean of that share over the classes that have images.
+        accuracy: share of images whose largest logit is that of their class; None where images have several classes.
+        mean_per_class: mean of that share over the classes that have images; likewise.
         map: mean over the same classes of the average precision of "is it this class", by its probability.
-        per_class: (c,) accuracy of each class, NaN for one without images.
-        predictions: (m,) classes of the largest logits.
+        per_class: (c,) accuracy of each class, or its average precision where images have several; NaN for one
+            without images.
+        predictions: (m,) classes of the largest logits, or (m, c) whether a class has a probability above a half.
     """
 
     loss: float
-    accuracy: float
-    mean_per_class: float
+    accuracy: float | None
+    mean_per_class: float | None
     map: float
     per_class: npt.NDArray[np.float64]
     predictions: npt.NDArray[np.int64]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of `METRICS` that are defined."""
+        return tuple(name for name in METRICS if getattr(self, name) is not None)
+
     def value(self, metric: str) -> float:
-        """Returns one of `METRICS`."""
+        """Returns one of ``metrics``."""
         return float(getattr(self, metric))
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,7 +73,9 @@ class Judgement:
 
 
 def judged(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Judgement:
-    """Judges (m, c) logits against (m,) classes; of equal logits the first counts. O(m c log m).
+    """Judges (m, c) logits against (m,) classes, or a (m, c) table of 0 and 1; of equal logits the first counts.
+
+    O(m c log m). With a table, a class has the probability 1 / (1 + exp(-logit)) by itself.
 
     Example:
         >>> import numpy as np
@@ -78,8 +86,8 @@ def judged(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Ju
     """
     from scipy.special import log_softmax
 
-    from featdiv.probes.linear_scores import average_precision
-
+    if labels.ndim == 2:
+        return _judged_each(logits, labels)
     m, c = logits.shape
     with warnings.catch_warnings():
         # Logits of a diverged network overflow; the loss, which is NaN then, says so.
@@ -92,18 +100,39 @@ def judged(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> Ju
     shares = np.full(c, np.nan)
     shares[there] = right[there] / counts[there]
     finite = bool(np.isfinite(logits).all())
-    precisions = [
-        average_precision(logs[:, j], (labels == j).astype(np.int64)) if finite else np.nan
-        for j in np.flatnonzero(there)
-    ]
+    precisions = _precisions(logs, labels[:, None] == np.arange(c)) if finite else np.full(c, np.nan)
     return Judgement(
         loss=float(-logs[np.arange(m), labels].mean()) if finite else np.nan,
         accuracy=float(right.sum() / m),
         mean_per_class=float(shares[there].mean()),
-        map=float(np.mean(precisions)),
+        map=float(precisions[there].mean()),
         per_class=shares,
         predictions=predictions,
     )
+
+
+def _judged_each(logits: npt.NDArray[np.float32], table: npt.NDArray[np.int64]) -> Judgement:
+    values = logits.astype(np.float64)
+    finite = bool(np.isfinite(logits).all())
+    precisions = _precisions(values, table) if finite else np.full(table.shape[1], np.nan)
+    known = ~np.isnan(precisions)
+    return Judgement(
+        # softplus(-z) where the class is there, softplus(z) where it is not.
+        loss=float(np.logaddexp(0.0, np.where(table, -values, values)).mean()) if finite else np.nan,
+        accuracy=None,
+        mean_per_class=None,
+        map=float(precisions[known].mean()) if known.any() else np.nan,
+        per_class=precisions,
+        predictions=(logits > 0).astype(np.int64),
+    )
+
+
+def _precisions(scores: npt.NDArray[np.float64], table: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Returns the average precision of each class, NaN for one without images."""
+    from featdiv.probes.linear_scores import average_precision
+
+    columns = table.astype(np.int64)
+    return np.array([average_precision(scores[:, j], columns[:, j]) for j in range(columns.shape[1])])
 
 
 def precision(autocast: str | None, device: str) -> contextlib.AbstractContextManager[Any]:

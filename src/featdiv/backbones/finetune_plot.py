@@ -27,18 +27,19 @@ def _axes(ax: Axes | None) -> tuple[Axes, Figure]:
 def curve(result: FineTune, ax: Axes | None = None) -> Figure:
     """Draws validation accuracy against steps, of the baseline too; see `FineTune.plot`."""
     ax, figure = _axes(ax)
+    drawn = "map" if any(point.accuracy is None for point in result.curve) else "accuracy"
     shown = [(result, BLUE, result.mode)]
     if result.scratch is not None:
         shown.append((result.scratch, ORANGE, "scratch"))
     for part, colour, label in shown:
         steps = [point.step for point in part.curve]
-        ax.plot(steps, [point.accuracy for point in part.curve], "o-", color=colour, markersize=3, label=label)
+        ax.plot(steps, [getattr(point, drawn) for point in part.curve], "o-", color=colour, markersize=3, label=label)
         reached = part.scores.get("steps_to_90")
         if reached is not None:
             name = f"90 % of the best odds: step {reached:.0f}"
             ax.axvline(reached, color=colour, linewidth=1.0, linestyle=":", label=name)
     ax.set_xlabel("step")
-    ax.set_ylabel("accuracy on validation images")
+    ax.set_ylabel(f"{'mean average precision' if drawn == 'map' else drawn} on validation images")
     model = result.provenance.arguments.get("model", "")
     ax.set_title(f"{model}, lr {result.lr:g}, weight decay {result.weight_decay:g}", fontsize=10)
     ax.legend(fontsize=8, loc="lower right")

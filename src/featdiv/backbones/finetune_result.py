@@ -27,8 +27,9 @@ class Point:
         lr: learning rate of the last step.
         train_loss: mean loss of the batches since the evaluation before.
         val_loss: mean cross-entropy on the validation images.
-        accuracy: top-1 there.
-        mean_per_class: mean over classes there.
+        accuracy: top-1 there; None where images have several classes.
+        mean_per_class: mean over classes there; likewise.
+        map: mean average precision there.
     """
 
     step: int
@@ -36,8 +37,9 @@ class Point:
     lr: float
     train_loss: float
     val_loss: float
-    accuracy: float
-    mean_per_class: float
+    accuracy: float | None
+    mean_per_class: float | None
+    map: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,17 +85,21 @@ class FineTune(Result):
     the point was chosen, and on test (prefix ``test_``, mean over seeds) ``accuracy``, ``mean_per_class`` and ``map``;
     ``test_accuracy_sd`` (over seeds, with two or more); ``steps_to_90`` and ``seconds_to_90``, when the odds of a right
     answer first reached 90 % of their best on the validation images; ``seconds``, of all training; with ``baseline``,
-    ``scratch_test_accuracy`` and ``gain_over_scratch``.
+    ``scratch_test_accuracy`` and ``gain_over_scratch``. Where images have several classes, only ``map`` is defined: the
+    standard deviation and the comparison with the baseline (``test_map_sd``, ``scratch_test_map``) are of it, and there
+    is no time to 90 % of the odds.
 
     Attributes:
         mode: ``"full"``, ``"frozen"`` or ``"scratch"``.
         trials: every run, in the order in which they were made.
         curve: evaluations of the chosen point's run on the training images, at full length.
         classes: names of the classes.
-        per_class: class to accuracy on test (on validation where there is no test set), mean over seeds.
+        per_class: class to accuracy (where images have several: average precision) on test, or on validation where
+            there is no test set; mean over seeds.
         seeds: of the final networks that went through.
-        predictions: (s, m) numbers of the classes that each of them gives to the test images.
-        test_labels: (m,) numbers of the classes that they have; empty without a test set.
+        predictions: (s, m) numbers of the classes that each of them gives to the test images; (s, m, c) 0 and 1 where
+            images have several.
+        test_labels: (m,) numbers of the classes that they have, or (m, c) 0 and 1; empty without a test set.
         module: the network of the first seed, in evaluation mode, on the CPU.
         weights: files with the weights of the final networks, one a seed; empty without ``out``.
         scratch: the same from random weights, where ``baseline`` was asked for.

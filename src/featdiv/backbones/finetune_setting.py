@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from featdiv.backbones.finetune_data import Pool, Views
+from featdiv.backbones.finetune_data import Views
+from featdiv.backbones.finetune_division import Pool
 from featdiv.backbones.finetune_network import Start
 from featdiv.backbones.finetune_store import Store
 from featdiv.backbones.forward import Room
@@ -64,6 +66,11 @@ class Setting:
     workers: int
     steps_done: Callable[[int], None]
     function: str
+
+    @property
+    def guessing(self) -> float:
+        """The loss of guessing: ln(classes), or ln 2 where each class is a question of its own."""
+        return math.log(self.start.classes if self.pools["train"].labels.ndim == 1 else 2)
 
     def loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Returns the mean cross-entropy of (b, c) logits: with (b,) classes, or of each class with (b, c) 0 and 1."""

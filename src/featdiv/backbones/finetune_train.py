@@ -25,7 +25,7 @@ CHECKED_EVERY = 10
 """Steps between looks at the losses, each of which waits for the device."""
 
 TOO_HIGH = 4.0
-"""Multiple of ln(classes), the loss of guessing, above which a run that is past its warm-up is given up."""
+"""Multiple of the loss of guessing above which a run that is past its warm-up is given up."""
 
 
 def train(setting: Setting, run: Run, judge: Judge | None, *, keep: bool) -> Outcome:
@@ -250,7 +250,7 @@ class Training:
         if bad.size:
             self.diverged = f"loss {values[bad[0]]} at step {first + int(bad[0])}"
         elif self.step > max(self.warm, CHECKED_EVERY) and len(values) > 1:
-            guess = math.log(self.setting.start.classes)
+            guess = self.setting.guessing
             if values.mean() > TOO_HIGH * guess:
                 self.diverged = (
                     f"loss {values.mean():.3g} in the steps up to {self.step}, {values.mean() / guess:.1f} times that "
@@ -276,5 +276,6 @@ class Training:
                 val_loss=self.last.loss,
                 accuracy=self.last.accuracy,
                 mean_per_class=self.last.mean_per_class,
+                map=self.last.map,
             )
         )

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featdiv._optional import require
 from featdiv.backbones.image_folders import ORDER, SPLITS, WHERE, Found, refuse_new_classes
+from featdiv.backbones.image_labels import numbered, present_in
 from featdiv.backbones.image_sources import Arrays, Joined, MapStyle, Parquet
 from featdiv.errors import FormatError, InputError
 from featdiv.io import files
@@ -47,7 +48,7 @@ def from_parquet(paths: Sequence[str], description: str, image: str | None, labe
     if "" in by_split and len(by_split) > 1:
         raise InputError(f"{WHERE}: {description}: some files name a split and {by_split[''][0]} does not")
     parts: list[Parquet] = []
-    columns: list[npt.NDArray[Any] | None] = []
+    columns: list[Any] = []
     split_of: list[str] = []
     classes: tuple[str, ...] | None = None
     for split in ("", *ORDER):
@@ -59,7 +60,7 @@ def from_parquet(paths: Sequence[str], description: str, image: str | None, labe
             columns.append(values)
             split_of += [split] * part.n
             classes = names
-    labels, found = _numbered(columns, classes, description)
+    labels, found = numbered(columns, classes, description)
     return finished(Joined(parts), labels, found, None if "" in by_split else np.array(split_of), description)
 
 
@@ -92,7 +93,7 @@ def _open_parquet(path: str, image: str | None, label: str | None) -> tuple[Parq
             raise InputError(
                 f"{WHERE}: {path}: {read.null_count} rows of {target!r} are empty; expected a label in each"
             )
-        values = read.to_numpy()
+        values = read.to_pylist() if pyarrow.types.is_nested(read.type) else read.to_numpy()
     return Parquet(path, column), values, _class_names(schema.metadata or {}, target)
 
 
@@ -121,32 +122,6 @@ def _class_names(metadata: Mapping[bytes, bytes], label: str | None) -> tuple[st
         return None
 
 
-def _numbered(
-    columns: Sequence[npt.NDArray[Any] | None], classes: tuple[str, ...] | None, where: str
-) -> tuple[npt.NDArray[np.int64] | None, tuple[str, ...]]:
-    """Returns labels as numbers and the names of the classes, from numbers or names."""
-    if any(column is None for column in columns):
-        return None, ()
-    values = np.concatenate([np.asarray(column) for column in columns if column is not None])
-    if values.dtype.kind in "biu":
-        numbers = values.astype(np.int64)
-        if numbers.size and numbers.min() < -1:
-            raise InputError(f"{WHERE}: {where}: expected labels from 0 on, or -1 for unknown; got {numbers.min()}")
-        names = classes or tuple(map(str, range(int(numbers.max(initial=-1)) + 1)))
-        if numbers.size and numbers.max() >= len(names):
-            raise InputError(f"{WHERE}: {where}: label {numbers.max()} has no name; there are {len(names)} class names")
-        return (None, ()) if (numbers < 0).all() else (numbers, names)
-    if values.dtype.kind not in "OUST" or not all(isinstance(value, str) for value in values.tolist()):
-        raise InputError(f"{WHERE}: {where}: expected labels that are integers or names; got {values.dtype.name}")
-    text = np.array(values.tolist(), dtype=str)
-    names = classes or tuple(np.unique(text).tolist())
-    number = {name: index for index, name in enumerate(names)}
-    unknown = sorted(set(text.tolist()) - number.keys())
-    if unknown:
-        raise InputError(f"{WHERE}: {where}: labels {', '.join(map(repr, unknown[:5]))} are not among the class names")
-    return np.array([number[name] for name in text.tolist()], dtype=np.int64), names
-
-
 def finished(
     source: Any,
     labels: npt.NDArray[np.int64] | None,
@@ -157,8 +132,7 @@ def finished(
     """Returns what was found, once no split has classes that ``train`` lacks."""
     if labels is not None and split is not None:
         present = {
-            str(name): {classes[label] for label in np.unique(labels[split == name]) if label >= 0}
-            for name in np.unique(split)
+            str(name): {classes[label] for label in present_in(labels[split == name])} for name in np.unique(split)
         }
         refuse_new_classes(present, description)
     return Found(source, labels, classes, split, description)
@@ -193,7 +167,7 @@ def _opened(data: Any, labels: Any, classes: Sequence[str] | None, image: str | 
                 f"{WHERE}: data: expected uint8 images (n, h, w), (n, h, w, 3) or (n, 3, h, w); got {pixels.dtype} "
                 f"of shape {pixels.shape}. Scale grey levels to 0 … 255 first"
             )
-        values, found = _numbered([None if labels is None else np.asarray(labels)], names, "labels")
+        values, found = numbered([labels], names, "labels")
         description = f"array of {pixels.shape[0]} images"
         return Found(_counted(Arrays(pixels), values, "array"), values, found, None, description)
     if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
@@ -209,12 +183,12 @@ def _opened(data: Any, labels: Any, classes: Sequence[str] | None, image: str | 
     own = getattr(data, "classes", None)
     if names is None and isinstance(own, (list, tuple)) and own:
         names = tuple(map(str, own))
-    values, found = _numbered([None if given is None else np.asarray(given)], names, kind)
+    values, found = numbered([given], names, kind)
     return Found(_counted(source, values, kind), values, found, None, f"{kind} of {source.n} images")
 
 
 def _counted(source: Any, labels: npt.NDArray[np.int64] | None, kind: str) -> Any:
-    if labels is not None and labels.shape != (source.n,):
+    if labels is not None and len(labels) != source.n:
         raise InputError(
             f"{WHERE}: labels: expected {source.n}, one for each image of {kind}; got shape {labels.shape}"
         )
@@ -232,14 +206,20 @@ def _huggingface(
         raise InputError(f"{WHERE}: the dataset has no column of images; it has {', '.join(map(repr, kinds))}")
     target = _column(label, [name for name in kinds if name in LABEL_NAMES], LABEL_NAMES, "label_key", list(kinds))
     names = classes or (tuple(getattr(kinds[target], "names", None) or ()) or None if target else None)
-    given = labels if labels is not None else data.with_format("numpy")[target] if target else None
-    values, found = _numbered([None if given is None else np.asarray(given)], names, "dataset")
+    given = labels if labels is not None else _column_of(data, target) if target else None
+    values, found = numbered([given], names, "dataset")
     if isinstance(kinds[column], datasets.Image):
         # Undecoded, so that a damaged image is one error with its number.
         data = data.cast_column(column, datasets.Image(decode=False))
     name = getattr(data.info, "dataset_name", None) or "dataset"
     source = MapStyle(data.with_format(None), column)
     return Found(_counted(source, values, name), values, found, None, f"Hugging Face {name} of {source.n} images")
+
+
+def _column_of(data: Any, name: str) -> Any:
+    """Returns a column of labels; lists, where an image has several classes, as they are."""
+    values = data.with_format(None)[:1][name] if len(data) else []
+    return data.with_format(None)[name] if values and isinstance(values[0], list) else data.with_format("numpy")[name]
 
 
 def _own_labels(data: Any, source: MapStyle, label: str | None) -> Any:

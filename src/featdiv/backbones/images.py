@@ -40,10 +40,11 @@ class Images:
     """Images with what is known about them; a map-style dataset for torch's DataLoader. `featdiv.images` makes them.
 
     ``images[i]`` is ``(image, label)``: a PIL image in 8-bit RGB (or the tensor that the data set holds) and the number
-    of its class, -1 where it has none.
+    of its class, -1 where it has none, or (c,) 0 and 1 where images have several.
 
     Attributes:
-        labels: (n,) int64 numbers of classes, or None where nothing is labelled.
+        labels: (n,) int64 numbers of classes; a (n, c) table of 0 and 1 where images have several; or None where
+            nothing is labelled.
         classes: names; label i means ``classes[i]``. A part of the data keeps all names.
         skipped: images that were left out because they cannot be read.
         description: where the images come from.
@@ -62,15 +63,22 @@ class Images:
     def __len__(self) -> int:
         return int(self._index.size)
 
-    def __getitem__(self, index: int) -> tuple[Any, int]:
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
         n = len(self)
         if not -n <= index < n:
             raise IndexError(f"featdiv.Images: expected an index below {n}; got {index}")
-        label = -1 if self.labels is None else int(self.labels[index])
+        label: Any = -1
+        if self.labels is not None:
+            label = self.labels[index] if self.multilabel else int(self.labels[index])
         return self._source.read(int(self._index[index])), label
 
-    def __iter__(self) -> Iterator[tuple[Any, int]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         return (self[index] for index in range(len(self)))
+
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image may have several classes: ``labels`` is a (n, c) table then."""
+        return self.labels is not None and self.labels.ndim == 2
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -90,6 +98,8 @@ class Images:
         """Class name to the number of its images."""
         if self.labels is None:
             return {}
+        if self.multilabel:
+            return dict(zip(self.classes, self.labels.sum(axis=0).tolist(), strict=True))
         seen = Counter(self.labels.tolist())
         return {name: seen.get(index, 0) for index, name in enumerate(self.classes)}
 
@@ -102,7 +112,7 @@ class Images:
         """
         if self._fingerprint is None:
             digest = digest_of(self._source, self._index)
-            digest.update("\0".join(self.classes).encode())
+            digest.update("\0".join(self.classes).encode() + (b"\0several" if self.multilabel else b""))
             if self.labels is not None:
                 digest.update(self.labels.astype("<i8").tobytes())
             self._fingerprint = f"sampled-blake2b:{digest.hexdigest()}"
@@ -229,7 +239,9 @@ def images(
               mappings: PIL images, encoded bytes, uint8 arrays, or tensors that are prepared already;
             * uint8 arrays (n, h, w), (n, h, w, 3) or (n, 3, h, w), with ``labels=``;
             * `Images`, which pass through.
-        labels: (n,) numbers or names of classes, for data that does not carry them.
+        labels: (n,) numbers or names of classes, for data that does not carry them. Where images have several classes:
+            a (n, c) table of 0 and 1, or for each image a list of numbers or names; columns of parquet files and of
+            datasets may hold such lists too.
         classes: names of the classes, where the data does not have them.
         image_key: column of the images, where several can be meant.
         label_key: column of the labels, likewise.

@@ -86,7 +86,9 @@ def finetune(
     halving: Annotated[
         int | None, typer.Option(metavar="H", min=0, help="Keep one point in H after each round; 0: train all whole.")
     ] = None,
-    metric: Annotated[Metric, typer.Option(help="What the point is chosen by.")] = Metric.ACCURACY,
+    metric: Annotated[
+        Metric | None, typer.Option(help="What the point is chosen by. Default: accuracy; map with several classes.")
+    ] = None,
     seed: Annotated[str, typer.Option(metavar="LIST", help="Seeds of the final networks: 0,1,2.")] = "0",
     ema: Annotated[float | None, typer.Option(metavar="DECAY", help="Judge a moving average of the weights.")] = None,
     refit: Annotated[
@@ -138,7 +140,7 @@ def finetune(
         "mode": mode.value,
         "optimizer": optimizer.value,
         "augmentation": augmentation.value,
-        "metric": metric.value,
+        "metric": None if metric is None else metric.value,
         "seed": [int(value) for value in _numbers(seed, "--seed", whole=True)],
         "ema": ema,
         "refit": refit,
