@@ -267,3 +267,31 @@ def test_repeated_rows_need_groups_to_be_covered():
         whole += truth in kept.intervals["participation_ratio"]
     assert naive < 50
     assert whole >= 88
+
+
+def test_labels_make_parts_of_every_class_and_the_table_says_so():
+    """Rows sorted by class: leaving slabs out as they stand takes the shares of the classes for chance."""
+    random = np.random.default_rng(12)
+    labels = np.repeat(np.arange(20), 300)
+    centres = 4.0 * random.normal(size=(20, 8))
+    rows = random.normal(size=(6000, 8)) + centres[labels]
+    order = random.permutation(6000)
+    names = ["participation_ratio", "neural_collapse"]
+
+    def errors(x, y, **given):
+        table = featdiv.diversity(x, y, metrics=names, interval="jackknife", **given)
+        alone = featdiv.spectrum(x, method="gram", interval="jackknife", **given)
+        said = any("holds a slab of every class" in note for note in table.provenance.notes)
+        found = (result.intervals["participation_ratio"].standard_error for result in (table, alone))
+        return (*found, said)
+
+    by_class, by_row, said = errors(rows, labels)
+    assert said
+    assert by_row > 2.0 * by_class
+    shuffled_by_class, shuffled_by_row, said = errors(rows[order], labels[order])
+    assert said
+    assert shuffled_by_class == pytest.approx(by_class, rel=0.7)
+    assert shuffled_by_row < 0.7 * by_row
+    with_groups, alone, said = errors(rows, labels, groups=np.arange(6000) // 5 % 200)
+    assert with_groups == pytest.approx(alone, rel=1e-4)
+    assert not said

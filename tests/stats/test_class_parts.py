@@ -7,7 +7,7 @@ import pytest
 
 import featdiv
 from featdiv.errors import NonFiniteError
-from featdiv.stats import ClassMoments, class_parts
+from featdiv.stats import ClassMoments, class_parts, grouped
 
 
 def test_parts_hold_every_row_once_and_some_of_every_class():
@@ -25,6 +25,19 @@ def test_groups_stay_whole():
     held = [set(groups[part].tolist()) for part in parts]
     assert sum(len(found) for found in held) == 11
     assert set().union(*held) == set(range(11))
+
+
+@pytest.mark.parametrize("chunk_rows", [2, 5, 100])
+def test_groups_are_dealt_as_rows_without_labels_are(chunk_rows):
+    groups = np.array(["z", "b", "z", "y", "a", "b", "c", "d", "y"])
+    rows, labels = np.arange(9.0)[:, None], np.arange(9) % 2
+    with featdiv.open(rows, labels=labels, groups=groups) as source:
+        unlabelled = grouped.read(
+            source, function="f", chunk_rows=chunk_rows, buckets=3, use_groups=True, precision="float64"
+        ).parts
+        labelled = class_parts.read(source, function="f", parts=3, precision="float64")
+    assert [part.n for part in labelled] == [part.n for part in unlabelled]
+    np.testing.assert_allclose([part.total().mean for part in labelled], [part.mean for part in unlabelled], rtol=1e-12)
 
 
 @pytest.mark.parametrize(

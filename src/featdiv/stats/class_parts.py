@@ -102,7 +102,9 @@ def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: in
     if buckets == 1:
         return [np.arange(n)]
     if groups is not None:
-        bucket = np.unique(groups, return_inverse=True)[1].reshape(-1) % buckets
+        # As `grouped.read` deals them: in the order in which they appear.
+        _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+        bucket = np.argsort(np.argsort(first))[codes.reshape(-1)] % buckets
     else:
         codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
         order = np.argsort(codes, kind="stable")

@@ -214,10 +214,12 @@ def _deal(
         yield 0, rows
     elif dealt is not None:
         groups = chunk.groups if index is None else chunk.groups[index]
-        bucket_of = np.empty(m, dtype=np.int64)
-        names, codes = np.unique(groups, return_inverse=True)
-        for code, name in enumerate(names.tolist()):
-            bucket_of[codes == code] = dealt.setdefault(name, len(dealt)) % buckets
+        names, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+        # In the order in which they appear, so that the chunk size changes nothing.
+        listed, place = names.tolist(), np.empty(len(names), dtype=np.int64)
+        for code in np.argsort(first):
+            place[code] = dealt.setdefault(listed[code], len(dealt))
+        bucket_of = place[codes.reshape(-1)] % buckets
         for bucket in np.unique(bucket_of):
             yield int(bucket), rows[np.flatnonzero(bucket_of == bucket)]
     else:

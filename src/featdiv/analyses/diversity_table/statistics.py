@@ -29,6 +29,12 @@ CHEAP_PRODUCTS = 2e9
 """Rows that take no more multiply-adds are read in float64."""
 
 
+BY_CLASS = (
+    "each part that the jackknife leaves out holds a slab of every class, so that its intervals take the shares of the "
+    "classes as given; featdiv.spectrum, which sees no labels, leaves out slabs of rows as they stand"
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options:
     """The arguments of one call, checked."""
@@ -267,5 +273,7 @@ class Shared:
             seed=options.seed,
             progress=options.progress,
         )
+        if source.groups is None and len(parts) > 1 and BY_CLASS not in self.notes:
+            self.notes.append(BY_CLASS)
         total = functools.reduce(ClassMoments.merge, parts)
         return Parts(total=total.total(), parts=[part.total() for part in parts], classes=total, class_parts=parts)

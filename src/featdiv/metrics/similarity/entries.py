@@ -137,7 +137,7 @@ METRICS = (
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "feature permutation", "translation", "isotropic scaling"),
-        jackknife="its weights jump where canonical correlations are nearly equal, and its errors come out far too wide",
+        jackknife="its weights jump where canonical correlations are nearly equal, and errors come out far too wide",
         note="Not symmetric: the weights are those of x.",
     ),
     _metric(
