@@ -16,6 +16,7 @@ SUITES = {
     "spectrum": "suites.spectrum",
     "diversity": "suites.diversity",
     "extract": "suites.extract",
+    "ranking": "suites.ranking",
     "integrations": "suites.integrations",
     "transferability": "suites.transferability",
     "linear": "suites.linear",
@@ -139,7 +140,7 @@ class Workload:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table:
-    """A comparison of results without times.
+    """Results side by side, without rounds; what is timed in it is timed once.
 
     Attributes:
         name: as in ``--workload``.
