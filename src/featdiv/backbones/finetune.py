@@ -137,6 +137,7 @@ def finetune(
         NotEnoughData: if all runs diverged, or no image is left to choose on.
         BudgetExceeded: if a single image does not fit the memory of the device.
         FormatError: if a file in ``out`` is damaged.
+        DiskFull: if there is no room in ``out``; finished runs and the last checkpoint are kept.
         SourceNotFound: if weights cannot be fetched.
 
     Source:

@@ -84,8 +84,34 @@ class Store:
         """Makes the folder and writes ``finetune.json``, what its runs have in common."""
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(str(self.folder / "finetune.json")) as handle:
-                handle.write(json.dumps(facts, indent=2).encode() + b"\n")
+            self._write(self.folder / "finetune.json", json.dumps(facts, indent=2).encode() + b"\n")
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Writes a file whole, or not at all.
+
+        Raises:
+            DiskFull: if there is no room.
+        """
+        try:
+            with replacing(str(path)) as handle:
+                handle.write(content)
+        except OSError as error:
+            if error.errno not in cache.FULL:
+                raise
+            raise cache.DiskFull(
+                f"{self.function}: out: {path.parent}: the disk is full ({error.strerror}) where {path.name} needs "
+                f"{len(content) / 1e6:,.2f} MB. Finished runs and the last checkpoint are kept; make room and call "
+                "again, which goes on from there",
+                needed=len(content),
+            ) from None
+
+    def _save(self, path: Path, content: Any) -> None:
+        """Writes what ``torch.load(weights_only=True)`` reads."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        self._write(path, buffer.getvalue())
 
     def weights_path(self, run: Run) -> Path | None:
         """Returns where the weights of a finished run lie."""
@@ -117,9 +143,8 @@ class Store:
         if self.folder is None:
             return
         if outcome.state is not None:
-            _save(self.folder / f"weights-{run.id}.pt", outcome.state)
-        with replacing(str(self.folder / f"run-{run.id}.json")) as handle:
-            handle.write(json.dumps(_plain(outcome), allow_nan=False).encode())
+            self._save(self.folder / f"weights-{run.id}.pt", outcome.state)
+        self._write(self.folder / f"run-{run.id}.json", json.dumps(_plain(outcome), allow_nan=False).encode())
         self._checkpoint(run).unlink(missing_ok=True)
 
     def checkpoint(self, run: Run) -> dict[str, Any] | None:
@@ -135,7 +160,7 @@ class Store:
     def save_checkpoint(self, run: Run, content: dict[str, Any]) -> None:
         """Writes a checkpoint, whole or not at all."""
         if self.folder is not None:
-            _save(self._checkpoint(run), content)
+            self._save(self._checkpoint(run), content)
 
     def _checkpoint(self, run: Run) -> Path:
         assert self.folder is not None
@@ -152,16 +177,6 @@ class Store:
                 f"{self.function}: out: {path}: damaged ({reason}); delete it to train this run anew"
             ) from None
         return content
-
-
-def _save(path: Path, content: Any) -> None:
-    """Writes what ``torch.load(weights_only=True)`` reads."""
-    import torch
-
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    with replacing(str(path)) as handle:
-        handle.write(buffer.getvalue())
 
 
 def _plain(outcome: Outcome) -> dict[str, Any]:

@@ -221,6 +221,11 @@ def test_accuracies_on_imagenet_are_a_column(rank, models, tmp_path):
         ({"draws": 0}, InputError, "draws: expected at least 1; got 0"),
         ({"memory": "lots"}, InputError, "memory: expected bytes or text"),
         ({"data": featdiv.images(np.zeros((9, 4, 4), np.uint8))}, InputError, "data: expected labelled images"),
+        (
+            {"data": featdiv.images(np.zeros((3, 4, 4), np.uint8), labels=np.eye(3, dtype=int))},
+            InputError,
+            "data: expected one class an image; .* has several",
+        ),
     ],
 )
 def test_what_cannot_be_ranked_is_refused_before_work_starts(rank, monkeypatch, arguments, error, text):

@@ -214,7 +214,7 @@ def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: in
     """Returns the images that models are ranked on.
 
     Raises:
-        InputError: if some have no label.
+        InputError: if some have no label, or several.
     """
     opened = images(data)
     if split is None and "train" in opened.splits:
@@ -225,6 +225,11 @@ def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: in
         raise InputError(
             f"{FUNCTION}: data: expected labelled images; {opened.description} has no labels. Put images into a folder "
             "for each class, or pass featdiv.images(data, labels=...)"
+        )
+    if opened.multilabel:
+        raise InputError(
+            f"{FUNCTION}: data: expected one class an image; {opened.description} has several. featdiv.finetune takes "
+            "such images, one model at a time"
         )
     missing = int((opened.labels < 0).sum())
     if missing:
