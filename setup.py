@@ -34,9 +34,11 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
     "csrc/cpu/isa_avx512.cpp",
+    "csrc/cpu/isa_amx.cpp",
     "csrc/cpu/isa_avx2.cpp",
     "csrc/cpu/isa_baseline.cpp",
     "csrc/cpu/isa.cpp",
+    "csrc/cpu/amx.cpp",
     "csrc/cpu/pool.cpp",
     "csrc/cpu/rows.cpp",
     "csrc/cpu/scatter.cpp",
@@ -57,13 +59,16 @@ CUDA_PTX = "90"
 # on every machine of its architecture. Contraction is asked for because -std=c++17 alone may turn it off.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden", "-pthread")
 WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes")
+_AVX512_FLAGS = (
+    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
+    "-mprefer-vector-width=512",
+)
 ISA_FLAGS = {
     "isa_avx2": ("-mavx2", "-mfma", "-mf16c"),
-    "isa_avx512": (
-        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
-        "-mprefer-vector-width=512",
-    ),
+    "isa_avx512": _AVX512_FLAGS,
+    "isa_amx": (*_AVX512_FLAGS, "-mamx-tile", "-mamx-bf16"),
 }
+AMX_DEFINITION = "-DFEATDIV_AMX=1"
 SANITIZERS = (
     *("-O1", "-g", "-fno-omit-frame-pointer"),
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
@@ -79,6 +84,7 @@ class Probe:
         machine: `platform.machine()`.
         compiler: command of a C++17 compiler that was seen to work, or None.
         compiler_problem: why there is none.
+        compiler_knows_amx: whether the compiler takes the flags and intrinsics of AMX (gcc 11, clang 12).
         pybind11: its include directory, or None.
         nvcc: path of the CUDA compiler, or None.
         nvcc_problem: why there is none.
@@ -88,6 +94,7 @@ class Probe:
     machine: str = "x86_64"
     compiler: str | None = None
     compiler_problem: str = ""
+    compiler_knows_amx: bool = False
     pybind11: str | None = None
     nvcc: str | None = None
     nvcc_problem: str = ""
@@ -100,6 +107,7 @@ class Plan:
     Attributes:
         cpu: whether to build `featdiv._cpu`.
         cpu_required: whether a failure to build it is an error.
+        amx: whether it gets kernels for AMX.
         cuda: whether to build `featdiv._cuda`.
         cuda_required: whether a failure to build it is an error.
         sanitize: whether to build with sanitizers.
@@ -108,6 +116,7 @@ class Plan:
 
     cpu: bool
     cpu_required: bool
+    amx: bool
     cuda: bool
     cuda_required: bool
     sanitize: bool
@@ -133,6 +142,10 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
             raise BuildRefused(f"featdiv: FEATDIV_CPU=on, but {missing}. FEATDIV_CPU=auto does without.")
         cpu = not missing
         cpu_note = f"will be built with {probe.compiler}" if cpu else f"left out (pure Python does): {missing}"
+    is_x86 = probe.machine.lower() in ("x86_64", "amd64")
+    amx = cpu and is_x86 and probe.compiler_knows_amx
+    if cpu and is_x86 and not amx:
+        cpu_note += ", without kernels for AMX, which it does not know (gcc 11 and clang 12 do)"
     cuda, cuda_note = False, "off, because FEATDIV_CUDA=off"
     if cuda_wanted != "off":
         missing = _missing_for_cuda(probe)
@@ -142,7 +155,7 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
         cuda_note = f"will be built with {probe.nvcc}" if cuda else f"left out (CuPy compiles at first use): {missing}"
     notes = (f"featdiv: native CPU module {cpu_note}", f"featdiv: native CUDA module {cuda_note}")
     required = {"cpu_required": cpu_wanted == "on", "cuda_required": cuda_wanted == "on"}
-    return Plan(cpu=cpu, cuda=cuda, **required, sanitize=sanitize, notes=notes)
+    return Plan(cpu=cpu, amx=amx, cuda=cuda, **required, sanitize=sanitize, notes=notes)
 
 
 def _switch(env: Mapping[str, str], name: str) -> str:
@@ -186,7 +199,8 @@ def probe_machine() -> Probe:
         include = pybind11.get_include()
     system, processor = platform.system(), platform.machine()
     found = {"compiler": compiler, "compiler_problem": problem, "nvcc": nvcc, "nvcc_problem": nvcc_problem}
-    return Probe(system=system, machine=processor, pybind11=include, **found)
+    amx = compiler is not None and knows_amx(compiler)
+    return Probe(system=system, machine=processor, compiler_knows_amx=amx, pybind11=include, **found)
 
 
 def python_includes() -> list[str]:
@@ -234,6 +248,12 @@ def _refusal(command: list[str], name: str, program: str) -> str:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     said = (result.stderr or result.stdout).strip().splitlines() or ["no message"]
     return said[0] if result.returncode else ""
+
+
+def knows_amx(compiler: str) -> bool:
+    """Whether a compiler builds a program of AMX instructions."""
+    program = "#include <immintrin.h>\nvoid f(const void* p) { _tile_loadconfig(p); _tile_dpbf16ps(0, 1, 2); }\n"
+    return not _refusal([*shlex.split(compiler), "-std=c++17", *ISA_FLAGS["isa_amx"]], "probe.cpp", program)
 
 
 def _host_compiler(compiler: str | None) -> list[str]:
@@ -310,12 +330,15 @@ class BuildNative(build_ext):
         arch = shlex.split(os.environ.get("ARCHFLAGS", ""))
         x86 = self.probe.machine.lower() in ("x86_64", "amd64") and "arm64" not in arch
         common = [*arch, *FLAGS, *WARNINGS, "-fPIC"]
+        amx = self.plan.amx and x86
+        common += [AMX_DEFINITION] if amx else []
         common += [f"-I{include}" for include in ext.include_dirs]
         if self.plan.sanitize:
             common += SANITIZERS
         common += shlex.split(os.environ.get("CXXFLAGS", ""))
 
-        sources = [ROOT / source for source in ext.sources if x86 or Path(source).stem not in ISA_FLAGS]
+        left_out = {*(() if x86 else ISA_FLAGS), *(() if amx else ("isa_amx",))}
+        sources = [ROOT / source for source in ext.sources if Path(source).stem not in left_out]
         outputs = [objects / f"{source.stem}.o" for source in sources]
         commands = []
         for source, output in zip(sources, outputs, strict=True):

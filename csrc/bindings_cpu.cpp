@@ -1,6 +1,7 @@
 // Integers in, codes out, GIL released: the only file that sees pybind11. Every argument has been checked in Python.
 #include <pybind11/pybind11.h>
 
+#include "cpu/amx.h"
 #include "cpu/class_scatter.h"
 #include "cpu/nearest_centroid.h"
 #include "cpu/pair_sums.h"
@@ -21,7 +22,7 @@ featdiv::Rows rows_at(uintptr_t rows, uintptr_t index, int64_t n, int64_t d, int
 }
 
 py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t shift,
-                  uintptr_t exponent, bool normalize, bool doubles, uintptr_t total, uintptr_t gram,
+                  uintptr_t exponent, bool normalize, bool doubles, double bound, uintptr_t total, uintptr_t gram,
                   uintptr_t weighted, uintptr_t fourth, int threads, int isa) {
   const featdiv::ScatterJob job{rows_at(rows, 0, n, d, row_stride, element),
                                 at<const double>(shift),
@@ -33,7 +34,9 @@ py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
                                 at<double>(weighted),
                                 at<double>(fourth),
                                 threads,
-                                featdiv::IsaName(isa)};
+                                featdiv::IsaName(isa),
+                                bound,
+                                {}};
   featdiv::Status status;
   {
     py::gil_scoped_release released;
@@ -132,12 +135,13 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 6;
+  m.attr("INTERFACE") = 7;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
+  m.def("amx_problem", [] { return featdiv::amx_problem(); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
         py::arg("element"), py::arg("shift"), py::arg("exponent"), py::arg("normalize"), py::arg("doubles"),
-        py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
+        py::arg("bound"), py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("class_scatter", &class_scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
         py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("threads"),

@@ -58,6 +58,30 @@ def test_auto_does_without_what_is_missing_and_says_so(build, lack, word):
     assert word in str(refusal.value)
 
 
+def test_amx_kernels_are_built_where_the_compiler_knows_them(build):
+    knowing = build.plan_native_build({}, able(build, compiler_knows_amx=True))
+    assert knowing.amx
+    assert "AMX" not in knowing.notes[0]
+    old = build.plan_native_build({}, able(build))
+    assert old.cpu
+    assert not old.amx
+    assert "will be built with g++, without kernels for AMX" in old.notes[0]
+    arm = build.plan_native_build({}, able(build, machine="aarch64"))
+    assert arm.cpu
+    assert not arm.amx
+    assert "AMX" not in arm.notes[0]
+    assert not build.plan_native_build({"FEATDIV_CPU": "off"}, able(build, compiler_knows_amx=True)).amx
+
+
+def test_a_compiler_is_asked_whether_it_knows_amx(build, tmp_path):
+    """Two compilers that know nothing but whether the flag is to their liking."""
+    for name, status in (("old", 1), ("new", 0)):
+        compiler = tmp_path / name
+        compiler.write_text(f'#!/bin/sh\ncase "$*" in *-mamx-bf16*) exit {status};; esac\nexit 1\n')
+        compiler.chmod(0o755)
+        assert build.knows_amx(str(compiler)) == (status == 0)
+
+
 def test_off_builds_nothing_even_where_it_could(build):
     off = {"FEATDIV_CPU": "off", "FEATDIV_CUDA": "off"}
     plan = build.plan_native_build(off, able(build, nvcc="/bin/nvcc"))
@@ -170,7 +194,7 @@ def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build
 def test_flags_of_a_machine_stand_only_where_the_processor_is_asked_first(build):
     """One build runs on every machine of its architecture: only kernels of an instruction set are compiled for it."""
     assert not [flag for flag in (*build.FLAGS, *build.WARNINGS) if flag.startswith("-m")]
-    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512"}
+    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512", "isa_amx"}
     assert not [flag for flags in build.ISA_FLAGS.values() for flag in flags if flag.startswith(("-march", "-mtune"))]
 
 

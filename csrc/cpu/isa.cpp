@@ -1,5 +1,7 @@
 #include "isa.h"
 
+#include "amx.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -7,7 +9,7 @@
 namespace featdiv {
 namespace {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(FEATDIV_EMULATED_TILES)
 // Not every compiler's __builtin_cpu_supports knows "f16c".
 bool has_f16c() {
   unsigned a, b, c, d;
@@ -18,12 +20,14 @@ bool has_f16c() {
 }  // namespace
 
 IsaName best_isa() {
-#if defined(__x86_64__)
+#if defined(FEATDIV_EMULATED_TILES)
+  return IsaName::amx;
+#elif defined(__x86_64__)
   __builtin_cpu_init();
   // The builtin also asks XGETBV whether the operating system saves the registers.
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512vl"))
-    return IsaName::avx512;
+    return *amx_problem() ? IsaName::avx512 : IsaName::amx;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
     return IsaName::avx2;
 #endif
@@ -31,6 +35,16 @@ IsaName best_isa() {
 }
 
 const Kernels& kernels(IsaName isa) {
+#if defined(FEATDIV_AMX)
+  if (isa == IsaName::amx) {
+    static const Kernels with_tiles = [] {
+      Kernels all = avx512_kernels;
+      all.split = &amx_kernels;
+      return all;
+    }();
+    return with_tiles;
+  }
+#endif
 #if defined(__x86_64__)
   if (isa == IsaName::avx512) return avx512_kernels;
   if (isa == IsaName::avx2) return avx2_kernels;

@@ -6,10 +6,11 @@
 #include "../core/nearest.h"
 #include "../core/pack.h"
 #include "../core/pairs.h"
+#include "../core/split.h"
 
 namespace featdiv {
 
-enum class IsaName : int { baseline, avx2, avx512, count };
+enum class IsaName : int { baseline, avx2, avx512, amx, count };
 
 template <class T>
 struct ProductKernels {
@@ -22,6 +23,12 @@ struct ProductKernels {
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
 };
 
+// A unit that multiplies bfloat16 terms.
+struct SplitKernels {
+  void (*split)(const SplitBlock&);
+  void (*multiply)(const SplitProduct&);
+};
+
 struct Kernels {
   ProductKernels<float> f32;
   ProductKernels<double> f64;
@@ -29,6 +36,7 @@ struct Kernels {
                        double* out);
   double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
   void (*nearest_centroids)(const EpisodeBlock&);
+  const SplitKernels* split;  // null for an instruction set without such a unit
 
   template <class T>
   const ProductKernels<T>& product() const {
@@ -48,12 +56,13 @@ constexpr ProductKernels<T> product_kernels() {
 template <class Isa>
 constexpr Kernels kernels_of() {
   return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>, exact_measure<Isa>,
-          nearest_centroids<Isa>};
+          nearest_centroids<Isa>, nullptr};
 }
 
 extern const Kernels baseline_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
+extern const SplitKernels amx_kernels;  // beside those of AVX-512
 
 // The best set that the processor and the operating system support.
 IsaName best_isa();

@@ -13,6 +13,14 @@ struct Status {
   int64_t tiles_in_doubles = 0;  // those of them for which float32 would not do
 };
 
+// How rows are multiplied as sums of bfloat16 terms; without kernels they are not.
+struct Split {
+  const SplitKernels* kernels = nullptr;
+  int terms = 0;
+  bool all = false;      // two terms: whether their smallest product counts
+  double tolerance = 0;  // of the diagonal of the product, against sums of squares
+};
+
 struct ScatterJob {
   Rows rows;
   const double* shift;      // [d]; null for none
@@ -25,6 +33,8 @@ struct ScatterJob {
   double* fourth;
   int threads;
   IsaName isa;
+  double bound;  // relative error allowed, unless in doubles
+  Split split;
 };
 
 // Adds to the accumulators, which are in an undefined state after any outcome but `done`.

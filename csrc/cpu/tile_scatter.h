@@ -1,4 +1,6 @@
-// Scatter of one job in one working precision: tiles of rows are packed while the tile before is multiplied.
+// Scatter of one job in one working precision: tiles of rows are packed while the tile before is multiplied. Where the
+// job has a `split`, packed floats become bfloat16 terms at once, and their products are certified: the diagonal must
+// agree with sums of squares, which then take its place; a tile for which it does not is taken back.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +22,10 @@ constexpr int64_t pack_rows = 64;
 constexpr int64_t tile_bytes = int64_t{4} << 20;
 // Magnitudes between which 512 products and their sums stay normal floats.
 constexpr double smallest_peak = 0x1p-58, largest_peak = 0x1p58;
+// The same for units that take denormals for zero: what they lose of each sum is below 2^-126.
+constexpr double smallest_split_peak = 0x1p-42;
+// Features packed as floats, in the first-level cache, before they are split: whole panels and whole blocks.
+constexpr int64_t slab_features = 96;
 
 // What the packing of one tile leaves behind.
 template <class T>
@@ -28,6 +34,8 @@ struct Tile {
   Array<double> total, weighted, fourth, inverse_norm;  // by block of `pack_rows` rows
   Array<T> peak;
   std::vector<char> finite, zero;
+  Array<uint16_t> terms;           // instead of panels, where the job has a split
+  Array<double> square, diagonal;  // sums of squares by block of rows; the diagonal of the product
   int64_t first = 0, n = 0;
 };
 
@@ -37,16 +45,28 @@ class TileScatter {
  public:
   // Room for jobs of up to `most_rows` rows that are otherwise like `like`.
   TileScatter(const ScatterJob& like, int64_t most_rows, const Kernels& kernels)
-      : job_(&like), kernels_(kernels), product_(kernels.product<T>()), width_(product_.panel_width) {
+      : job_(&like),
+        kernels_(kernels),
+        product_(kernels.product<T>()),
+        split_(sizeof(T) == sizeof(float) ? like.split : Split{}),
+        width_(product_.panel_width) {
     const int64_t d = like.rows.d;
+    features_ = (d + split_width - 1) / split_width * split_width;
     panels_ = (d + width_ - 1) / width_;
     padded_ = panels_ * width_;
-    const int64_t fitting = tile_bytes / (padded_ * int64_t(sizeof(T))) / flush_rows * flush_rows;
+    const int64_t row_bytes =
+        split_.kernels ? features_ * split_.terms * 2 * int64_t(sizeof(uint16_t)) : padded_ * int64_t(sizeof(T));
+    const int64_t fitting = tile_bytes / row_bytes / flush_rows * flush_rows;
     tile_rows_ = std::min<int64_t>(std::max<int64_t>(fitting, flush_rows), 8 * flush_rows);
     tile_rows_ = std::min(tile_rows_, (most_rows + pack_rows - 1) / pack_rows * pack_rows);
     blocks_ = tile_rows_ / pack_rows;
     for (auto& tile : tiles_) {
-      tile.panels = aligned_array<T>(padded_ * tile_rows_);
+      if (split_.kernels) {
+        tile.terms = aligned_array<uint16_t>(features_ * tile_rows_ * split_.terms * 2);
+        tile.square = aligned_array<double>(blocks_ * features_);
+        tile.diagonal = aligned_array<double>(features_);
+      }
+      if (!split_.kernels || like.weighted) tile.panels = aligned_array<T>(padded_ * tile_rows_);
       tile.total = aligned_array<double>(blocks_ * padded_);
       tile.peak = aligned_array<T>(blocks_ * padded_);
       tile.finite.resize(size_t(blocks_));
@@ -97,9 +117,8 @@ class TileScatter {
       if (const Outcome outcome = check(tile); outcome != Outcome::done) return {outcome, 0, 0};
       ++status.tiles;
       const bool tame = !untamed || is_tame(tile);
-      if (tame) reduce(tile);
-      else untamed->emplace_back(tile.first, tile.n);
       const int64_t products = tame ? int64_t(plan_.size()) : 0;
+      if (split_.kernels) std::fill_n(tile.diagonal.get(), features_, 0.0);
       const bool more = tile.first + tile.n < job_->rows.n;
       if (more) start(next, tile.first + tile.n);
       const int64_t packs = more ? pack_tasks(next) : 0;
@@ -109,8 +128,15 @@ class TileScatter {
         const int64_t before = task * packs / tasks;
         if ((task + 1) * packs / tasks > before) return pack(next, before);
         const InStage stage(Stage::product);
-        product_.gram(tile.panels.get(), tile_rows_ * width_, tile.n, job_->rows.d, plan_[size_t(task - before)], job_->gram);
+        multiply(tile, plan_[size_t(task - before)], 1.0);
       });
+      if (tame && (!split_.kernels || holds(tile))) {
+        reduce(tile);
+      } else if (untamed) {
+        // Products are the same each time, so what was added can be taken back.
+        parallel_for(job_->threads, products, [&](int64_t task) { multiply(tile, plan_[size_t(task)], -1.0); });
+        untamed->emplace_back(tile.first, tile.n);
+      }
       if (!more) return status;
     }
   }
@@ -139,6 +165,7 @@ class TileScatter {
   // Blocks of the triangle, panel by panel of the right-hand side, so that it stays in the second-level cache. With
   // few panels a block is cut into its groups of rows, to have enough tasks for every thread.
   void plan_blocks(int threads) {
+    if (split_.kernels) return plan_squares(threads);
     const int groups = width_ / product_.micro_rows;
     const int step = panels_ * (panels_ + 1) / 2 >= 8 * threads ? groups : std::max(1, groups / 3);
     for (int64_t right = 0; right < panels_; ++right)
@@ -146,6 +173,35 @@ class TileScatter {
         for (int group = 0; group < groups; group += step) {
           if (job_->rows.d > left * width_ + group * product_.micro_rows) plan_.push_back({left, right, group, step});
         }
+  }
+
+  // Squares of split blocks, which read each panel half as often as single blocks would.
+  void plan_squares(int threads) {
+    const int64_t blocks = features_ / split_width;
+    const int64_t squares = (blocks + 1) / 2;
+    const int span = squares * (squares + 1) / 2 >= 8 * threads ? 2 : 1;
+    for (int64_t right = 0; right < blocks; right += span)
+      for (int64_t left = 0; left <= right; left += span) plan_.push_back({left, right, 0, span});
+  }
+
+  void multiply(const Tile<T>& tile, const GramBlock& block, double sign) {
+    if (!split_.kernels) {
+      return product_.gram(tile.panels.get(), tile_rows_ * width_, tile.n, job_->rows.d, block, job_->gram);
+    }
+    SplitProduct product{};
+    product.terms_of = tile.terms.get();
+    product.group_steps = tile_rows_ / tile_depth;
+    product.steps = (tile.n + tile_depth - 1) / tile_depth;
+    product.d = job_->rows.d;
+    product.terms = split_.terms;
+    product.all = split_.all;
+    product.left = block.left;
+    product.right = block.right;
+    product.span = block.groups;
+    product.sign = sign;
+    product.gram = job_->gram;
+    product.diagonal = sign > 0 ? tile.diagonal.get() : nullptr;
+    split_.kernels->multiply(product);
   }
 
   void start(Tile<T>& tile, int64_t first) {
@@ -174,7 +230,7 @@ class TileScatter {
     block.n = n;
     block.d = rows.d;
     block.element = rows.element;
-    block.panels = tile.panels.get() + row * width_;
+    block.panels = tile.panels ? tile.panels.get() + row * width_ : nullptr;
     block.panel_stride = tile_rows_ * width_;
     block.wide = wide_;
     block.shift = job_->shift ? shift_.get() : nullptr;
@@ -184,13 +240,54 @@ class TileScatter {
     block.inverse_norm = inverse_norm;
     block.total = tile.total.get() + task * padded_;
     block.peak = tile.peak.get() + task * padded_;
-    tile.finite[size_t(task)] = product_.pack(block);
+    tile.finite[size_t(task)] = split_.kernels ? pack_terms(block, tile, task) : product_.pack(block);
     if (job_->weighted) {
       double* weighted = tile.weighted.get() + task * padded_;
       std::fill_n(weighted, padded_, 0.0);
       tile.fourth[size_t(task)] = 0;
       product_.weigh(block.panels, block.panel_stride, n, job_->rows.d, weighted, &tile.fourth[size_t(task)]);
     }
+  }
+
+  // Packs and splits slab by slab of features; the floats are kept only where `block` has panels for them.
+  bool pack_terms(const PackBlock<T>& block, Tile<T>& tile, int64_t task) {
+    bool finite = true;
+    if constexpr (sizeof(T) == sizeof(float)) {
+      alignas(64) float floats[pack_rows * slab_features];
+      for (int64_t first = 0; first < block.d; first += slab_features) {
+        const auto from = [first](auto* columns) { return columns ? columns + first : nullptr; };
+        PackBlock<T> slab = block;
+        slab.rows += first * element_size[int(block.element)];
+        slab.d = std::min(slab_features, block.d - first);
+        slab.panels = block.panels ? block.panels + first / width_ * block.panel_stride : floats;
+        slab.panel_stride = block.panels ? block.panel_stride : pack_rows * width_;
+        slab.shift = from(block.shift);
+        slab.scale = from(block.scale);
+        slab.shift32 = from(block.shift32);
+        slab.scale32 = from(block.scale32);
+        slab.total += first;
+        slab.peak += first;
+        finite &= product_.pack(slab);
+        const int64_t group_steps = tile_rows_ / tile_depth;
+        const int64_t step = first / tile_features * group_steps + task * (pack_rows / tile_depth);
+        split_.kernels->split({slab.panels, slab.panel_stride, block.n, slab.d, split_.terms,
+                               tile.terms.get() + step * split_.terms * 2 * tile_values, group_steps,
+                               tile.square.get() + task * features_ + first});
+      }
+    }
+    return finite;
+  }
+
+  // Whether the diagonal of the product agrees with the sums of squares; adds these in its place if it does.
+  bool holds(const Tile<T>& tile) {
+    const int64_t d = job_->rows.d;
+    std::vector<double> square(static_cast<size_t>(d));
+    for (int64_t task = 0; task < pack_tasks(tile); ++task)
+      for (int64_t j = 0; j < d; ++j) square[size_t(j)] += tile.square[size_t(task * features_ + j)];
+    for (int64_t j = 0; j < d; ++j)
+      if (!(std::fabs(tile.diagonal[size_t(j)] - square[size_t(j)]) <= split_.tolerance * square[size_t(j)])) return false;
+    for (int64_t j = 0; j < d; ++j) job_->gram[j * d + j] += square[size_t(j)];
+    return true;
   }
 
   Outcome check(const Tile<T>& tile) const {
@@ -203,6 +300,7 @@ class TileScatter {
   }
 
   bool is_tame(const Tile<T>& tile) const {
+    const T smallest = T(split_.kernels ? smallest_split_peak : smallest_peak);
     for (int64_t first = 0; first < job_->rows.d; first += 256) {
       const int64_t count = std::min<int64_t>(256, job_->rows.d - first);
       T peak[256] = {};
@@ -211,7 +309,7 @@ class TileScatter {
         for (int64_t j = 0; j < count; ++j) peak[j] = block[j] > peak[j] ? block[j] : peak[j];
       }
       for (int64_t j = 0; j < count; ++j)
-        if (peak[j] != 0 && !(peak[j] >= T(smallest_peak) && peak[j] <= T(largest_peak))) return false;
+        if (peak[j] != 0 && !(peak[j] >= smallest && peak[j] <= T(largest_peak))) return false;
     }
     return true;
   }
@@ -232,8 +330,9 @@ class TileScatter {
   const ScatterJob* job_;
   const Kernels& kernels_;
   const ProductKernels<T>& product_;
+  const Split split_;
   const int width_;
-  int64_t panels_, padded_, tile_rows_, blocks_;
+  int64_t panels_, padded_, features_, tile_rows_, blocks_;
   bool wide_ = false;
   Array<double> shift_, scale_;
   Array<float> shift32_, scale32_;

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 6
+INTERFACE = 7
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
-ISAS = ("baseline", "avx2", "avx512")
+ISAS = ("baseline", "avx2", "avx512", "amx")
 """Instruction sets from the bottom up; the position is the module's number for it."""
 
 ELEMENTS = (
@@ -90,8 +90,10 @@ def isa() -> int:
     if not wanted:
         return best
     if wanted not in ISAS[: best + 1]:
+        why = f"; AMX is not used because {module().amx_problem()}" if wanted == "amx" else ""
         raise InputError(
-            f"{ISA_VARIABLE}: expected one of {', '.join(ISAS[: best + 1])}, which this machine has; got {wanted!r}"
+            f"{ISA_VARIABLE}: expected one of {', '.join(ISAS[: best + 1])}, which this machine has; "
+            f"got {wanted!r}{why}"
         )
     return ISAS.index(wanted)
 
@@ -114,7 +116,9 @@ def describe() -> str:
     reason = missing()
     if reason is not None:
         return reason
-    return f"featdiv._cpu ({module().COMPILER}), kernels for {ISAS[isa()]}, {threads()} threads"
+    problem = module().amx_problem()
+    amx = f"AMX is not used because {problem}" if problem else "AMX passed its check"
+    return f"featdiv._cpu ({module().COMPILER}), kernels for {ISAS[isa()]}, {threads()} threads; {amx}"
 
 
 def element(rows: Rows) -> int:

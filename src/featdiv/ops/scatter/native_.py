@@ -3,6 +3,11 @@
 Products of float32 are summed in chains of 32 rows, chains in blocks of 512, blocks in float64, so that
 features of constant magnitude, whose sums drift in long float32 chains, keep the bound too. A tile of rows with
 columns so large or small that products would leave the range of float32 is multiplied in float64.
+
+On a processor with AMX the floats are split into bfloat16 terms, whose products its tiles sum in float32: six products
+of three terms for ``float32``, three of two for ``mixed``, one for ``bfloat16`` and for rows that bfloat16 holds, four
+for float16 and 16-bit integers. The diagonal comes from float64 sums of squares; where the tiles' own diagonal
+disagrees with it, the tile of rows is multiplied again in float64.
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import numpy.typing as npt
 
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
-from featdiv.ops._dispatch import Request
+from featdiv.ops._dispatch import PRECISIONS, Request
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +51,7 @@ def scatter(
     step = m if _native.is_readable(rows) else max(1024, _native.COPIED_BYTES // (8 * d))
     for start in range(0, m, step):
         tile = _native.readable(rows[start : start + step])
-        outcome, tiles, wide = _add(tile, sums, shift, exponent, precision == "float64", normalize == "l2")
+        outcome, tiles, wide = _add(tile, sums, shift, exponent, precision, normalize == "l2")
         if outcome == _native.NO_MEMORY:
             raise BudgetExceeded(f"scatter: no memory for packing rows of {d} features; nothing smaller would do")
         if outcome != _native.DONE:
@@ -83,7 +88,7 @@ def _add(
     sums: Sums,
     shift: npt.NDArray[np.float64] | None,
     exponent: npt.NDArray[np.int32] | None,
-    doubles: bool,
+    precision: str,
     normalize: bool,
 ) -> tuple[int, int, int]:
     host = _native.HostRows(tile)
@@ -96,7 +101,8 @@ def _add(
         shift=_native.address(shift),
         exponent=_native.address(exponent),
         normalize=normalize,
-        doubles=doubles,
+        doubles=precision == "float64",
+        bound=PRECISIONS[precision],
         total=_native.address(sums.total),
         gram=_native.address(sums.gram),
         weighted=_native.address(sums.weighted),

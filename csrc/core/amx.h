@@ -1,0 +1,139 @@
+// The symmetric product of packed bfloat16 terms on the tile registers of AMX.
+#pragma once
+
+#include "split.h"
+#include "tile_unit.h"
+
+namespace featdiv {
+
+// Two groups of features on each side, at one step. Registers 0 ... 3 hold the sums, 4 and 5 left-hand tiles, 6 and 7
+// right-hand ones.
+struct TileOperands {
+  const uint16_t* left;
+  const uint16_t* right;
+  int64_t group;  // values from group to group
+};
+
+FEATDIV_INLINE void load_left(const TileOperands& at, int term) {
+  FEATDIV_TILE_LOAD(4, at.left + 2 * term * tile_values);
+  FEATDIV_TILE_LOAD(5, at.left + at.group + 2 * term * tile_values);
+}
+
+FEATDIV_INLINE void load_right(const TileOperands& at, int term) {
+  FEATDIV_TILE_LOAD(6, at.right + (2 * term + 1) * tile_values);
+  FEATDIV_TILE_LOAD(7, at.right + at.group + (2 * term + 1) * tile_values);
+}
+
+template <bool Diagonal>
+FEATDIV_INLINE void dot() {
+  FEATDIV_TILE_DOT(0, 4, 6);
+  FEATDIV_TILE_DOT(1, 4, 7);
+  if constexpr (!Diagonal) FEATDIV_TILE_DOT(2, 5, 6);
+  FEATDIV_TILE_DOT(3, 5, 7);
+}
+
+// Adds the products of one step other than the one of the largest terms, operands loaded as seldom as may be.
+template <int Terms, bool Diagonal>
+FEATDIV_INLINE void dot_small_terms(const TileOperands& at, bool all) {
+  if constexpr (Terms == 3) {
+    load_left(at, 1);
+    load_right(at, 1);
+    dot<Diagonal>();
+    load_right(at, 0);
+    dot<Diagonal>();
+    load_left(at, 2);
+    dot<Diagonal>();
+    load_left(at, 0);
+    load_right(at, 2);
+    dot<Diagonal>();
+    load_right(at, 1);
+    dot<Diagonal>();
+  }
+  if constexpr (Terms == 2) {
+    load_left(at, 0);
+    load_right(at, 1);
+    dot<Diagonal>();
+    load_left(at, 1);
+    if (all) dot<Diagonal>();
+    load_right(at, 0);
+    dot<Diagonal>();
+  }
+}
+
+// Adds a flushed block of 32 x 32 sums to float64.
+template <bool Diagonal>
+FEATDIV_INLINE void flush_tiles(const SplitProduct& p, int64_t left, int64_t right, const float (*sums)[256]) {
+  const double sign = p.sign;
+  for (int tile = 0; tile < 4; ++tile) {
+    if (Diagonal && tile == 2) continue;
+    const int64_t i0 = left * split_width + tile / 2 * tile_features;
+    const int64_t j0 = right * split_width + tile % 2 * tile_features;
+    const int64_t rows = p.d - i0 < tile_features ? p.d - i0 : tile_features;
+    const int64_t columns = p.d - j0 < tile_features ? p.d - j0 : tile_features;
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* sum = sums[tile] + i * tile_features;
+      double* out = p.gram + (i0 + i) * p.d + j0;
+      if (!Diagonal && columns == tile_features) {
+        for (int j = 0; j < tile_features; ++j) out[j] += sign * double(sum[j]);
+        continue;
+      }
+      const bool on_diagonal = Diagonal && tile != 1;
+      for (int64_t j = on_diagonal ? i + 1 : 0; j < columns; ++j) out[j] += sign * double(sum[j]);
+      if (on_diagonal && p.diagonal) p.diagonal[i0 + i] += double(sum[i]);
+    }
+  }
+}
+
+template <int Terms, bool Diagonal>
+void multiply_block(const SplitProduct& p, int64_t left, int64_t right) {
+  constexpr int64_t step = 2 * Terms * tile_values;
+  const int64_t group = p.group_steps * step;
+  alignas(64) float sums[4][256];
+  for (int64_t flush = 0; flush < p.steps; flush += flush_steps) {
+    const int64_t end = flush + flush_steps < p.steps ? flush + flush_steps : p.steps;
+    FEATDIV_TILE_ZERO(0);
+    FEATDIV_TILE_ZERO(1);
+    FEATDIV_TILE_ZERO(2);
+    FEATDIV_TILE_ZERO(3);
+    TileOperands at{p.terms_of + 2 * left * group + flush * step, p.terms_of + 2 * right * group + flush * step, group};
+    const TileOperands first = at;
+    // All small products first: next to the sums of the large ones their roundings would count as much as those.
+    if constexpr (Terms > 1) {
+      for (int64_t s = flush; s < end; ++s, at.left += step, at.right += step)
+        dot_small_terms<Terms, Diagonal>(at, p.all);
+      at = first;
+    }
+    for (int64_t s = flush; s < end; ++s, at.left += step, at.right += step) {
+      load_left(at, 0);
+      load_right(at, 0);
+      dot<Diagonal>();
+    }
+    FEATDIV_TILE_STORE(0, sums[0]);
+    FEATDIV_TILE_STORE(1, sums[1]);
+    if constexpr (!Diagonal) FEATDIV_TILE_STORE(2, sums[2]);
+    FEATDIV_TILE_STORE(3, sums[3]);
+    flush_tiles<Diagonal>(p, left, right, sums);
+  }
+}
+
+template <int Terms>
+void multiply_blocks(const SplitProduct& p) {
+  const int64_t blocks = (p.d + split_width - 1) / split_width;
+  for (int64_t right = p.right; right < p.right + p.span && right < blocks; ++right)
+    for (int64_t left = p.left; left < p.left + p.span && left <= right; ++left) {
+      if (left == right) multiply_block<Terms, true>(p, left, right);
+      else multiply_block<Terms, false>(p, left, right);
+    }
+}
+
+// Configures the tiles of this thread, multiplies, and gives the tiles back, so that nobody saves them in vain.
+inline void multiply_on_tiles(const SplitProduct& p) {
+  static constexpr TileConfig config{};
+  FEATDIV_TILE_CONFIG(&config);
+  if (p.terms == 3) multiply_blocks<3>(p);
+  else if (p.terms == 2) multiply_blocks<2>(p);
+  else multiply_blocks<1>(p);
+  FEATDIV_TILE_RELEASE();
+}
+
+}  // namespace featdiv

@@ -1,0 +1,157 @@
+// Floats as sums of bfloat16 terms, packed for a unit that multiplies tiles of pairs; and what such a unit is asked.
+//
+// x = h + m + l, each term the nearest bfloat16 to what is left, at most 2^-8 of it off: eight bits a term, so three hold
+// a float32, two a float16 or a 16-bit integer, and one a bfloat16 or an 8-bit integer. Products of two terms are exact
+// in float32.
+#pragma once
+
+#include "vec.h"
+
+namespace featdiv {
+
+// Features of one tile, and rows whose products one tile sums: sixteen pairs.
+constexpr int tile_features = 16, tile_depth = 32;
+// bfloat16 values of one tile.
+constexpr int tile_values = tile_features * tile_depth;
+// Features of one block of the product: two tiles on each side make four accumulators.
+constexpr int split_width = 2 * tile_features;
+// Tiles along the rows after which the accumulators are flushed to float64.
+constexpr int flush_steps = 16;
+
+// Rows to split. Of a group of `tile_features` features, step s (of `tile_depth` rows) and term t lie at
+// ((group * group_steps + s) * terms + t) * 2 tiles: the left-hand operand (features by pairs of rows), then the
+// right-hand one (pairs of rows by features). Rows and features up to whole tiles, and groups to an even number, are
+// filled with zeros.
+struct SplitBlock {
+  const float* panels;   // packed rows, 48 features a panel
+  int64_t panel_stride;  // values from panel to panel
+  int64_t n, d;
+  int terms;
+  uint16_t* out;         // where the first step of the first group goes
+  int64_t group_steps;
+  double* square;        // [features up to an even number of groups] out: sums of squares
+};
+
+// A square of blocks of the symmetric product of packed terms.
+struct SplitProduct {
+  const uint16_t* terms_of;  // group 0, step 0
+  int64_t group_steps;       // steps for which groups have room
+  int64_t steps;             // steps filled
+  int64_t d;
+  int terms;
+  bool all;                  // two terms: whether their smallest product counts
+  int64_t left, right, span; // first blocks of each side, left <= right, and how many
+  double sign;               // multiplies the product; -1 takes a former one back
+  double* gram;              // [d, d] += above the diagonal
+  double* diagonal;          // [d] += the diagonal, which is no part of `gram`; null where it is not wanted
+};
+
+// Nearest bfloat16, ties to even, as a float: finite values below the largest bfloat16.
+template <int N>
+FEATDIV_INLINE Vec<uint32_t, N> nearest_bfloat16(Vec<float, N> x) {
+  const auto bits = (Vec<uint32_t, N>)x;
+  return (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+}
+
+// to[j][i] = from[i][j], sixteen by sixteen pairs.
+FEATDIV_INLINE void transpose_tile(const uint16_t* from, uint16_t* to) {
+#if defined(__AVX512F__)
+  __m512i a[16], b[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(from + 32 * i);
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    b[i] = _mm512_maskz_unpacklo_epi32(0xffff, a[i], a[i + 1]);
+    b[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, a[i], a[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+    a[i] = _mm512_maskz_unpacklo_epi64(0xff, b[i], b[i + 2]);
+    a[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, b[i], b[i + 2]);
+    a[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, b[i + 1], b[i + 3]);
+    a[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, b[i + 1], b[i + 3]);
+  }
+  // a[4 g + j] holds, in lane h, column 4 h + j of rows 4 g ... 4 g + 3.
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    const __m512i low_even = _mm512_maskz_shuffle_i32x4(0xffff, a[j], a[4 + j], 0x88);
+    const __m512i low_odd = _mm512_maskz_shuffle_i32x4(0xffff, a[j], a[4 + j], 0xdd);
+    const __m512i high_even = _mm512_maskz_shuffle_i32x4(0xffff, a[8 + j], a[12 + j], 0x88);
+    const __m512i high_odd = _mm512_maskz_shuffle_i32x4(0xffff, a[8 + j], a[12 + j], 0xdd);
+    _mm512_storeu_si512(to + 32 * j, _mm512_maskz_shuffle_i32x4(0xffff, low_even, high_even, 0x88));
+    _mm512_storeu_si512(to + 32 * (4 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_odd, high_odd, 0x88));
+    _mm512_storeu_si512(to + 32 * (8 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_even, high_even, 0xdd));
+    _mm512_storeu_si512(to + 32 * (12 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_odd, high_odd, 0xdd));
+  }
+#else
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 16; ++j) memcpy(to + 2 * (16 * j + i), from + 2 * (16 * i + j), 4);
+#endif
+}
+
+// Sums of squares of the two halves of a vector of floats.
+template <class VD>
+FEATDIV_INLINE void add_squares(const float* x, VD* square) {
+  constexpr int D = tile_features / 2;
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const VD wide = __builtin_convertvector((load<Vec<float, D>>(x + half * D)), VD);
+    square[half] += wide * wide;
+  }
+}
+
+// One step of one group: pairs of rows become the right-hand tiles of all terms, and those, turned, the left-hand ones.
+template <int Terms, class VD>
+FEATDIV_INLINE void split_step(const float* rows, int64_t stride, uint16_t* out, VD* square) {
+  constexpr int L = tile_features;
+  using V = Vec<float, L>;
+#pragma GCC unroll 4
+  for (int k = 0; k < tile_depth / 2; ++k, rows += 2 * stride) {
+    V even = load<V>(rows), odd = load<V>(rows + stride);
+    add_squares(rows, square);
+    add_squares(rows + stride, square);
+#pragma GCC unroll 3
+    for (int t = 0; t < Terms; ++t) {
+      const auto even_bits = nearest_bfloat16<L>(even), odd_bits = nearest_bfloat16<L>(odd);
+      even -= (V)even_bits;
+      odd -= (V)odd_bits;
+      store(out + (2 * t + 1) * tile_values + 2 * k * L, (even_bits >> 16) | odd_bits);
+    }
+  }
+  for (int t = 0; t < Terms; ++t) transpose_tile(out + (2 * t + 1) * tile_values, out + 2 * t * tile_values);
+}
+
+template <class Isa, int Terms>
+FEATDIV_INLINE void split_group(const SplitBlock& b, int64_t group) {
+  constexpr int L = tile_features;
+  constexpr int W = panel_width<Isa, float>;
+  static_assert(W % L == 0, "a group of features must not cross panels");
+  using VD = Vec<double, L / 2>;
+  const float* rows = b.panels + group * L / W * b.panel_stride + group * L % W;
+  uint16_t* out = b.out + group * b.group_steps * Terms * 2 * tile_values;
+  VD square[2] = {};
+  for (int64_t first = 0; first < b.n; first += tile_depth, out += Terms * 2 * tile_values) {
+    if (group * L < b.d && b.n - first >= tile_depth) {
+      split_step<Terms>(rows + first * W, W, out, square);
+      continue;
+    }
+    alignas(64) float filled[tile_depth * L] = {};
+    for (int64_t r = first; group * L < b.d && r < b.n; ++r) memcpy(filled + (r - first) * L, rows + r * W, sizeof(float) * L);
+    split_step<Terms>(filled, L, out, square);
+  }
+  store(b.square + group * L, square[0]);
+  store(b.square + group * L + L / 2, square[1]);
+}
+
+// Splits a block of packed rows.
+template <class Isa>
+void split_block(const SplitBlock& b) {
+  const int64_t groups = (b.d + split_width - 1) / split_width * 2;
+  for (int64_t group = 0; group < groups; ++group) {
+    if (b.terms == 3) split_group<Isa, 3>(b, group);
+    else if (b.terms == 2) split_group<Isa, 2>(b, group);
+    else split_group<Isa, 1>(b, group);
+  }
+}
+
+}  // namespace featdiv

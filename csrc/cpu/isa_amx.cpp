@@ -1,0 +1,15 @@
+// Compiled with the flags of the instruction set (`ISA_FLAGS` in setup.py), so nothing here may run before
+// `amx_problem` has said that the processor has it: no dynamic initialisers, no functions shared with other files.
+#include "../core/amx.h"
+#include "isa.h"
+
+namespace featdiv {
+namespace {
+
+struct Amx : Avx512 {};
+
+}  // namespace
+
+const SplitKernels amx_kernels = {split_block<Amx>, multiply_on_tiles};
+
+}  // namespace featdiv
