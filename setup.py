@@ -33,20 +33,9 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
-    "csrc/cpu/isa_avx512.cpp",
-    "csrc/cpu/isa_amx.cpp",
-    "csrc/cpu/isa_avx2.cpp",
-    "csrc/cpu/isa_baseline.cpp",
-    "csrc/cpu/isa.cpp",
-    "csrc/cpu/amx.cpp",
-    "csrc/cpu/pool.cpp",
-    "csrc/cpu/rows.cpp",
-    "csrc/cpu/scatter.cpp",
-    "csrc/cpu/class_scatter.cpp",
-    "csrc/cpu/pair_sums.cpp",
-    "csrc/cpu/nearest_centroid.cpp",
-    "csrc/cpu/topk.cpp",
-    "csrc/bindings_cpu.cpp",
+    *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "amx", "avx2", "baseline")),
+    *(f"csrc/cpu/{name}.cpp" for name in ("isa", "amx", "pool", "rows", "scatter", "class_scatter", "pair_sums")),
+    *("csrc/cpu/nearest_centroid.cpp", "csrc/cpu/topk.cpp", "csrc/bindings_cpu.cpp"),
 )
 CUDA_SOURCES = ("csrc/cuda/launch.cpp", "csrc/bindings_cuda.cpp")
 """Beside one source for each file of kernels, which `kernel_table` writes."""
@@ -59,20 +48,14 @@ CUDA_PTX = "90"
 # on every machine of its architecture. Contraction is asked for because -std=c++17 alone may turn it off.
 FLAGS = ("-std=c++17", "-O3", "-fno-math-errno", "-ffp-contract=fast", "-fvisibility=hidden", "-pthread")
 WARNINGS = ("-Wall", "-Wextra", "-Wno-psabi", "-Wno-ignored-attributes")
-_AVX512_FLAGS = (
-    *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c"),
-    "-mprefer-vector-width=512",
-)
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16c", "-mprefer-vector-width=512")
 ISA_FLAGS = {
     "isa_avx2": ("-mavx2", "-mfma", "-mf16c"),
-    "isa_avx512": _AVX512_FLAGS,
-    "isa_amx": (*_AVX512_FLAGS, "-mamx-tile", "-mamx-bf16"),
+    "isa_avx512": AVX512,
+    "isa_amx": (*AVX512, "-mamx-tile", "-mamx-bf16"),
 }
 AMX_DEFINITION = "-DFEATDIV_AMX=1"
-SANITIZERS = (
-    *("-O1", "-g", "-fno-omit-frame-pointer"),
-    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-)
+SANITIZERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,9 +125,9 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
             raise BuildRefused(f"featdiv: FEATDIV_CPU=on, but {missing}. FEATDIV_CPU=auto does without.")
         cpu = not missing
         cpu_note = f"will be built with {probe.compiler}" if cpu else f"left out (pure Python does): {missing}"
-    is_x86 = probe.machine.lower() in ("x86_64", "amd64")
-    amx = cpu and is_x86 and probe.compiler_knows_amx
-    if cpu and is_x86 and not amx:
+    wants_amx = cpu and probe.machine.lower() in ("x86_64", "amd64")
+    amx = wants_amx and probe.compiler_knows_amx
+    if wants_amx and not amx:
         cpu_note += ", without kernels for AMX, which it does not know (gcc 11 and clang 12 do)"
     cuda, cuda_note = False, "off, because FEATDIV_CUDA=off"
     if cuda_wanted != "off":
@@ -329,22 +312,17 @@ class BuildNative(build_ext):
         compiler = shlex.split(self.probe.compiler or "")
         arch = shlex.split(os.environ.get("ARCHFLAGS", ""))
         x86 = self.probe.machine.lower() in ("x86_64", "amd64") and "arm64" not in arch
-        common = [*arch, *FLAGS, *WARNINGS, "-fPIC"]
         amx = self.plan.amx and x86
-        common += [AMX_DEFINITION] if amx else []
+        common = [*arch, *FLAGS, *WARNINGS, "-fPIC", *([AMX_DEFINITION] if amx else [])]
         common += [f"-I{include}" for include in ext.include_dirs]
         if self.plan.sanitize:
             common += SANITIZERS
         common += shlex.split(os.environ.get("CXXFLAGS", ""))
-
         left_out = {*(() if x86 else ISA_FLAGS), *(() if amx else ("isa_amx",))}
         sources = [ROOT / source for source in ext.sources if Path(source).stem not in left_out]
         outputs = [objects / f"{source.stem}.o" for source in sources]
-        commands = []
-        for source, output in zip(sources, outputs, strict=True):
-            isa = ISA_FLAGS.get(source.stem, ()) if x86 else ()
-            commands.append([*compiler, *common, *isa, "-c", str(source), "-o", str(output)])
-        _run_all(commands)
+        commands = [[*compiler, *common, *ISA_FLAGS.get(each.stem, ()), "-c", str(each)] for each in sources]
+        _run_all([[*command, "-o", str(to)] for command, to in zip(commands, outputs, strict=True)])
         link = ["-bundle", "-undefined", "dynamic_lookup"] if self.probe.system == "Darwin" else ["-shared"]
         flags = [*arch, *shlex.split(os.environ.get("LDFLAGS", ""))]
         if self.plan.sanitize:
