@@ -39,20 +39,26 @@ def primer(folder: Path) -> Data:
     return inputs.labelled(folder, classes=4, rows_per_class=300, d=8)
 
 
-def operations(job: Data) -> float:
+def queries_of(job: Data, most: int | None = None) -> int:
+    """Returns how many rows are queries: a fifth, at most so many."""
+    return job.n // 5 if most is None else min(job.n // 5, most)
+
+
+def operations(job: Data, most: int | None = None) -> float:
     """One product of every query with every row of the gallery."""
-    queries = job.n // 5
-    return 2.0 * queries * (job.n - queries) * job.d
+    return 2.0 * queries_of(job, most) * (job.n - job.n // 5) * job.d
 
 
-def work(job: Data) -> Work:
+def work(job: Data, most: int | None = None) -> Work:
     """The products in float32, and all rows once."""
-    return Work(operations=operations(job), bytes=4.0 * job.n * job.d)
+    return Work(operations=operations(job, most), bytes=4.0 * job.n * job.d)
 
 
-def split(data: Data) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Returns rows and labels of the gallery, and of the queries: a fixed fifth, chosen by a seed."""
+def split(
+    data: Data, most: int | None = None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Returns rows and labels of the gallery, and of the queries: a fixed fifth, chosen by a seed, at most so many."""
     rows, labels = resident.labelled(data)
     order = np.random.default_rng(0).permutation(data.n)
-    asked, kept = np.sort(order[: data.n // 5]), np.sort(order[data.n // 5 :])
+    asked, kept = np.sort(order[: queries_of(data, most)]), np.sort(order[data.n // 5 :])
     return rows[kept], labels[kept], rows[asked], labels[asked]

@@ -1,4 +1,8 @@
-"""`featdiv.linear_probe` over 45 values of C against a loop of scikit-learn's LogisticRegression."""
+"""`featdiv.linear_probe` over 45 values of C against a loop of scikit-learn's LogisticRegression.
+
+The loop takes minutes over all 45, so it fits the middle one of every three: its whole takes three times as long, and
+the target is set so.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,16 @@ from harness.registry import Answer, Contender, Data, Suite, Target, Workload
 from suites.spectrum import data as inputs
 
 GRID = 10.0 ** np.linspace(-6, 5, 45)
+EVERY_THIRD = np.arange(1, 45, 3)
+SOLVED = np.array([4, 13, 22, 28, 31])
+"""Where scikit-learn is run to the end for the reference: 1e-5 to 56. Beyond, it takes tens of thousands of steps."""
+
+LOOP = "sklearn loop, every third C"
 _SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 _ROWS, _FEATURES, _CLASSES = 20_000, 384, 20
 _QUICK_ROWS = 2000
 _RATE_SECONDS = 0.3
-_SOLVED = 1e-10
+_TOLERANCE = 1e-10
 
 
 def minilm(folder: Path, quick: bool) -> Data:
@@ -54,11 +63,7 @@ def featdiv_path(job: Data) -> Any:
 
 
 def sklearn_loop(job: Data) -> Any:
-    """One cold start for each C, with scikit-learn's default tolerance and limit of iterations."""
-    return _fitted(job, {})
-
-
-def _fitted(job: Data, arguments: dict[str, Any]) -> tuple[Any, Any]:
+    """One cold start for every third C, with scikit-learn's default tolerance and limit of iterations."""
     import warnings
 
     from sklearn.linear_model import LogisticRegression
@@ -66,52 +71,62 @@ def _fitted(job: Data, arguments: dict[str, Any]) -> tuple[Any, Any]:
     x, labels = loaded(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        models = [LogisticRegression(C=C, **arguments).fit(x, labels) for C in GRID]
+        models = [LogisticRegression(C=C).fit(x, labels) for C in GRID[EVERY_THIRD]]
     return np.stack([m.coef_ for m in models]), np.stack([m.intercept_ for m in models])
 
 
-def objectives(job: Data, weights: npt.NDArray[Any], intercepts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Returns the objective at each C, in float64."""
+def objectives(
+    job: Data, places: npt.NDArray[np.int64], weights: npt.NDArray[Any], intercepts: npt.NDArray[Any]
+) -> npt.NDArray[np.float64]:
+    """Returns the objective at each C of the grid, in float64; NaN where there are no weights."""
     x, labels = loaded(job)
-    wide, rows, found = x.astype(np.float64), np.arange(len(x)), []
-    for C, w, b in zip(GRID, weights.astype(np.float64), intercepts, strict=True):
+    wide, rows, found = x.astype(np.float64), np.arange(len(x)), np.full(len(GRID), np.nan)
+    for place, w, b in zip(places, weights.astype(np.float64), intercepts, strict=True):
         logits = wide @ w.T + b
         top = logits.max(1)
         loss = top + np.log(np.exp(logits - top[:, None]).sum(1)) - logits[rows, labels]
-        found.append(C * loss.sum() + 0.5 * np.square(w).sum())
-    return np.array(found)
+        found[place] = GRID[place] * loss.sum() + 0.5 * np.square(w).sum()
+    return found
 
 
 def of_probe(job: Data, probe: Any) -> Answer:
     steps = sum(fitted.iterations for fitted in probe.path)
     return {
-        "objectives": objectives(job, probe.path_coefficients, probe.path_intercepts),
+        "objectives": objectives(job, np.arange(len(GRID)), probe.path_coefficients, probe.path_intercepts),
         "notes": [f"{steps} steps in {probe.provenance.passes} readings, all converged: {probe.converged}"],
     }
 
 
 def of_models(job: Data, found: Any) -> Answer:
-    return {"objectives": objectives(job, *found)}
+    return {"objectives": objectives(job, EVERY_THIRD, *found)}
 
 
 def reference(job: Data) -> Answer:
-    """scikit-learn to a tolerance of 1e-10, in float64."""
+    """scikit-learn to a tolerance of 1e-10 in float64, at some C, and as it comes, at every third."""
     from sklearn.linear_model import LogisticRegression
 
     x, labels = loaded(job)
     wide, weights, intercepts = x.astype(np.float64), [], []
     # Each start is the last minimum: the minimum does not depend on it, only the time does.
-    model = LogisticRegression(tol=_SOLVED, max_iter=20_000, warm_start=True)
-    for C in GRID:
+    model = LogisticRegression(tol=_TOLERANCE, max_iter=20_000, warm_start=True)
+    for C in GRID[SOLVED]:
         model.set_params(C=C).fit(wide, labels)
         weights.append(model.coef_.copy())
         intercepts.append(model.intercept_.copy())
-    return {"objectives": objectives(job, np.stack(weights), np.stack(intercepts))}
+    return {
+        "objectives": objectives(job, SOLVED, np.stack(weights), np.stack(intercepts)),
+        "as it comes": objectives(job, EVERY_THIRD, *sklearn_loop(job)),
+    }
 
 
 def errors(answer: Answer, truth: Answer) -> dict[str, float]:
-    """How far objectives are above the minimum, relative to it: the worst C."""
-    return {"objective": float(np.max((answer["objectives"] - truth["objectives"]) / truth["objectives"]))}
+    """How far objectives are above the minimum, and above those of the loop, relative to them: the worst C."""
+    found = answer["objectives"]
+    above = {name: (found - truth[name]) / truth[name] for name in ("objectives", "as it comes")}
+    return {
+        "objective": float(np.max(above["objectives"][SOLVED])),
+        "above the loop": float(np.max(above["as it comes"][EVERY_THIRD])),
+    }
 
 
 def operations(job: Data) -> float:
@@ -136,7 +151,7 @@ SUITE = Suite(
     workloads=(
         Workload(
             name="path",
-            summary="45 values of C, 20,000 x 384 sentence embeddings, 20 classes",
+            summary="45 values of C, 20,000 x 384 sentence embeddings, 20 classes; scikit-learn fits every third C",
             make=minilm,
             contenders=(
                 Contender(
@@ -148,7 +163,7 @@ SUITE = Suite(
                     peer=False,
                 ),
                 Contender(
-                    name="sklearn loop",
+                    name=LOOP,
                     run=sklearn_loop,
                     answer=of_models,
                     accuracy="default",
@@ -158,13 +173,14 @@ SUITE = Suite(
             ),
             reference=reference,
             operations=operations,
-            targets=(Target(contender="featdiv.linear_probe", figure="ratio", limit=1 / 8, to="sklearn loop"),),
+            # Eight times as fast as a loop over all, which takes three times as long as one over every third.
+            targets=(Target(contender="featdiv.linear_probe", figure="ratio", limit=3 / 8, to=LOOP),),
         ),
     ),
     tables=(),
     errors=errors,
-    accuracy={"solved": {"objective": 1e-9}, "default": {"objective": 1e-2}},
+    accuracy={"solved": {"objective": 1e-9, "above the loop": 0.0}, "default": {"objective": 1e-2}},
     rate=blas_rate,
     prime=primer,
-    baselines=("sklearn loop",),
+    baselines=(LOOP,),
 )
