@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_the_network_is_left_as_it_was(run, means):
     assert not means.mix.training
 
 
-def test_memory_that_does_not_suffice_halves_the_batch(run, expected, means, monkeypatch):
+def test_memory_that_does_not_suffice_halves_the_batch(run, expected, means, monkeypatch, tmp_path):
     forward = means.forward
 
     def limited(x):
@@ -63,6 +65,8 @@ def test_memory_that_does_not_suffice_halves_the_batch(run, expected, means, mon
     assert means.batches[:3] == [-16, -8, -4]
     assert max(means.batches) == 2
     assert sum(size for size in means.batches if size > 0) == 50
+    description = json.loads((run(batch_size=16, out=tmp_path).directory / "extraction.json").read_text())
+    assert description["images_at_once"] == 2
 
 
 def test_one_image_that_does_not_fit_is_an_error(run, means, monkeypatch):
@@ -179,6 +183,7 @@ def test_layers_in_one_pass(means, pixels, scaled, expected, tmp_path):
         ({"pool": "max"}, "pool: expected one of 'auto', 'cls'"),
         ({"dtype": "float64"}, "dtype: expected one of 'float32', 'float16', 'bfloat16'; got 'float64'"),
         ({"autocast": "float32"}, "autocast: expected one of None"),
+        ({"compile": "fastest"}, "compile: expected True, False or a backend of torch.compile .*; got 'fastest'"),
         ({"batch_size": 0}, "batch_size: expected a positive integer, got 0"),
         ({"shard_rows": -1}, "shard_rows: expected a positive integer"),
         ({"workers": -1}, "workers: expected 'auto' or a number from 0 on"),

@@ -185,7 +185,9 @@ def _extract(
         started = time.perf_counter()
         computed = _run(job, opened, sinks, progress)
         seconds = time.perf_counter() - started
-        extra = {"images_computed": computed, "seconds": round(seconds, 3), "device": job.runner.device}
+        extra: dict[str, Any] = {"images_computed": computed, "seconds": round(seconds, 3), "device": job.runner.device}
+        if job.runner.room.images is not None:
+            extra["images_at_once"] = job.runner.room.images
         return {layer: sink.finish(extra) for layer, sink in zip(job.capture.layers, sinks, strict=True)}
 
 

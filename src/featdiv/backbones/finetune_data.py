@@ -93,21 +93,27 @@ def views(
 
 
 @contextlib.contextmanager
-def drawn_from(seed: Sequence[int]) -> Iterator[None]:
-    """Seeds the generators that transforms draw from, and puts them back as they were."""
+def generators_kept() -> Iterator[None]:
+    """Puts the generators that transforms draw from back as they were."""
     import torch
 
-    state, old = random.getstate(), np.random.get_state()
+    state, old, own = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+        np.random.set_state(old)
+        torch.random.set_rng_state(own)
+
+
+def seed_generators(seed: Sequence[int]) -> None:
+    """Seeds the generators that transforms draw from, those of Python, NumPy and torch on the CPU."""
+    import torch
+
     words = np.random.SeedSequence(seed).generate_state(2)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(int(words[0]))
-        random.seed(int(words[0]))
-        np.random.seed(int(words[1]))
-        try:
-            yield
-        finally:
-            random.setstate(state)
-            np.random.set_state(old)
+    torch.default_generator.manual_seed(int(words[0]))
+    random.seed(int(words[0]))
+    np.random.seed(int(words[1]))
 
 
 class Draws:
@@ -134,6 +140,14 @@ class Draws:
         return int(self._permutation[place])
 
     def __getitem__(self, draw: int) -> Any:
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: Sequence[int]) -> list[Any]:
+        """Returns the draws of a batch, as a loader asks for them; seeding costs less than keeping what was there."""
+        with generators_kept():
+            return [self._drawn(draw) for draw in draws]
+
+    def _drawn(self, draw: int) -> Any:
         try:
             image, label = self.pool[self.row(draw)]
         except FeatdivError as error:
@@ -143,8 +157,8 @@ class Draws:
             held = "PIL images; leave transform= at 'model'" if tensor else "tensors; pass transform=None"
             return InputError(f"{self.function}: transform: the data holds {held}")
         if not tensor:
-            with drawn_from([self.seed, draw]):
-                image = self.transform(image)
+            seed_generators([self.seed, draw])
+            image = self.transform(image)
         if not hasattr(image, "is_floating_point"):
             return InputError(
                 f"{self.function}: augmentation: expected a tensor (3, h, w) from each image; got "
