@@ -14,7 +14,7 @@ from featdiv import __version__
 from featdiv.errors import InputError
 from featdiv.reports import parts
 from featdiv.reports.entries import Entry, gather
-from featdiv.reports.markup import Markup, escape, join, tag
+from featdiv.reports.markup import Markup, join, tag
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections.directions import with_pictures
 from featdiv.reports.sections.registry import BUILDERS
@@ -106,7 +106,7 @@ def render(entries: Sequence[Entry], *, title: str) -> str:
         tag(
             "div",
             _contents(sections),
-            tag("main", *(_section(section) for section in sections), id="results"),
+            tag("main", *_numbered(sections), id="results"),
             class_="columns",
         ),
         tag("footer", parts.paragraph(f"Made by featdiv {__version__}. This page is complete in itself.")),
@@ -169,6 +169,17 @@ def _contents(sections: Sequence[Section]) -> Markup:
     return tag("nav", tag("ol", *links), aria_label="Contents", class_="contents")
 
 
-def _section(section: Section) -> Markup:
-    heading = tag("h2", section.title, id=f"{section.name}-title")
-    return tag("section", heading, section.body, id=section.name, aria_labelledby=escape(f"{section.name}-title"))
+def _numbered(sections: Sequence[Section]) -> list[Markup]:
+    """Returns the sections, each with the numbers of the figures and tables before it.
+
+    A browser lays a section out when it comes into sight, and so cannot count what stands before it by itself.
+    """
+    figures = tables = 0
+    found = []
+    for section in sections:
+        name = f"{section.name}-title"
+        heading = tag("h2", section.title, id=name, style=f"counter-reset: figure {figures} table {tables}")
+        found.append(tag("section", heading, section.body, id=section.name, aria_labelledby=name))
+        figures += section.body.count("<figcaption")
+        tables += section.body.count("<caption")
+    return found

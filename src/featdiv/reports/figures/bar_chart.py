@@ -14,7 +14,7 @@ LINE = 24
 LETTER = 6.6
 """Width of an average letter of a label, in CSS pixels."""
 
-LONGEST_NAME = 22
+LONGEST_NAME = 26
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,9 @@ from featdiv.reports.numbers import shown
 MOST_MARKED = 40
 """A line of more points is drawn without a mark on each."""
 
+MOST_BANDED = 6
+"""Bands of more lines than that hide one another; the callers leave them out."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Series:

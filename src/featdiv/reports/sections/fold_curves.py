@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from featdiv.reports import parts
 from featdiv.reports.entries import Entry
-from featdiv.reports.figures.line_chart import Series, line_chart
+from featdiv.reports.figures.line_chart import MOST_BANDED, Series, line_chart
 from featdiv.reports.markup import Markup, tag
 from featdiv.reports.section import Palette
 
@@ -56,7 +56,9 @@ def blocks(entry: Entry, palette: Palette) -> list[Markup]:
     """Returns a heading and a figure for each probe whose lines have more than a point."""
     found: list[Markup] = []
     for probe, figure in FIGURES.items():
-        series = [_series(name, points, palette) for name, points in _lines(entry, probe).items()]
+        lines = _lines(entry, probe)
+        banded = len(lines) <= MOST_BANDED
+        series = [_series(name, points, palette, banded=banded) for name, points in lines.items()]
         if not any(len(line.x) > 1 for line in series):
             continue
         drawing = line_chart(
@@ -64,7 +66,7 @@ def blocks(entry: Entry, palette: Palette) -> list[Markup]:
         )
         found += [
             tag("h3", figure.title),
-            parts.figure(drawing, caption=f"{figure.caption} Bands are 95 % intervals."),
+            parts.figure(drawing, caption=figure.caption + (" Bands are 95 % intervals." if banded else "")),
         ]
     return found
 
@@ -74,6 +76,7 @@ def _lines(entry: Entry, probe: str) -> Mapping[str, Sequence[Sequence[float]]]:
     return found
 
 
-def _series(name: str, points: Sequence[Sequence[float]], palette: Palette) -> Series:
+def _series(name: str, points: Sequence[Sequence[float]], palette: Palette, *, banded: bool) -> Series:
     x, y, low, high = (tuple(column) for column in zip(*points, strict=True))
-    return Series(name=name, style=palette.style(name), x=x, y=y, low=low, high=high)
+    style = palette.style(name)
+    return Series(name=name, style=style, x=x, y=y, low=low if banded else (), high=high if banded else ())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from featdiv.reports import parts
 from featdiv.reports.entries import Entry
-from featdiv.reports.figures.line_chart import Series, line_chart
+from featdiv.reports.figures.line_chart import MOST_BANDED, Series, line_chart
 from featdiv.reports.markup import Markup, tag
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections import fold_curves, score_panels
@@ -33,7 +33,7 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
 
 
 def _probe(kind: str, curve: Curve, entries: Sequence[Entry], palette: Palette) -> list[Markup]:
-    series = [_series(curve, entry, palette) for entry in entries]
+    series = [_series(curve, entry, palette, banded=len(entries) <= MOST_BANDED) for entry in entries]
     blocks = []
     if any(len(line.x) > 1 for line in series):
         drawing = line_chart(
@@ -48,9 +48,9 @@ def _probe(kind: str, curve: Curve, entries: Sequence[Entry], palette: Palette) 
     return blocks
 
 
-def _series(curve: Curve, entry: Entry, palette: Palette) -> Series:
+def _series(curve: Curve, entry: Entry, palette: Palette, *, banded: bool) -> Series:
     points = curve.points(entry)
-    banded = any(point.low < point.high for point in points)
+    banded = banded and any(point.low < point.high for point in points)
     return Series(
         name=entry.name,
         style=palette.style(entry.name),
