@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 
 import numpy as np
@@ -11,7 +12,8 @@ from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
 import featdiv
-from featdiv.errors import InputError, NearDuplicateWarning, NotEnoughData, ZeroNormError
+from featdiv.errors import InputError, MissingDependency, NearDuplicateWarning, NotEnoughData, ZeroNormError
+from featdiv.ops import _native
 from featdiv.probes.knn_fewshot import draw
 from featdiv.probes.proportion import of_rows
 from featdiv.stats import neighbours as neighbours_module
@@ -405,3 +407,20 @@ def test_groups_of_the_rows_left_out_may_come_with_them(blobs):
         featdiv.knn_probe(x, labels, test_groups=groups)
     with pytest.raises(InputError, match="groups: expected 700 entries"):
         featdiv.knn_probe(x, labels, groups=groups[:-1])
+
+
+def test_without_faiss_the_own_op_searches_and_says_so(monkeypatch, blobs):
+    x, labels, test, test_labels = blobs
+    arguments = {"test": test, "test_labels": test_labels, "k": (1, 20)}
+    expected = featdiv.knn_probe(x, labels, **arguments)
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    for index, backend in (("IVF4,Flat", "auto"), ("HNSW16", "auto"), ("flat", "faiss")):
+        with pytest.raises(MissingDependency, match=r"'faiss', which is not installed; .*featdiv\[faiss\]"):
+            featdiv.knn_probe(x, labels, index=index, backend=backend, **arguments)
+    monkeypatch.setattr(_native, "missing", lambda: "it is not built")
+    found = featdiv.knn_probe(x, labels, **arguments)
+    assert dict(found.scores) == dict(expected.scores)
+    assert found.provenance.backends == {"neighbours": "numpy"}
+    assert (
+        "neither the native module nor FAISS is there, which search faster: it is not built" in found.provenance.notes
+    )

@@ -23,6 +23,7 @@ from featdiv.errors import (
 )
 from featdiv.ops import _native
 from featdiv.stats import neighbours as module
+from featdiv.stats import neighbours_engines
 from featdiv.stats.neighbours import Neighbours
 
 BACKENDS = ["faiss", "native", "numpy", "torch", "reference"]
@@ -242,6 +243,66 @@ def test_auto_takes_the_native_op_then_faiss_then_another_and_says_so(monkeypatc
         Neighbours.of(x, k=3, backend="faiss")
     with pytest.raises(MissingDependency, match=r"featdiv\[faiss\]"):
         Neighbours.of(x, k=3, index="IVF4,Flat")
+
+
+def test_faiss_without_gpu_support_says_so():
+    faiss = pytest.importorskip("faiss")
+    if hasattr(faiss, "StandardGpuResources"):
+        pytest.skip("this FAISS has GPU support")
+    for index in ("flat", "IVF4,Flat"):
+        with pytest.raises(BackendUnavailable, match=r"built without GPU support, and rows are on 'cuda:1'") as caught:
+            neighbours_engines.choose("faiss", index, "cuda:1")
+        assert set(caught.value.reasons) == {"faiss"}
+    with pytest.raises(BackendUnavailable, match="rows of the CPU or of a CUDA device; these are on 'mps'"):
+        neighbours_engines.choose("faiss", "flat", "mps")
+
+
+def test_faiss_on_a_gpu_is_given_the_device_and_host_arrays(monkeypatch, rng):
+    faiss = pytest.importorskip("faiss")
+    seen = []
+
+    def to_gpu(resources, device, index):
+        seen.append(("index", device))
+        return index
+
+    def knn_gpu(resources, queries, gallery, k, *, metric, device):
+        seen.append(("flat", device))
+        return faiss.knn(queries, gallery, k, metric)
+
+    stand_ins = {
+        "StandardGpuResources": object,
+        "GpuParameterSpace": faiss.ParameterSpace,
+        "index_cpu_to_gpu": to_gpu,
+        "knn_gpu": knn_gpu,
+        "get_num_gpus": lambda: 2,
+    }
+    for name, value in stand_ins.items():
+        monkeypatch.setattr(faiss, name, value, raising=False)
+    gallery, queries = (torch.from_numpy(rng.normal(size=(m, 6)).astype(np.float32)) for m in (300, 9))
+    flat, _ = neighbours_engines.choose("faiss", "flat", "cuda:1")
+    index, _ = neighbours_engines.choose("auto", "IVF4,Flat:nprobe=4", "cuda:1")
+    for measure in ("inner", "l2"):
+        index._index = None
+        (values, found), (others, same) = (one.search(queries, gallery, 5, measure=measure) for one in (flat, index))
+        near = queries.double() @ gallery.double().T if measure == "inner" else -(torch.cdist(queries, gallery) ** 2)
+        np.testing.assert_array_equal(found, near.argsort(dim=1, descending=True)[:, :5])
+        np.testing.assert_array_equal(same, found)
+        np.testing.assert_allclose(others, values, atol=1e-5)
+    assert set(seen) == {("flat", 1), ("index", 1)}
+    with pytest.raises(BackendUnavailable, match="FAISS sees 2 GPUs, and rows are on 'cuda:2'"):
+        neighbours_engines.choose("faiss", "flat", "cuda:2")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", ["flat", "IVF16,Flat:nprobe=16"])
+def test_faiss_on_a_gpu_finds_what_the_cpu_finds(rng, index):
+    faiss = pytest.importorskip("faiss")
+    if not hasattr(faiss, "StandardGpuResources"):
+        pytest.skip("this FAISS was built without GPU support; faiss-gpu has it")
+    x = rng.normal(size=(2000, 24)).astype(np.float32)
+    found = Neighbours.of(torch.from_numpy(x).cuda(), k=7, index=index, backend="faiss")
+    np.testing.assert_array_equal(found.indices, Neighbours.of(x, k=7).indices)
+    assert found.backend == "faiss"
 
 
 def test_the_backend_in_force_is_used(rng):

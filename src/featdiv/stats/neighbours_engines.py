@@ -53,8 +53,13 @@ class OwnOp:
 
 @dataclasses.dataclass(frozen=True)
 class FaissFlat:
-    """FAISS, every query against every row."""
+    """FAISS, every query against every row.
 
+    Attributes:
+        gpu: number of the CUDA device that searches; None for the CPU.
+    """
+
+    gpu: int | None = None
     name: str = "faiss"
     exact: bool = True
 
@@ -62,19 +67,31 @@ class FaissFlat:
         """Returns the k nearest rows of the gallery."""
         faiss = _faiss()
         metric = faiss.METRIC_INNER_PRODUCT if measure == "inner" else faiss.METRIC_L2
-        values, indices = faiss.knn(queries, gallery, k, metric)
+        queries, gallery = _on_host(queries), _on_host(gallery)
+        if self.gpu is None:
+            values, indices = faiss.knn(queries, gallery, k, metric)
+        else:
+            resources = faiss.StandardGpuResources()
+            values, indices = faiss.knn_gpu(resources, queries, gallery, k, metric=metric, device=self.gpu)
         return (values if measure == "inner" else -values), indices
 
 
 class FaissIndex:
-    """A FAISS index made from a factory string; it is trained and filled by the first search."""
+    """A FAISS index made from a factory string; it is trained and filled by the first search.
+
+    Args:
+        factory: the factory string, perhaps with settings after a colon.
+        gpu: number of the CUDA device that holds the index and searches; None for the CPU.
+    """
 
     name = "faiss"
     exact = False
 
-    def __init__(self, factory: str) -> None:
+    def __init__(self, factory: str, gpu: int | None = None) -> None:
         self._factory, _, self._settings = factory.partition(":")
+        self._gpu = gpu
         self._index: Any = None
+        self._resources: Any = None
 
     def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
         """Returns what the index takes for the k nearest rows of the gallery.
@@ -84,8 +101,8 @@ class FaissIndex:
             NotEnoughData: if the index finds fewer than k rows for a query.
         """
         if self._index is None:
-            self._index = self._filled(gallery, measure)
-        values, indices = self._index.search(queries, k)
+            self._index = self._filled(_on_host(gallery), measure)
+        values, indices = self._index.search(_on_host(queries), k)
         short = (indices < 0).any(axis=1)
         if short.any():
             raise NotEnoughData(
@@ -99,10 +116,16 @@ class FaissIndex:
         metric = faiss.METRIC_INNER_PRODUCT if measure == "inner" else faiss.METRIC_L2
         try:
             index = faiss.index_factory(int(gallery.shape[1]), self._factory, metric)
+            space = faiss.ParameterSpace
+            if self._gpu is not None:
+                # The index frees what it allocated through these, so they have to live as long.
+                self._resources = faiss.StandardGpuResources()
+                index = faiss.index_cpu_to_gpu(self._resources, self._gpu, index)
+                space = faiss.GpuParameterSpace
             step = max(1, len(gallery) // TRAINED_ROWS)
             index.train(np.ascontiguousarray(gallery[::step]))
             if self._settings:
-                faiss.ParameterSpace().set_index_parameters(index, self._settings)
+                space().set_index_parameters(index, self._settings)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise InputError(
@@ -143,11 +166,30 @@ def choose(backend: str, index: str, device: str) -> tuple[Engine, tuple[str, ..
             slow = (f"neither the native module nor FAISS is there, which search faster: {reason}",)
     if wanted != "faiss":
         return OwnOp(_dispatch.choose(request, wanted)), slow
+    faiss, gpu = _faiss(), None
     if device != "cpu":
-        reason = f"it works on CPU rows; these are on {device!r}"
-        raise BackendUnavailable(f"Neighbours.of: backend 'faiss': {reason}", reasons={"faiss": reason})
-    _faiss()
-    return (FaissFlat() if index == "flat" else FaissIndex(index)), ()
+        reason = gpu_reason(faiss, device)
+        if reason is not None:
+            raise BackendUnavailable(f"Neighbours.of: backend 'faiss': {reason}", reasons={"faiss": reason})
+        gpu = int(device.partition(":")[2] or 0)
+    return (FaissFlat(gpu) if index == "flat" else FaissIndex(index, gpu)), ()
+
+
+def gpu_reason(faiss: Any, device: str) -> str | None:
+    """Returns why this FAISS cannot search rows on a device other than the CPU, or None if it can."""
+    elsewhere = "Move the rows to the CPU, or leave the search to another backend"
+    if device.partition(":")[0] != "cuda":
+        return f"it works on rows of the CPU or of a CUDA device; these are on {device!r}. {elsewhere}"
+    if not hasattr(faiss, "StandardGpuResources"):
+        return f"the FAISS that is installed was built without GPU support, and rows are on {device!r}. {elsewhere}"
+    if faiss.get_num_gpus() <= int(device.partition(":")[2] or 0):
+        return f"FAISS sees {faiss.get_num_gpus()} GPUs, and rows are on {device!r}. {elsewhere}"
+    return None
+
+
+def _on_host(vectors: Any) -> npt.NDArray[np.float32]:
+    """Returns vectors as an array: FAISS takes its copy to the GPU itself."""
+    return vectors if isinstance(vectors, np.ndarray) else np.ascontiguousarray(vectors.cpu().numpy())
 
 
 def _faiss() -> Any:

@@ -169,16 +169,16 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     for chunk in source.chunks():
         host = chunk.rows if isinstance(chunk.rows, np.ndarray) else chunk.rows.detach().float().cpu().numpy()
         held.append(host.copy())
-        for name, values in (("labels", chunk.labels), ("groups", chunk.groups)):
+        for annotation, values in (("labels", chunk.labels), ("groups", chunk.groups)):
             if values is not None:
-                annotations[name].append(np.asarray(values).copy())
+                annotations[annotation].append(np.asarray(values).copy())
         size += host.nbytes
         if 2 * size > memory:
             raise InputError(
                 f"{function}: {name}: expected rows that can be read again, or that fit half the memory budget of "
                 f"{memory / 1e9:.3g} GB; this source is read only once. featdiv.convert writes it to a file"
             )
-    known: dict[str, Any] = {name: np.concatenate(parts) for name, parts in annotations.items() if parts}
+    known: dict[str, Any] = {key: np.concatenate(parts) for key, parts in annotations.items() if parts}
     return io.open(np.concatenate(held), **known)
 
 
