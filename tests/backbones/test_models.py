@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from collections import OrderedDict
 
@@ -274,3 +275,59 @@ def test_transformers_vision_models(pixels, scaled):
         np.testing.assert_allclose(mean.take(range(50)), hidden[:, 1:].mean(1).numpy(), rtol=1e-4, atol=1e-5)
         with pytest.raises(InputError, match="the model does not say how its images are prepared"):
             featdiv.extract(network, pixels)
+
+
+@pytest.fixture
+def saved_vit(tmp_path):
+    """A vision transformer with its image processor, in a folder as ``save_pretrained`` writes it."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    network = transformers.ViTModel(transformers.ViTConfig(image_size=8, patch_size=4, **shape)).eval()
+    network.save_pretrained(tmp_path / "vit")
+    content = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_normalize": True,
+        "do_resize": True,
+        "image_mean": [0.5, 0.4, 0.3],
+        "image_std": [0.2, 0.2, 0.2],
+        "resample": 2,
+        "size": {"height": 8, "width": 8},
+    }
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(content))
+    return network
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_by_name(saved_vit, tmp_path, pixels):
+    name = f"hf:{tmp_path / 'vit'}"
+    model = load_model(name)
+    assert (model.kind, model.weights) == ("transformers", "pretrained weights")
+    assert same_weights(model, saved_vit)
+    assert model.data_config["input_size"] == (3, 8, 8)
+    assert model.data_config["mean"] == (0.5, 0.4, 0.3)
+    drawn = [load_model(name, pretrained=False, seed=seed).weights_hash() for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    other = {f"module.{key}": value + 1.0 for key, value in saved_vit.state_dict().items()}
+    torch.save(other, tmp_path / "other.pt")
+    moved = load_model(name, checkpoint=tmp_path / "other.pt")
+    assert torch.equal(moved.module.layernorm.bias, saved_vit.layernorm.bias + 1.0)
+    features = featdiv.extract(name, pixels[:4])
+    from PIL import Image
+
+    large = [np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BILINEAR)) for image in pixels[:4]]
+    scale = [torch.tensor(values).view(1, 3, 1, 1) for values in ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2))]
+    batch = (torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2).float() / 255.0 - scale[0]) / scale[1]
+    with torch.no_grad():
+        expected = saved_vit(pixel_values=batch).last_hidden_state[:, 0].numpy()
+    np.testing.assert_allclose(features.take(range(4)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_that_are_not_there(tmp_path):
+    pytest.importorskip("transformers")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(
+        SourceNotFound, match=r"weights of 'hf:.*empty' are not on this machine .* Pass checkpoint=FILE"
+    ):
+        load_model(f"hf:{tmp_path / 'empty'}")
