@@ -16,6 +16,7 @@ COMMANDS = (
     "merge",
     "diversity",
     "compare",
+    "directions",
     "transferability",
     "knn",
     "correlate",
