@@ -178,3 +178,15 @@ def test_no_header_crashes_the_reader(tmp_path_factory, header):
     path.write_bytes(_npy(header.encode(), bytes(24)))
     with pytest.raises(featdiv.FeatdivError):
         featdiv.open(path)
+
+
+def test_rows_as_they_lie_in_a_file_can_be_mapped(tmp_path):
+    rows = np.arange(12.0, dtype=np.float32).reshape(4, 3)
+    np.save(tmp_path / "x.npy", rows)
+    mapped = featdiv.open(tmp_path / "x.npy").mapped()
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(mapped, rows)
+    for name, other in (("columns", np.asfortranarray(rows)), ("swapped", rows.astype(">f4"))):
+        np.save(tmp_path / f"{name}.npy", other)
+        assert featdiv.open(tmp_path / f"{name}.npy").mapped() is None
+    assert featdiv.open(rows).mapped() is None

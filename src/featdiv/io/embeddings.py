@@ -173,6 +173,13 @@ class Embeddings(abc.ABC):
                 None if self.groups is None else self.groups[start:stop],
             )
 
+    def mapped(self) -> npt.NDArray[Any] | None:
+        """Returns all rows as a read-only memory map, where a local file holds them one after the other as they are.
+
+        None where they have to be read, converted or fetched.
+        """
+        return None
+
     def take(self, rows: npt.ArrayLike) -> Rows:
         """Returns chosen rows, in the order given, as a new array on the source's device.
 

@@ -187,6 +187,15 @@ class Flat(Staged):
                 read_exactly(handle, column, self.file.name)
                 out[:, j] = column
 
+    def mapped(self) -> npt.NDArray[Any] | None:
+        """Returns the rows of a local file as they are; see `Embeddings.mapped`."""
+        local = self.file.local()
+        if local is None or self.prefix or self.fortran or not self.n:
+            return None
+        if not self.stored.isnative or self.stored.name != self.dtype:
+            return None
+        return np.memmap(local, self.stored, "r", self.offset, (self.n, self.d))
+
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         local = self.file.local()
         if local is None or self.prefix or self.fortran:

@@ -151,7 +151,7 @@ class Shared:
             raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
         if self._rows is None:
             self._rows = row_sets.of_source(self.source, function="diversity", memory=self.options.memory)
-            if self.source.format != "array":
+            if self.source.format != "array" and not isinstance(self._rows.values, np.memmap):
                 self.passes.append("rows into memory")
         return self._rows
 

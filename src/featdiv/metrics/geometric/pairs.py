@@ -21,6 +21,8 @@ from featdiv.stats.resampling import Float64Array
 BLOCKS = 24
 LEAST_BLOCK_ROWS = 128
 CHECKED_ROWS = 8192
+PACKED_AT_ONCE = 1 << 26
+"""Bytes of rows in float32 above which blocks are compared in turn, so that not all of them are packed at once."""
 INTERVALS = ("auto", "bootstrap", None)
 
 
@@ -75,6 +77,11 @@ def reduce(rows: Rows, *, interval: str | None, precision: str, backend: str, se
     rows.require(2)
     blocks, reason = _blocks(rows)
     if interval is None:
+        if 4 * rows.n * int(rows.values.shape[1]) > PACKED_AT_ONCE:
+            found = reduce(
+                dataclasses.replace(rows, groups=None), interval="auto", precision=precision, backend=backend, **task
+            )
+            return Pairs(total=found.total, seed=seed)
         blocks, reason = None, ""
     elif interval == "bootstrap" and blocks is None:
         raise InputError(f"{rows.function}: interval: 'bootstrap' cannot be had here: {reason}")

@@ -149,7 +149,10 @@ def of_source(
 
 
 def whole(source: io.Embeddings) -> tuple[Any, npt.NDArray[Any] | None]:
-    """Returns (all rows, their groups or None): a view where the source is one array in memory."""
+    """Returns (all rows, their groups or None): a view where the source is one array in memory, or a file like one."""
+    mapped = source.mapped()
+    if mapped is not None:
+        return mapped, source.groups
     kept: list[Any] = []
     groups: list[Any] = []
     for chunk in source.chunks(source.n):
