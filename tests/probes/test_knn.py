@@ -424,3 +424,40 @@ def test_without_faiss_the_own_op_searches_and_says_so(monkeypatch, blobs):
     assert (
         "neither the native module nor FAISS is there, which search faster: it is not built" in found.provenance.notes
     )
+
+
+def test_the_length_of_rows_does_not_matter_to_cosines(blobs):
+    x, labels, test, test_labels = blobs
+    lengths = np.random.default_rng(0).uniform(1e-3, 1e3, size=(900, 1))
+    arguments = {"test_labels": test_labels, "k": (1, 20)}
+    plain = featdiv.knn_probe(x.astype(np.float64), labels, test=test.astype(np.float64), **arguments)
+    scaled = featdiv.knn_probe(x * lengths[:700], labels, test=test * lengths[700:], **arguments)
+    assert dict(scaled.scores) == dict(plain.scores)
+
+
+def test_a_class_that_test_lacks_and_numbers_without_a_class_count_for_nothing(blobs):
+    x, labels, test, test_labels = blobs
+    codes = 10 * np.unique(labels, return_inverse=True)[1] + 3  # classes 3, 13 … 53; nothing between
+    truth = 10 * np.searchsorted(np.unique(labels), test_labels) + 3
+    asked = truth != 13
+    probe = featdiv.knn_probe(x, codes, test=test[asked], test_labels=truth[asked], k=10, vote="exp")
+    assert probe.classes.tolist() == [3, 13, 23, 33, 43, 53]
+    right = probe.predictions() == truth[asked]
+    per_class = [right[truth[asked] == label].mean() for label in (3, 23, 33, 43, 53)]
+    assert np.isnan(probe.per_class()).tolist() == [False, True, False, False, False, False]
+    assert probe.cells[0].mean_per_class == pytest.approx(np.mean(per_class))
+    assert json.loads(probe.to_json())["counts"][1] == 0
+
+
+def test_float16_rows_do_not_overflow_at_a_low_temperature(blobs):
+    x, labels, test, test_labels = blobs
+    halves = x.astype(np.float16), test.astype(np.float16)
+    wide = [rows.astype(np.float64) for rows in halves]
+    arguments = {"test_labels": test_labels, "k": 20, "vote": "exp", "temperature": 0.005}  # exp(200) is beyond float16
+    with np.errstate(over="raise", invalid="raise"):
+        found = featdiv.knn_probe(halves[0], labels, test=halves[1], **arguments)
+        share = found.probabilities()
+    assert np.isfinite(share).all()
+    np.testing.assert_allclose(share.sum(axis=1), 1.0, rtol=1e-5)
+    model = KNeighborsClassifier(20, metric="cosine", algorithm="brute", weights=lambda far: np.exp(-far / 0.005))
+    np.testing.assert_allclose(share, model.fit(wide[0], labels).predict_proba(wide[1]), atol=2e-4)
