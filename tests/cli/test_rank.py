@@ -29,6 +29,8 @@ def pets(tmp_path):
 def test_the_table_the_page_and_the_json_are_one_ranking(run, pets, tmp_path):
     result = run("rank-models", *SMALL, *BOTH, "--out", "kept", "--json", "out.json", "--report", "page.html")
     assert result.exit_code == 0, result.stderr
+    assert "How alike the models are" in (tmp_path / "page.html").read_text()
+    assert featdiv.report({"ranking": tmp_path / "out.json"}).count("<img ") > 0
     content = json.loads((tmp_path / "out.json").read_text())
     expected = featdiv.rank_models(
         ["test_resnet", "test_vit"],
@@ -48,6 +50,15 @@ def test_the_table_the_page_and_the_json_are_one_ranking(run, pets, tmp_path):
     assert content["recommendation"].split(":")[0] in page
     assert "test_resnet" in page
     assert "note: agreement of scores with the linear probe needs 3 models" in result.stderr
+
+
+def test_what_costs_time_can_be_left_out(run, pets):
+    less = ("--no-similarity", "--directions", "0", "--interval", "none", "--json", "-")
+    content = json.loads(run("rank-models", *SMALL, *BOTH, "--probe", "knn", *less).stdout)
+    assert content["similarity"] is None
+    assert {part["type"] for parts in content["parts"].values() for part in parts} == {"Spectrum", "Transferability"}
+    arguments = content["provenance"]["arguments"]
+    assert (arguments["interval"], arguments["similarity"], arguments["directions"]) == (None, False, 0)
 
 
 def test_a_checkpoint_of_ones_own_is_ranked_beside(run, pets, tmp_path):

@@ -25,6 +25,13 @@ class Probe(enum.StrEnum):
     KNN = "knn"
 
 
+class Interval(enum.StrEnum):
+    """Values of ``--interval``; ``none`` is None in Python."""
+
+    AUTO = "auto"
+    NONE = "none"
+
+
 def rank_models(
     data: Annotated[
         str,
@@ -62,6 +69,15 @@ def rank_models(
     imagenet: Annotated[
         str | None, typer.Option(metavar="FILE.csv", help="Columns model and top1, as timm publishes its results.")
     ] = None,
+    interval: Annotated[
+        Interval, typer.Option(help="Confidence intervals of the scores: where they are valid, or never.")
+    ] = Interval.AUTO,
+    similarity: Annotated[
+        bool, typer.Option("--similarity/--no-similarity", help="Compare the models with one another by CKA, or not.")
+    ] = True,
+    directions: Annotated[
+        int, typer.Option(metavar="K", min=0, help="Leading directions of each model to show by images; 0 for none.")
+    ] = 3,
     finetune: Annotated[
         str | None,
         typer.Option(metavar="top3|all|RUNS", help="Fine-tune too: some, all, or so many runs on the undecided ones."),
@@ -130,6 +146,9 @@ def rank_models(
             finetuning={"steps": steps} if finetune else None,
             pretrained=pretrained,
             extraction=extraction,
+            interval=None if interval is Interval.NONE else interval.value,
+            similarity=similarity,
+            directions=directions,
             out=out,
             seed=seed,
             progress=progress,

@@ -14,6 +14,7 @@ from torch import nn
 
 import featdiv
 from featdiv.errors import FormatError, InputError, NotEnoughData, SourceNotFound
+from featdiv.studies.ranking.candidates import candidates, imagenet_note
 
 pytest.importorskip("PIL.Image", reason="Pillow is not installed; pip install 'featdiv[vision]' installs it")
 
@@ -199,6 +200,19 @@ def test_accuracies_on_imagenet_are_a_column(rank, models, tmp_path):
     found = rank(scores=None, imagenet=table)
     assert found.column("imagenet_top1") == {"clear": 70.5, "blurred": 80.25, "noise": None}
     assert found.undefined["noise: imagenet_top1"] == "not known for this model"
+
+
+def test_that_timm_ships_no_accuracies_is_said(rank):
+    timm = pytest.importorskip("timm")
+    # Were there a field of accuracies, it would be one of these.
+    known = timm.get_pretrained_cfg("resnet50.a1_in1k")
+    assert not [name for name in vars(known) if "top1" in name or "acc" in name]
+    published = candidates(["resnet18"], {"pretrained": True})
+    (note,) = imagenet_note(published, None)
+    assert "timm ships none with its weights" in note
+    assert imagenet_note(published, "results.csv") == ()
+    assert imagenet_note(candidates(["resnet18"], {"pretrained": False}), None) == ()
+    assert not any("ImageNet" in note for note in rank(scores=None, probes="knn").provenance.notes)
 
 
 @pytest.mark.parametrize(

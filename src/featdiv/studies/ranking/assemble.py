@@ -75,6 +75,7 @@ def assemble(
     imagenet: Mapping[str, float] | None,
     tuned: FineTuned | None,
     relations: Relations,
+    notes: Sequence[str],
     arguments: Mapping[str, Any],
 ) -> Ranking:
     """Returns the ranking.
@@ -87,6 +88,7 @@ def assemble(
         imagenet: model to its accuracy on ImageNet; None for no such column.
         tuned: what fine-tuning found; None where none was asked for.
         relations: what was found out between models.
+        notes: further remarks.
         arguments: for the provenance.
     """
     ranked, found, criterion, judged = order.ranked, order.found, order.criterion, order.judged
@@ -158,7 +160,7 @@ def assemble(
             seed=plan.seed,
             source=plan.data.description,
             fingerprint=plan.data.fingerprint,
-            notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *relations.notes, *agreement_note),
+            notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *relations.notes, *notes, *agreement_note),
         ),
     )
 

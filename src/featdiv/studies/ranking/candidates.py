@@ -134,6 +134,28 @@ def check_name(name: str) -> None:
         raise InputError(f"{FUNCTION}: models: timm {timm.__version__} has no model {architecture!r}{hint}")
 
 
+def imagenet_note(models: Iterable[Candidate], path: Any) -> tuple[str, ...]:
+    """Returns why published weights of timm come without their accuracy on ImageNet, or nothing.
+
+    What timm knows of its weights (its ``pretrained_cfg``) has no accuracies, and its tables of results are no part of
+    the package.
+    """
+    published = [
+        one.name
+        for one in models
+        if isinstance(one.model, str)
+        and ":" not in one.model
+        and one.arguments.get("pretrained", True)
+        and one.arguments.get("checkpoint") is None
+    ]
+    if path is not None or not published:
+        return ()
+    return (
+        "no accuracies on ImageNet: timm ships none with its weights; imagenet= takes the table of results that timm "
+        "publishes beside them",
+    )
+
+
 def imagenet_accuracies(path: Any, models: Iterable[Candidate]) -> dict[str, float]:
     """Returns the accuracies on ImageNet that a table has for some of the models, by the name of the model.
 

@@ -20,7 +20,7 @@ from featdiv.studies.folds import stratified_folds, stratified_sample
 from featdiv.studies.ranking import finetuning as finetuning_of
 from featdiv.studies.ranking import scores as score_table
 from featdiv.studies.ranking.assemble import assemble, by_probe, ordered
-from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies
+from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies, imagenet_note
 from featdiv.studies.ranking.crossvalidation import PROBES
 from featdiv.studies.ranking.measure import Measured, Plan, measure
 from featdiv.studies.ranking.relations import relate
@@ -88,7 +88,8 @@ def rank_models(
         split: which images. Default: ``"train"`` where the data is divided, so that the test set stays untouched; else
             all.
         limit: rank on a stratified sample of so many images.
-        imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results: a further column.
+        imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results: a further column. The
+            package timm itself holds no accuracies of its weights.
         finetune: ``"top3"`` or ``"all"``: fine-tune the first three models by the probe, or all, once each; or a budget
             of so many runs, spent on the models that are undecided, which ends when one is told from all others. They
             are judged on the first fold, the same for all, and fine-tuning is the criterion then: ``p_best`` is among
@@ -200,7 +201,15 @@ def rank_models(
         "out": None if folder is None else str(folder),
     }
     return assemble(
-        order, failed, store.steps, plan, imagenet=accuracies, tuned=tuned, relations=relations, arguments=arguments
+        order,
+        failed,
+        store.steps,
+        plan,
+        imagenet=accuracies,
+        tuned=tuned,
+        relations=relations,
+        notes=imagenet_note(every, imagenet),
+        arguments=arguments,
     )
 
 
