@@ -47,14 +47,15 @@ py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
 
 int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t index,
                   uintptr_t starts, int64_t classes, bool normalize, bool doubles, uintptr_t means,
-                  uintptr_t scatters, int threads, int isa) {
+                  uintptr_t scatters, bool narrow, int threads, int isa) {
   const featdiv::ClassScatterJob job{rows_at(rows, index, n, d, row_stride, element),
                                      at<const int64_t>(starts),
                                      classes,
                                      normalize,
                                      doubles,
                                      at<double>(means),
-                                     at<double>(scatters),
+                                     at<void>(scatters),
+                                     narrow,
                                      threads,
                                      featdiv::IsaName(isa)};
   py::gil_scoped_release released;
@@ -144,8 +145,8 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("bound"), py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("class_scatter", &class_scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
-        py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("threads"),
-        py::arg("isa"));
+        py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("narrow"),
+        py::arg("threads"), py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
         py::arg("normalize"), py::arg("doubles"), py::arg("rates"), py::arg("rate_count"),

@@ -12,22 +12,11 @@ constexpr int64_t shared_rows = 16384;
 // Stretches of classes for each thread, so that all end at about the same time.
 constexpr int64_t stretches = 16;
 
-// Makes mean and scatter about it out of sums about the shift, and fills the lower triangle.
-void centre(int64_t n, int64_t d, const double* shift, const double* total, double* mean, double* scatter) {
-  const InStage stage(Stage::flush);
-  for (int64_t j = 0; j < d; ++j) mean[j] = shift[j] + total[j] / double(n);
-  for (int64_t i = 0; i < d; ++i) {
-    const double share = total[i] / double(n);
-    for (int64_t j = i; j < d; ++j) scatter[i * d + j] -= share * total[j];
-  }
-  // Rounding may leave a hair below zero where a class has collapsed.
-  for (int64_t i = 0; i < d; ++i) scatter[i * d + i] = std::max(scatter[i * d + i], 0.0);
-  constexpr int64_t block = 32;
-  for (int64_t i0 = 0; i0 < d; i0 += block)
-    for (int64_t j0 = i0; j0 < d; j0 += block)
-      for (int64_t i = i0; i < std::min(i0 + block, d); ++i)
-        for (int64_t j = std::max(j0, i + 1); j < std::min(j0 + block, d); ++j) scatter[j * d + i] = scatter[i * d + j];
-}
+// Rows spread over a class whose mean stands in for the class's own. What the shift is off by costs the scatter about
+// one part in so many of its digits, nothing where the rows of a class come in a trend.
+constexpr int64_t pilot_rows = 32;
+// Sums of one class up to this size stay in the caches until the class is done.
+constexpr int64_t scratch_bytes = int64_t{2} << 20;
 
 template <class T>
 class ClassRunner {
@@ -38,44 +27,70 @@ class ClassRunner {
         like_(scatter_job(0, threads)),
         tiles_(like_, most_rows, kernels_),
         shift_(aligned_array<double>(job.rows.d)),
-        total_(aligned_array<double>(job.rows.d)) {}
+        total_(aligned_array<double>(job.rows.d)),
+        scratch_(in_place(job) ? nullptr : aligned_array<double>(job.rows.d * job.rows.d)) {}
 
   Outcome run(int64_t c) {
     const int64_t d = job_.rows.d;
     ScatterJob one = scatter_job(c, like_.threads);
+    one.gram = scratch_ ? scratch_.get() : static_cast<double*>(job_.scatters) + c * d * d;
     {
       const InStage stage(Stage::flush);
       std::fill_n(one.gram, d * d, 0.0);
+      std::fill_n(total_.get(), d, 0.0);
     }
     if (one.rows.n == 0) {
       std::fill_n(job_.means + c * d, d, 0.0);
+      write(1, c, one.gram);
       return Outcome::done;
     }
-    if (const Outcome outcome = tiles_.pilot(one, shift_.get()); outcome != Outcome::done) return outcome;
+    if (const Outcome outcome = take_pilot(one); outcome != Outcome::done) return outcome;
     // A shift that float32 holds is as good as the mean, and lets narrow rows be packed in float32. A mean beyond
     // its range is left to float64, in which such rows are multiplied anyway.
     for (int64_t j = 0; j < d; ++j) {
       double& shift = shift_[size_t(j)];
       shift = std::fabs(shift) < 1e38 ? double(float(shift)) : 0.0;
     }
-    std::fill_n(total_.get(), d, 0.0);
     one.shift = shift_.get();
     one.total = total_.get();
     untamed_.clear();
     Outcome outcome = tiles_.run(one, sizeof(T) == sizeof(float) ? &untamed_ : nullptr).outcome;
     if (outcome == Outcome::done) outcome = run_untamed(one, untamed_, kernels_);
     if (outcome != Outcome::done) return outcome;
-    centre(one.rows.n, d, shift_.get(), total_.get(), job_.means + c * d, one.gram);
+    for (int64_t j = 0; j < d; ++j)
+      job_.means[c * d + j] = shift_[size_t(j)] + total_[size_t(j)] / double(one.rows.n);
+    write(one.rows.n, c, one.gram);
     return Outcome::done;
   }
 
  private:
+  // Sums that the caches hold are finished there and written once; larger ones grow where they are to stay.
+  static bool in_place(const ClassScatterJob& job) {
+    return !job.narrow && job.rows.d * job.rows.d * int64_t(sizeof(double)) > scratch_bytes;
+  }
+
+  Outcome take_pilot(const ScatterJob& one) {
+    int64_t index[pilot_rows];
+    ScatterJob some = one;
+    some.rows.n = std::min(pilot_rows, one.rows.n);
+    for (int64_t r = 0; r < some.rows.n; ++r) index[r] = one.rows.index[r * one.rows.n / some.rows.n];
+    some.rows.index = index;
+    return tiles_.pilot(some, shift_.get());
+  }
+
+  void write(int64_t n, int64_t c, const double* gram) const {
+    const InStage stage(Stage::flush);
+    const int64_t d = job_.rows.d, first = c * d * d;
+    const double* total = total_.get();
+    if (job_.narrow) kernels_.centre_narrow(n, d, total, gram, static_cast<float*>(job_.scatters) + first);
+    else kernels_.centre(n, d, total, gram, static_cast<double*>(job_.scatters) + first);
+  }
+
   ScatterJob scatter_job(int64_t c, int threads) const {
     ScatterJob one{};
     one.rows = job_.rows.slice(job_.starts[c], job_.starts[c + 1] - job_.starts[c]);
     one.normalize = job_.normalize;
     one.doubles = job_.doubles;
-    one.gram = job_.scatters + c * job_.rows.d * job_.rows.d;
     one.threads = threads;
     one.isa = job_.isa;
     return one;
@@ -85,7 +100,7 @@ class ClassRunner {
   const Kernels& kernels_;
   const ScatterJob like_;
   TileScatter<T> tiles_;
-  Array<double> shift_, total_;
+  Array<double> shift_, total_, scratch_;
   std::vector<std::pair<int64_t, int64_t>> untamed_;
 };
 

@@ -12,7 +12,8 @@ struct ClassScatterJob {
   bool normalize;
   bool doubles;
   double* means;     // [classes, d]
-  double* scatters;  // [classes, d, d]
+  void* scatters;    // [classes, d, d]
+  bool narrow;       // whether these are floats; else doubles
   int threads;
   IsaName isa;
 };

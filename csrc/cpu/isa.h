@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../core/centroids.h"
+#include "../core/centre.h"
 #include "../core/gram.h"
 #include "../core/nearest.h"
 #include "../core/pack.h"
@@ -36,6 +37,8 @@ struct Kernels {
                        double* out);
   double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
   void (*nearest_centroids)(const EpisodeBlock&);
+  void (*centre)(int64_t n, int64_t d, const double* total, const double* gram, double* out);
+  void (*centre_narrow)(int64_t n, int64_t d, const double* total, const double* gram, float* out);
   const SplitKernels* split;  // null for an instruction set without such a unit
 
   template <class T>
@@ -55,8 +58,14 @@ constexpr ProductKernels<T> product_kernels() {
 
 template <class Isa>
 constexpr Kernels kernels_of() {
-  return {product_kernels<Isa, float>(), product_kernels<Isa, double>(), square_norms<Isa>, exact_measure<Isa>,
-          nearest_centroids<Isa>, nullptr};
+  return {product_kernels<Isa, float>(),
+          product_kernels<Isa, double>(),
+          square_norms<Isa>,
+          exact_measure<Isa>,
+          nearest_centroids<Isa>,
+          centre_scatter<Isa, double>,
+          centre_scatter<Isa, float>,
+          nullptr};
 }
 
 extern const Kernels baseline_kernels;

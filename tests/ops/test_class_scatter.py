@@ -119,6 +119,44 @@ def test_bad_rows_are_placed_among_all_rows(backend, rng):
         class_scatter(rows, labels, classes=3, backend=backend)
 
 
+@pytest.mark.parametrize("d", [1, 16, 33, 64])
+def test_scatters_in_float32_are_rounded_once(backend, rng, d):
+    labels = rng.integers(0, 7, size=500)
+    rows = (rng.normal(size=(500, d)) + 9 * labels[:, None]).astype(np.float32)
+    wide = class_scatter(rows, labels, classes=8, backend=backend)
+    narrow = class_scatter(rows, labels, classes=8, dtype="float32", backend=backend)
+    assert narrow.scatters.dtype == np.float32
+    assert wide.scatters.dtype == narrow.means.dtype == np.float64
+    assert (narrow.means == wide.means).all()
+    assert (narrow.scatters == wide.scatters.astype(np.float32)).all()
+
+
+def test_scatters_that_float32_cannot_hold(backend, rng):
+    rows = rng.normal(size=(40, 3))
+    rows[10:20] *= 1e30
+    labels = np.repeat(np.arange(4), 10)
+    assert np.isfinite(class_scatter(rows, labels, classes=4, backend=backend).scatters).all()
+    with pytest.raises(InputError, match=r"float32 holds, below 3\.4e38; class 1 exceeds it"):
+        class_scatter(rows, labels, classes=4, dtype="float32", backend=backend)
+
+
+def test_a_class_whose_rows_come_in_a_trend(backend, rng):
+    """The first rows say nothing of the mean."""
+    rows = (np.arange(3000.0)[:, None] * [1.0, -2.0] + 5e4 + rng.normal(size=(3000, 2))).astype(np.float32)
+    labels = np.zeros(3000, dtype=int)
+    want = class_scatter(rows, labels, classes=1, backend="reference")
+    assert_agree(class_scatter(rows, labels, classes=1, backend=backend), want, rows)
+
+
+@pytest.mark.parametrize("d", [40, 515])
+def test_matrices_within_and_beyond_the_caches(backend, rng, d):
+    """Small sums are finished in scratch memory, large ones in place."""
+    labels = rng.integers(0, 3, size=90)
+    rows = rng.normal(size=(90, d)).astype(np.float32)
+    want = class_scatter(rows, labels, classes=3, backend="reference")
+    assert_agree(class_scatter(rows, labels, classes=3, backend=backend), want, rows)
+
+
 def test_a_batch_of_problems(backend, rng):
     x = rng.normal(size=(6, 50, 7)).astype(np.float32)
     got = class_scatter_dense(x.transpose(1, 0, 2), backend=backend)
@@ -173,6 +211,11 @@ def test_threads_and_instruction_sets(monkeypatch, rng, isa):
 def test_arguments_are_checked(rows, labels, words):
     with pytest.raises(InputError, match=words):
         class_scatter(rows, labels, classes=2)
+
+
+def test_the_type_of_the_scatters_is_checked():
+    with pytest.raises(InputError, match="dtype: expected 'float64' or 'float32'; got 'float16'"):
+        class_scatter(np.zeros((3, 2)), np.zeros(3, dtype=int), classes=1, dtype="float16")
 
 
 def test_a_batch_has_three_axes():

@@ -38,13 +38,13 @@ class ClassSums:
     Attributes:
         counts: (c,) int64 rows of each class.
         means: (c, d) float64; zero for a class without rows.
-        scatters: (c, d, d) float64, symmetric; zero for a class without rows.
+        scatters: (c, d, d) float64 or float32, symmetric; zero for a class without rows.
         backend: the backend that did it.
     """
 
     counts: npt.NDArray[np.int64]
     means: npt.NDArray[np.float64]
-    scatters: npt.NDArray[np.float64]
+    scatters: npt.NDArray[Any]
     backend: str
 
 
@@ -56,6 +56,7 @@ def class_scatter(
     classes: int,
     precision: str = "float32",
     normalize: str | None = None,
+    dtype: str = "float64",
     backend: str = "auto",
 ) -> ClassSums:
     """Returns the moments of every class.
@@ -66,16 +67,18 @@ def class_scatter(
         classes: c, the number of classes; some may have no rows.
         precision: key of `featdiv.ops.scatter.PRECISIONS`.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
+        dtype: ``"float64"``, or ``"float32"`` for scatters that take half the memory, rounded once at the end. Where
+            there are many classes of few rows, most of the time goes into writing them.
         backend: backend name or ``"auto"``.
 
     Raises:
-        InputError: if rows or labels have the wrong shape, type or range.
+        InputError: if rows or labels have the wrong shape, type or range, or float32 cannot hold the scatters.
         NonFiniteError: if a row holds NaN or infinity; ``count`` and ``first_row`` count within ``rows``.
         ZeroNormError: with ``normalize="l2"``, if a row has norm zero; likewise.
         BackendUnavailable: if no backend can run this.
 
     Complexity:
-        n d^2 / 2 multiply-adds; the result takes 8 c d^2 bytes.
+        n d^2 / 2 multiply-adds; the result takes 8 c d^2 bytes, or 4 c d^2.
 
     Example:
         >>> import numpy as np
@@ -100,22 +103,44 @@ def class_scatter(
             f"class_scatter: labels: expected values from 0 to classes - 1 = {classes - 1}; "
             f"got {labels.min()} to {labels.max()}"
         )
-    device, dtype = describe_rows(rows)
-    request = Request(op="class_scatter", device=device, dtype=dtype, n=n, d=d, precision=precision)
+    if dtype not in ("float64", "float32"):
+        raise InputError(f"class_scatter: dtype: expected 'float64' or 'float32'; got {dtype!r}")
+    device, element = describe_rows(rows)
+    request = Request(op="class_scatter", device=device, dtype=element, n=n, d=d, precision=precision)
     name = choose(request, backend)
     # Sorting labels of two bytes is a radix sort: linear in n.
     small = labels.astype(np.uint16) if classes <= 1 << 16 else labels
     order = np.argsort(small, kind="stable")
     counts = np.bincount(labels, minlength=classes).astype(np.int64)
-    means, scatters = load("class_scatter", name).class_scatter(
-        rows, order, counts, precision=precision, normalize=normalize
-    )
+    # What float32 cannot hold becomes infinite, and is refused below.
+    with np.errstate(over="ignore"):
+        means, scatters = load("class_scatter", name).class_scatter(
+            rows, order, counts, precision=precision, normalize=normalize, dtype=dtype
+        )
+    if dtype == "float32":
+        _check_range(scatters)
     return ClassSums(counts=counts, means=means, scatters=scatters, backend=name)
+
+
+def _check_range(scatters: npt.NDArray[np.float32]) -> None:
+    # No entry is larger than those of the diagonal in its row and column.
+    diagonals = np.diagonal(scatters, axis1=1, axis2=2)
+    if not np.isfinite(diagonals).all():
+        k = int((~np.isfinite(diagonals)).any(axis=1).argmax())
+        raise InputError(
+            f"class_scatter: dtype: expected scatters that float32 holds, below 3.4e38; class {k} exceeds it. "
+            "Use dtype='float64', or multiply the rows by a constant."
+        )
 
 
 @takes_arrays
 def class_scatter_dense(
-    x: Rows, *, precision: str = "float32", normalize: str | None = None, backend: str = "auto"
+    x: Rows,
+    *,
+    precision: str = "float32",
+    normalize: str | None = None,
+    dtype: str = "float64",
+    backend: str = "auto",
 ) -> ClassSums:
     """Returns the moments of each of b problems of n rows.
 
@@ -123,6 +148,7 @@ def class_scatter_dense(
         x: (b, n, d) rows of b problems, such as layers or checkpoints; otherwise as in `class_scatter`.
         precision: as in `class_scatter`.
         normalize: as in `class_scatter`.
+        dtype: as in `class_scatter`.
         backend: as in `class_scatter`.
 
     Raises:
@@ -137,5 +163,6 @@ def class_scatter_dense(
         classes=b,
         precision=precision,
         normalize=normalize,
+        dtype=dtype,
         backend=backend,
     )

@@ -29,11 +29,12 @@ def class_by_class(
     *,
     precision: str,
     normalize: str | None,
-) -> tuple[Float64Array, Float64Array]:
+    dtype: str,
+) -> tuple[Float64Array, npt.NDArray[Any]]:
     """Returns (means, scatters) through ``scatter``, the function of a backend of the scatter op."""
     d = int(rows.shape[1])
     device = "cpu" if isinstance(rows, np.ndarray) else str(rows.device)
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
+    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d), dtype)
     stops = np.cumsum(counts)
     for k, (start, stop) in enumerate(zip(stops - counts, stops, strict=True)):
         if start == stop:
@@ -41,7 +42,7 @@ def class_by_class(
         own = _take(rows, order[start:stop])
         try:
             pilot = Sums.zeros(d, device=device)
-            scatter(own[:_PILOT_ROWS], pilot, precision="float64", normalize=normalize)
+            scatter(own[:: -(-(stop - start) // _PILOT_ROWS)], pilot, precision="float64", normalize=normalize)
             shift = _host(pilot.total) / pilot.n
             sums = Sums.zeros(d, device=device)
             scatter(own, sums, shift=shift, precision=precision, normalize=normalize)

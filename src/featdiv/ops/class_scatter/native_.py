@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Float64Array = npt.NDArray[np.float64]
 
+_LINE_BYTES = 64
+
 
 def unsupported_reason(request: Request) -> str | None:
     """Returns why the native module cannot run the request."""
@@ -31,10 +34,11 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-) -> tuple[Float64Array, Float64Array]:
+    dtype: str = "float64",
+) -> tuple[Float64Array, npt.NDArray[Any]]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
     n, d = (int(size) for size in rows.shape)
-    means, scatters = np.empty((len(counts), d)), np.empty((len(counts), d, d))
+    means, scatters = np.empty((len(counts), d)), _aligned((len(counts), d, d), dtype)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     order = np.ascontiguousarray(order, dtype=np.int64)
     read = _native.readable(rows)
@@ -52,6 +56,7 @@ def class_scatter(
         doubles=precision == "float64",
         means=_native.address(means),
         scatters=_native.address(scatters),
+        narrow=dtype == "float32",
         threads=_native.threads(),
         isa=_native.isa(),
     )
@@ -60,3 +65,12 @@ def class_scatter(
     if outcome != _native.DONE:
         _native.raise_for_rows(rows, normalize=normalize == "l2")
     return means, scatters
+
+
+def _aligned(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
+    """Returns an uninitialised array that begins with a cache line, so that whole lines can be written."""
+    itemsize = np.dtype(dtype).itemsize
+    size = math.prod(shape)
+    room = np.empty(size + _LINE_BYTES // itemsize, dtype=dtype)
+    first = -_native.address(room) % _LINE_BYTES // itemsize
+    return room[first : first + size].reshape(shape)

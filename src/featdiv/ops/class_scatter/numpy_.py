@@ -31,6 +31,7 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-) -> tuple[Float64Array, Float64Array]:
+    dtype: str = "float64",
+) -> tuple[Float64Array, npt.NDArray[Any]]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
-    return class_by_class(numpy_.scatter, rows, order, counts, precision=precision, normalize=normalize)
+    return class_by_class(numpy_.scatter, rows, order, counts, precision=precision, normalize=normalize, dtype=dtype)

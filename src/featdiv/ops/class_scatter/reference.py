@@ -30,11 +30,12 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-) -> tuple[Float64Array, Float64Array]:
+    dtype: str = "float64",
+) -> tuple[Float64Array, npt.NDArray[Any]]:
     """Returns (means, scatters), in float64 whatever ``precision`` allows."""
     z = transformed(rows, normalize=normalize)
     d = z.shape[1]
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
+    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d), dtype)
     stops = np.cumsum(counts)
     for k, (start, stop) in enumerate(zip(stops - counts, stops, strict=True)):
         if start == stop:
