@@ -3,6 +3,7 @@
 
 #include "cpu/amx.h"
 #include "cpu/class_scatter.h"
+#include "cpu/cross_gram.h"
 #include "cpu/nearest_centroid.h"
 #include "cpu/pair_sums.h"
 #include "cpu/stages.h"
@@ -60,6 +61,30 @@ int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
                                      featdiv::IsaName(isa)};
   py::gil_scoped_release released;
   return int(featdiv::class_scatter(job));
+}
+
+py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shift, uintptr_t x_exponent,
+                     uintptr_t x_total, uintptr_t x_weighted, uintptr_t other, int64_t other_stride, int64_t other_d,
+                     uintptr_t other_shift, uintptr_t other_exponent, uintptr_t other_total, uintptr_t other_weighted,
+                     int64_t n, int element, bool normalize, bool doubles, uintptr_t gram, uintptr_t fourth,
+                     int threads, int isa) {
+  const featdiv::CrossJob job{
+      {rows_at(x, 0, n, x_d, x_stride, element), at<const double>(x_shift), at<const int32_t>(x_exponent),
+       at<double>(x_total), at<double>(x_weighted)},
+      {rows_at(other, 0, n, other_d, other_stride, element), at<const double>(other_shift),
+       at<const int32_t>(other_exponent), at<double>(other_total), at<double>(other_weighted)},
+      normalize,
+      doubles,
+      at<double>(gram),
+      at<double>(fourth),
+      threads,
+      featdiv::IsaName(isa)};
+  featdiv::Status status;
+  {
+    py::gil_scoped_release released;
+    status = featdiv::cross_gram(job);
+  }
+  return py::make_tuple(int(status.outcome), status.tiles, status.tiles_in_doubles);
 }
 
 py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, int64_t m, int64_t other_stride,
@@ -147,6 +172,11 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
         py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("narrow"),
         py::arg("threads"), py::arg("isa"));
+  m.def("cross_gram", &cross_gram, py::kw_only(), py::arg("x"), py::arg("x_stride"), py::arg("x_d"),
+        py::arg("x_shift"), py::arg("x_exponent"), py::arg("x_total"), py::arg("x_weighted"), py::arg("other"),
+        py::arg("other_stride"), py::arg("other_d"), py::arg("other_shift"), py::arg("other_exponent"),
+        py::arg("other_total"), py::arg("other_weighted"), py::arg("n"), py::arg("element"), py::arg("normalize"),
+        py::arg("doubles"), py::arg("gram"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
         py::arg("normalize"), py::arg("doubles"), py::arg("rates"), py::arg("rate_count"),

@@ -39,6 +39,11 @@ struct PairBlock {
   T rounding;      // bound on the relative rounding of a product of two rows against their norms
   T* values;       // [W W] out: the measure of each pair
   T* errors;       // [W W] out: bound on its rounding
+  T sign;          // times the measure: what is larger is nearer
+  bool has_threshold;
+  T wanted;        // sign times the threshold
+  T most;          // out: nearness of the nearest pair; minus infinity without pairs
+  bool candidates; // out: whether the rounding of some pair leaves it on the near side of the threshold
   int bins;        // 0 for no histogram
   T low, per_unit; // bin number is (value - low) per_unit
   bool open_low, open_high;  // values past the first or last edge by rounding alone belong inside
@@ -174,8 +179,14 @@ void pair_block(PairBlock<T>& b) {
   }
   if (b.distance_sum) add_distances<Isa, T>(b, products);
   if (b.measure == Measure::none) return;
+  constexpr T infinity = __is_same(T, float) ? T(__builtin_inff()) : T(__builtin_inf());
+  // Rounding of the edges, of the difference and of its product with `per_unit`; of the threshold, and of a sum.
+  constexpr T ulps = __is_same(T, float) ? T(0x1p-22) : T(0x1p-51);
+  const T reach = b.wanted - (b.wanted < 0 ? -b.wanted : b.wanted) * 2 * ulps;
+  V most = V{} - infinity, beyond = V{} - infinity;
   for (int i = 0; i < b.left_valid; ++i) {
     for (int v = 0; v < 3; ++v) {
+      const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
       V value = load<V>(products + i * W + v * L);
       V error = V{} + b.rounding;
       if (b.measure == Measure::distance) {
@@ -190,10 +201,11 @@ void pair_block(PairBlock<T>& b) {
       }
       store(b.values + i * W + v * L, value);
       store(b.errors + i * W + v * L, error);
+      const V nearness = counts ? value * b.sign : V{} - infinity;
+      most = nearness > most ? nearness : most;
+      beyond = nearness + error > beyond ? nearness + error : beyond;
       if (!b.bins) continue;
       const V x = (value - b.low) * b.per_unit;
-      // Rounding of the edges, of the difference and of its product with `per_unit`.
-      constexpr T ulps = __is_same(T, float) ? T(0x1p-22) : T(0x1p-51);
       const V rounded = (magnitude<L>(value) + (b.low < 0 ? -b.low : b.low)) * ulps;
       const V slack = (error + rounded) * b.per_unit + magnitude<L>(x) * ulps;
       const T last = T(b.bins);
@@ -208,10 +220,15 @@ void pair_block(PairBlock<T>& b) {
       if (b.open_low) number = number < T(1) ? V{} + T(1) : number;
       if (b.open_high) number = number > last ? V{} + last : number;
       number = unsure ? V{} + T(bin_unsure) : number;
-      const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
       number = counts ? number : V{} + T(bin_no_pair);
       store(b.bin + i * W + v * L, __builtin_convertvector(number, I));
     }
+  }
+  b.most = -infinity;
+  b.candidates = false;
+  for (int j = 0; j < L; ++j) {
+    b.most = most[j] > b.most ? most[j] : b.most;
+    b.candidates |= b.has_threshold && beyond[j] >= reach;
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "../core/centroids.h"
 #include "../core/centre.h"
+#include "../core/cross.h"
 #include "../core/gram.h"
 #include "../core/nearest.h"
 #include "../core/pack.h"
@@ -22,6 +23,10 @@ struct ProductKernels {
   void (*pairs)(PairBlock<T>&);
   void (*nearest)(const NearestBlock&);  // of floats only
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
+  void (*cross)(const T* left, const T* right, int64_t panel_stride, int64_t n, int64_t left_d, int64_t right_d,
+                const CrossBlock&, double* gram);
+  void (*cross_weigh)(const WeighedSide<T>& left, const WeighedSide<T>& right, int64_t panel_stride, int64_t n,
+                      double* fourth);
 };
 
 // A unit that multiplies bfloat16 terms.
@@ -53,7 +58,7 @@ constexpr ProductKernels<T> product_kernels() {
   void (*nearest)(const NearestBlock&) = nullptr;
   if constexpr (__is_same(T, float)) nearest = nearest_block<Isa>;
   return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>,  gram_block<Isa, T>,
-          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>};
+          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>, cross_block<Isa, T>, cross_weigh_block<Isa, T>};
 }
 
 template <class Isa>

@@ -25,89 +25,54 @@ constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450
 
 using Pair = std::array<int64_t, 2>;
 
-// Rows, normalised and shifted, packed feature by feature.
+// Bytes of packed rows of either side that exist at a time: rows that take more are packed anew for every stretch of
+// the other side, which costs little beside the products of a stretch.
+constexpr int64_t packed_bytes = int64_t{32} << 20;
+// Rows whose norms are taken by one task.
+constexpr int64_t norm_rows = 256;
+// Histograms of up to so many bins are counted in several tables in turn: adding one twice to the same number, one
+// right after the other, waits for the first to be stored.
+constexpr int most_turns = 4, bins_of_turns = 4096;
+
+// A stretch of rows, normalised and shifted, packed feature by feature.
 template <class T>
 struct Packed {
   Array<T> panels, squares;
-  Array<double> inverse_norm;
-  int64_t count = 0;  // panels
-  double peak = 0;    // largest magnitude
+  int64_t first = -1;  // number of the first panel; -1 for none yet
+  int64_t count = 0;   // panels
+};
+
+// One over the norm of each row, where rows are normalised, and whether all rows will do.
+struct Norms {
+  Array<double> inverse;
   Outcome outcome = Outcome::done;
 };
 
-template <class T>
-Packed<T> pack_all(const PairJob& job, const Rows& rows, const Kernels& kernels) {
-  const ProductKernels<T>& product = kernels.product<T>();
-  const int64_t width = product.panel_width, d = rows.d, padded = (d + width - 1) / width * width;
-  Packed<T> packed;
-  packed.count = (rows.n + width - 1) / width;
-  packed.panels = aligned_array<T>(packed.count * width * d);
-  packed.squares = aligned_array<T>(packed.count * width);
-  if (job.normalize) packed.inverse_norm = aligned_array<double>(packed.count * width);
-  Array<double> shift;
-  if (job.shift) {
-    shift = aligned_array<double>(padded);
-    std::fill_n(shift.get(), padded, 0.0);
-    std::copy_n(job.shift, d, shift.get());
-  }
-  std::atomic<Outcome> worst{Outcome::done};
-  std::mutex mutex;
-  parallel_for(job.threads, packed.count, [&](int64_t p) {
+// Looks at all rows before the first product, so that bad ones end the job early.
+Norms take_norms(const PairJob& job, const Rows& rows, const Kernels& kernels) {
+  Norms norms;
+  if (job.normalize) norms.inverse = aligned_array<double>(rows.n);
+  std::atomic<bool> infinite{false}, zero{false};
+  parallel_for(job.threads, (rows.n + norm_rows - 1) / norm_rows, [&](int64_t task) {
     const InStage stage(Stage::pack);
-    try {
-      const int64_t n = std::min(width, rows.n - p * width);
-      const Rows part = rows.slice(p * width, n);
-      auto by_row = aligned_array<T>(padded * width);
-      auto total = aligned_array<double>(padded);
-      auto peaks = aligned_array<T>(padded);
-      std::fill_n(peaks.get(), padded, T(0));
-      double* inverse_norm = nullptr;
-      if (job.normalize) {
-        inverse_norm = packed.inverse_norm.get() + p * width;
-        invert_norms(part, kernels, inverse_norm);
-        for (int64_t r = 0; r < n; ++r)
-          if (std::isinf(inverse_norm[r]) && worst.load() == Outcome::done) worst.store(Outcome::zero_norm);
-      }
-      PackBlock<T> block{};
-      block.rows = part.data;
-      block.index = part.index;
-      block.row_stride = part.stride;
-      block.n = n;
-      block.d = d;
-      block.element = part.element;
-      block.panels = by_row.get();
-      block.panel_stride = width * width;
-      block.wide = true;
-      block.shift = shift.get();
-      block.inverse_norm = inverse_norm;
-      block.total = total.get();
-      block.peak = peaks.get();
-      if (!product.pack(block)) worst.store(Outcome::not_finite);
-      T* out = packed.panels.get() + p * width * d;
-      T* squares = packed.squares.get() + p * width;
-      std::vector<double> sums(static_cast<size_t>(width));
-      // A square of rows and features at a time stays in the first-level cache while it is turned.
-      for (int64_t first = 0; first < d; first += width) {
-        const int64_t features = std::min(width, d - first);
-        const T* from = by_row.get() + first * width;
-        for (int64_t r = 0; r < n; ++r)
-          for (int64_t j = 0; j < features; ++j) {
-            const T z = from[r * width + j];
-            out[(first + j) * width + r] = z;
-            sums[size_t(r)] += double(z) * double(z);
-          }
-        for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width + n, out + (j + 1) * width, T(0));
-      }
-      for (int64_t r = 0; r < width; ++r) squares[r] = T(sums[size_t(r)]);
-      const double peak = double(*std::max_element(peaks.get(), peaks.get() + d));
-      std::lock_guard<std::mutex> lock(mutex);
-      packed.peak = std::max(packed.peak, peak);
-    } catch (const std::bad_alloc&) {
-      worst.store(Outcome::no_memory);
+    const Rows part = rows.slice(task * norm_rows, std::min(norm_rows, rows.n - task * norm_rows));
+    double squares[norm_rows];
+    const bool normal =
+        kernels.square_norms(part.data, part.index, part.stride, part.n, part.d, part.element, squares);
+    if (!normal) {
+      const BadRows bad = find_bad_rows(part);
+      if (bad.entries) infinite = true;
+      if (bad.zeros) zero = true;
     }
+    if (!job.normalize) return;
+    double* inverse = norms.inverse.get() + task * norm_rows;
+    if (normal)
+      for (int64_t r = 0; r < part.n; ++r) inverse[r] = 1.0 / std::sqrt(squares[r]);
+    else invert_norms(part, kernels, inverse);
   });
-  packed.outcome = worst.load();
-  return packed;
+  if (infinite) norms.outcome = Outcome::not_finite;
+  else if (zero && job.normalize) norms.outcome = Outcome::zero_norm;
+  return norms;
 }
 
 template <class T>
@@ -121,40 +86,165 @@ class PairRunner {
         width_(product_.panel_width),
         within_(job.other.n == 0),
         sign_(job.measure == Measure::distance ? -1.0 : 1.0),
+        turns_(job.bins <= bins_of_turns ? most_turns : 1),
+        histogram_(size_t(job.bins) + 2),
         best_(-std::numeric_limits<double>::infinity()) {
     const double unit = sizeof(T) == sizeof(float) ? 0x1p-24 : 0x1p-53;
     // A chain, the sum of chains, and the roundings of the rows, of their norms and of the sum of three terms.
     rounding_ = T(unit * double(pair_chain + job.x.d / pair_chain + 12));
+    const int64_t d = job.x.d;
+    if (job.shift) {
+      const int64_t padded = (d + width_ - 1) / width_ * width_;
+      shift_ = aligned_array<double>(padded);
+      std::fill_n(shift_.get(), padded, 0.0);
+      std::copy_n(job.shift, d, shift_.get());
+    }
+    const int64_t fitting = packed_bytes / (width_ * d * int64_t(sizeof(T))) / task_panels * task_panels;
+    stretch_ = std::max(fitting, task_panels);
   }
 
   PairOutcome run() {
-    left_ = pack_all<T>(job_, job_.x, kernels_);
-    if (left_.outcome != Outcome::done) return PairOutcome(int(left_.outcome));
+    left_norms_ = take_norms(job_, job_.x, kernels_);
+    if (left_norms_.outcome != Outcome::done) return PairOutcome(int(left_norms_.outcome));
     if (!within_) {
-      right_ = pack_all<T>(job_, job_.other, kernels_);
-      if (right_.outcome != Outcome::done) return PairOutcome(int(right_.outcome));
+      right_norms_ = take_norms(job_, job_.other, kernels_);
+      if (right_norms_.outcome != Outcome::done) return PairOutcome(int(right_norms_.outcome));
     }
-    const double peak = std::max(left_.peak, right_.peak);
-    if (peak != 0 && !(peak <= largest_peak<T> && peak >= smallest_peak<T>))
-      return PairOutcome::out_of_range;
-    const int64_t down = (left_.count + task_panels - 1) / task_panels;
-    const int64_t across = (right().count + task_panels - 1) / task_panels;
-    for (int64_t j = 0; j < across; ++j)
-      for (int64_t i = 0; i < (within_ ? j + 1 : down); ++i) tasks_.push_back({i, j});
-    exp_sums_.resize(tasks_.size() * size_t(job_.rate_count));
-    distance_sums_.resize(job_.distances ? tasks_.size() : 0);
-    parallel_for(job_.threads, int64_t(tasks_.size()), [&](int64_t task) {
+    const int64_t left_panels = panels_of(job_.x), right_panels = panels_of(right_rows());
+    for (int64_t q = 0; q < right_panels; q += stretch_) {
+      if (const PairOutcome outcome = pack(right_, right_rows(), right_norms(), q); outcome != PairOutcome::done)
+        return outcome;
+      for (int64_t p = 0; p < (within_ ? q + 1 : left_panels); p += stretch_) {
+        const bool same = within_ && p == q;
+        if (!same) {
+          if (const PairOutcome outcome = pack(left_, job_.x, left_norms_, p); outcome != PairOutcome::done)
+            return outcome;
+        }
+        if (!multiply(same ? right_ : left_)) return PairOutcome::no_memory;
+      }
+    }
+    // Vanishing squares do no harm beside large ones.
+    if (peak_ != 0 && peak_ < smallest_peak<T>) return PairOutcome::out_of_range;
+    finish();
+    return PairOutcome::done;
+  }
+
+ private:
+  // What one task finds, before it is added to the whole.
+  struct Tally {
+    std::vector<int32_t> tables;  // [turns, bins + 4]: pairs of each value of `bin`, from the least on
+    std::vector<int64_t> histogram;  // [bins + 2] pairs that were computed again
+    std::vector<Pair> examples;
+    int64_t close = 0;
+    double best = -std::numeric_limits<double>::infinity();
+    Pair nearest{-1, -1};
+  };
+
+  const Rows& right_rows() const { return within_ ? job_.x : job_.other; }
+  const Norms& right_norms() const { return within_ ? left_norms_ : right_norms_; }
+  int64_t panels_of(const Rows& rows) const { return (rows.n + width_ - 1) / width_; }
+
+  PairOutcome pack(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t first) {
+    if (packed.first == first) return PairOutcome::done;
+    const int64_t d = rows.d;
+    packed.first = first;
+    packed.count = std::min(stretch_, panels_of(rows) - first);
+    if (!packed.panels) {
+      packed.panels = aligned_array<T>(packed.count * width_ * d);
+      packed.squares = aligned_array<T>(packed.count * width_);
+    }
+    std::atomic<Outcome> worst{Outcome::done};
+    std::mutex mutex;
+    parallel_for(job_.threads, packed.count, [&](int64_t panel) {
       try {
-        run_task(task);
+        const double peak = pack_panel(packed, rows, norms, panel, worst);
+        std::lock_guard<std::mutex> lock(mutex);
+        peak_ = std::max(peak_, peak);
       } catch (const std::bad_alloc&) {
-        no_memory_ = true;
+        worst.store(Outcome::no_memory);
       }
     });
-    if (no_memory_) return PairOutcome::no_memory;
+    if (worst.load() != Outcome::done) return PairOutcome(int(worst.load()));
+    return peak_ <= largest_peak<T> ? PairOutcome::done : PairOutcome::out_of_range;
+  }
+
+  // Packs one panel and returns its largest magnitude.
+  double pack_panel(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t panel,
+                    std::atomic<Outcome>& worst) const {
+    const InStage stage(Stage::pack);
+    const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
+    const int64_t first_row = (packed.first + panel) * width_, n = std::min(width_, rows.n - first_row);
+    const Rows part = rows.slice(first_row, n);
+    auto by_row = aligned_array<T>(padded * width_);
+    auto total = aligned_array<double>(padded);
+    auto peaks = aligned_array<T>(padded);
+    std::fill_n(peaks.get(), padded, T(0));
+    PackBlock<T> block{};
+    block.rows = part.data;
+    block.index = part.index;
+    block.row_stride = part.stride;
+    block.n = n;
+    block.d = d;
+    block.element = part.element;
+    block.panels = by_row.get();
+    block.panel_stride = width_ * width_;
+    block.wide = true;
+    block.shift = shift_.get();
+    block.inverse_norm = job_.normalize ? norms.inverse.get() + first_row : nullptr;
+    block.total = total.get();
+    block.peak = peaks.get();
+    // They were finite a moment ago, when their norms were taken.
+    if (!product_.pack(block)) worst.store(Outcome::not_finite);
+    T* out = packed.panels.get() + panel * width_ * d;
+    T* squares = packed.squares.get() + panel * width_;
+    std::vector<double> sums(static_cast<size_t>(width_));
+    // A square of rows and features at a time stays in the first-level cache while it is turned.
+    for (int64_t first = 0; first < d; first += width_) {
+      const int64_t features = std::min(width_, d - first);
+      const T* from = by_row.get() + first * width_;
+      for (int64_t r = 0; r < n; ++r)
+        for (int64_t j = 0; j < features; ++j) {
+          const T z = from[r * width_ + j];
+          out[(first + j) * width_ + r] = z;
+          sums[size_t(r)] += double(z) * double(z);
+        }
+      for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width_ + n, out + (j + 1) * width_, T(0));
+    }
+    for (int64_t r = 0; r < width_; ++r) squares[r] = T(sums[size_t(r)]);
+    return double(*std::max_element(peaks.get(), peaks.get() + d));
+  }
+
+  // Adds the pairs of one stretch of rows with the packed stretch of the right-hand side; false without memory.
+  bool multiply(const Packed<T>& left) {
+    const int64_t down = (left.count + task_panels - 1) / task_panels;
+    const int64_t across = (right_.count + task_panels - 1) / task_panels;
+    const bool triangle = &left == &right_;
+    tasks_.clear();
+    for (int64_t j = 0; j < across; ++j)
+      for (int64_t i = 0; i < (triangle ? j + 1 : down); ++i) tasks_.push_back({i, j});
+    exp_sums_.assign(tasks_.size() * size_t(job_.rate_count), 0.0);
+    distance_sums_.assign(job_.distances ? tasks_.size() : 0, 0.0);
+    std::atomic<bool> no_memory{false};
+    parallel_for(job_.threads, int64_t(tasks_.size()), [&](int64_t task) {
+      try {
+        run_task(left, task);
+      } catch (const std::bad_alloc&) {
+        no_memory = true;
+      }
+    });
+    exp_totals_.resize(size_t(job_.rate_count));
     for (size_t task = 0; task < tasks_.size(); ++task)
-      for (int rate = 0; rate < job_.rate_count; ++rate)
-        result_.exp_sums[rate] += exp_sums_[task * size_t(job_.rate_count) + size_t(rate)];
-    for (const double sum : distance_sums_) result_.distance_sum += sum;
+      for (size_t rate = 0; rate < exp_totals_.size(); ++rate)
+        exp_totals_[rate] += exp_sums_[task * exp_totals_.size() + rate];
+    for (const double sum : distance_sums_) distance_total_ += sum;
+    return !no_memory;
+  }
+
+  void finish() {
+    std::copy(exp_totals_.begin(), exp_totals_.end(), result_.exp_sums);
+    result_.distance_sum = distance_total_;
+    std::copy(histogram_.begin(), histogram_.end(), result_.histogram);
+    result_.close = close_;
     std::sort(examples_.begin(), examples_.end());
     examples_.resize(std::min(examples_.size(), size_t(job_.most_examples)));
     for (size_t k = 0; k < examples_.size(); ++k) std::copy_n(examples_[k].data(), 2, result_.examples + 2 * k);
@@ -162,50 +252,41 @@ class PairRunner {
       std::copy_n(nearest_.data(), 2, result_.nearest);
       result_.nearest_value = exact(nearest_[0], nearest_[1]);
     }
-    return PairOutcome::done;
   }
-
- private:
-  // What one task finds, before it is added to the whole.
-  struct Tally {
-    std::vector<int64_t> histogram;
-    std::vector<Pair> examples;
-    int64_t close = 0;
-    double best = -std::numeric_limits<double>::infinity();
-    Pair nearest{-1, -1};
-  };
-
-  const Packed<T>& right() const { return within_ ? left_ : right_; }
-  const Rows& right_rows() const { return within_ ? job_.x : job_.other; }
 
   double exact(int64_t i, int64_t j) const { return exact(i, j, job_.measure); }
 
   double exact(int64_t i, int64_t j, Measure measure) const {
-    const double a = job_.normalize ? left_.inverse_norm[size_t(i)] : 1.0;
-    const double b = job_.normalize ? right().inverse_norm[size_t(j)] : 1.0;
+    const double a = job_.normalize ? left_norms_.inverse[size_t(i)] : 1.0;
+    const double b = job_.normalize ? right_norms().inverse[size_t(j)] : 1.0;
     return kernels_.exact_measure(job_.x.row(i), right_rows().row(j), job_.x.d, job_.x.element, a, b, measure);
   }
 
-  void run_task(int64_t task) {
+  void run_task(const Packed<T>& left, int64_t task) {
     const auto [down, across] = tasks_[size_t(task)];
+    const bool triangle = &left == &right_;
     Tally tally;
-    tally.histogram.resize(size_t(job_.bins) + 2);
+    if (job_.bins) {
+      tally.tables.resize(size_t(turns_) * size_t(job_.bins + 4));
+      tally.histogram.resize(size_t(job_.bins) + 2);
+    }
     const size_t cells = job_.measure == Measure::none ? 0 : size_t(width_ * width_);
     auto values = aligned_array<T>(int64_t(cells)), errors = aligned_array<T>(int64_t(cells));
     auto bins = aligned_array<int32_t>(int64_t(cells));
     std::vector<int32_t> near(job_.distances ? size_t(width_ * width_) : 0);
-    for (int64_t q = across * task_panels; q < std::min((across + 1) * task_panels, right().count); ++q)
-      for (int64_t p = down * task_panels; p < std::min((down + 1) * task_panels, left_.count); ++p) {
-        if (within_ && p > q) continue;
+    for (int64_t q = across * task_panels; q < std::min((across + 1) * task_panels, right_.count); ++q)
+      for (int64_t p = down * task_panels; p < std::min((down + 1) * task_panels, left.count); ++p) {
+        if (triangle && p > q) continue;
+        const int64_t first_left = (left.first + p) * width_, first_right = (right_.first + q) * width_;
         PairBlock<T> block{};
-        block.left = left_.panels.get() + p * width_ * job_.x.d;
-        block.right = right().panels.get() + q * width_ * job_.x.d;
+        block.left = left.panels.get() + p * width_ * job_.x.d;
+        block.right = right_.panels.get() + q * width_ * job_.x.d;
         block.d = job_.x.d;
-        block.left_squares = left_.squares.get() + p * width_;
-        block.right_squares = right().squares.get() + q * width_;
-        block.left_valid = int(std::min<int64_t>(width_, job_.x.n - p * width_));
-        block.right_valid = int(std::min<int64_t>(width_, right_rows().n - q * width_));
-        block.triangle = within_ && p == q;
+        block.left_squares = left.squares.get() + p * width_;
+        block.right_squares = right_.squares.get() + q * width_;
+        block.left_valid = int(std::min<int64_t>(width_, job_.x.n - first_left));
+        block.right_valid = int(std::min<int64_t>(width_, right_rows().n - first_right));
+        block.triangle = triangle && p == q;
         block.rates = job_.rates;
         block.rate_count = job_.rate_count;
         block.exp_sums = exp_sums_.data() + task * job_.rate_count;
@@ -215,6 +296,9 @@ class PairRunner {
         block.rounding = rounding_;
         block.values = values.get();
         block.errors = errors.get();
+        block.sign = T(sign_);
+        block.has_threshold = job_.has_threshold;
+        block.wanted = T(sign_ * job_.threshold);
         block.bins = job_.bins;
         block.low = T(low());
         block.per_unit = T(per_unit());
@@ -228,15 +312,20 @@ class PairRunner {
         const InStage stage(Stage::flush);
         for (int k = 0; k < block.near_count; ++k)
           distance_sums_[size_t(task)] +=
-              exact(p * width_ + near[size_t(k)] / width_, q * width_ + near[size_t(k)] % width_, Measure::distance);
-        if (job_.measure != Measure::none) inspect(block, p * width_, q * width_, tally);
+              exact(first_left + near[size_t(k)] / width_, first_right + near[size_t(k)] % width_, Measure::distance);
+        if (job_.measure == Measure::none) continue;
+        if (job_.bins) count(block, first_left, first_right, tally);
+        if (block.candidates || double(block.most) >= tally.best) inspect(block, first_left, first_right, tally);
       }
     if (job_.measure == Measure::none) return;
     const InStage stage(Stage::flush);
     std::sort(tally.examples.begin(), tally.examples.end());
     std::lock_guard<std::mutex> lock(mutex_);
-    for (size_t k = 0; k < tally.histogram.size(); ++k) result_.histogram[k] += tally.histogram[k];
-    result_.close += tally.close;
+    for (size_t k = 0; k < tally.histogram.size(); ++k) {
+      histogram_[k] += tally.histogram[k];
+      for (int turn = 0; turn < turns_; ++turn) histogram_[k] += tally.tables[size_t(turn * (job_.bins + 4) + 2) + k];
+    }
+    close_ += tally.close;
     examples_.insert(examples_.end(), tally.examples.begin(), tally.examples.end());
     keep_first(examples_, 4096);
     if (tally.best > best_ || (tally.best == best_ && tally.nearest < nearest_)) {
@@ -256,27 +345,42 @@ class PairRunner {
   double high() const { return job_.bins ? job_.edges[job_.bins] : 0.0; }
   double per_unit() const { return job_.bins ? job_.bins / (high() - low()) : 0.0; }
 
+  // Adds the pairs of a block to the histogram.
+  void count(const PairBlock<T>& block, int64_t first_left, int64_t first_right, Tally& tally) const {
+    const int64_t cells = block.left_valid * width_;
+    const size_t slots = size_t(job_.bins + 4);
+    const size_t last = size_t(turns_ - 1);
+    int32_t* const tables = tally.tables.data() - bin_no_pair;
+    int64_t unsure = 0;
+    for (size_t turn = 0; turn <= last; ++turn) unsure -= tables[std::ptrdiff_t(turn * slots) + bin_unsure];
+    for (int64_t cell = 0; cell < cells; ++cell)
+      ++tables[std::ptrdiff_t((size_t(cell) & last) * slots) + block.bin[cell]];
+    for (size_t turn = 0; turn <= last; ++turn) unsure += tables[std::ptrdiff_t(turn * slots) + bin_unsure];
+    for (int64_t cell = 0; unsure > 0; ++cell) {
+      if (block.bin[cell] != bin_unsure) continue;
+      --unsure;
+      ++tally.histogram[size_t(bin_of(exact(first_left + cell / width_, first_right + cell % width_)))];
+    }
+  }
+
+  // Looks for close pairs and the nearest one in a block that may hold some.
   void inspect(const PairBlock<T>& block, int64_t first_left, int64_t first_right, Tally& tally) const {
-    const bool edges = job_.bins > 0;
     const double wanted = sign_ * job_.threshold;
     for (int64_t i = 0; i < block.left_valid; ++i)
       for (int64_t j = block.triangle ? i + 1 : 0; j < block.right_valid; ++j) {
         const size_t cell = size_t(i * width_ + j);
-        double value = double(block.values[cell]);
-        const double error = double(block.errors[cell]);
-        const double nearness = sign_ * value;
-        const bool unsure_edge = edges && block.bin[cell] == bin_unsure;
-        const bool unsure_threshold = job_.has_threshold && std::fabs(nearness - wanted) <= error;
-        if (unsure_edge || unsure_threshold) value = exact(first_left + i, first_right + j);
-        if (edges) ++tally.histogram[size_t(unsure_edge ? bin_of(value) : block.bin[cell])];
-        if (job_.has_threshold && sign_ * value >= wanted) {
-          ++tally.close;
-          if (job_.most_examples > 0) {
-            tally.examples.push_back({first_left + i, first_right + j});
-            keep_first(tally.examples, 4096);
+        const double nearness = sign_ * double(block.values[cell]);
+        const Pair pair{first_left + i, first_right + j};
+        if (job_.has_threshold) {
+          const bool unsure = std::fabs(nearness - wanted) <= double(block.errors[cell]);
+          if ((unsure ? sign_ * exact(pair[0], pair[1]) : nearness) >= wanted) {
+            ++tally.close;
+            if (job_.most_examples > 0) {
+              tally.examples.push_back(pair);
+              keep_first(tally.examples, 4096);
+            }
           }
         }
-        const Pair pair{first_left + i, first_right + j};
         if (nearness > tally.best || (nearness == tally.best && pair < tally.nearest)) {
           tally.best = nearness;
           tally.nearest = pair;
@@ -299,15 +403,23 @@ class PairRunner {
   const int64_t width_;
   const bool within_;
   const double sign_;
+  const int turns_;
   T rounding_;
+  Array<double> shift_;
+  int64_t stretch_;  // panels packed at a time
+  Norms left_norms_, right_norms_;
   Packed<T> left_, right_;
+  double peak_ = 0;  // largest magnitude of the rows packed so far
   std::vector<Pair> tasks_;
-  std::vector<double> exp_sums_, distance_sums_;
+  std::vector<double> exp_sums_, distance_sums_;  // of each task
+  std::vector<double> exp_totals_;
+  double distance_total_ = 0;
   std::mutex mutex_;
+  std::vector<int64_t> histogram_;
+  int64_t close_ = 0;
   std::vector<Pair> examples_;
   double best_;
   Pair nearest_{-1, -1};
-  std::atomic<bool> no_memory_{false};
 };
 
 }  // namespace

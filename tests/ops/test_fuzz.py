@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from featdiv.errors import FeatdivError
 from featdiv.ops.class_scatter import class_scatter
+from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.nearest_centroid import nearest_centroid
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import Sums, scatter
@@ -230,3 +231,33 @@ def test_scatter_reads_rows_and_leaves_them_alone(backend: str, rows: np.ndarray
     with contextlib.suppress(FeatdivError):
         scatter(rows, Sums.zeros(d, norm_sums=True), shift=np.full(d, 0.5) if shifted else None, backend=backend)
     assert rows.tobytes() == before
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy", "torch"])
+@many
+@given(arrays(), st.integers(1, 40), st.sampled_from([None, "l2"]), st.booleans())
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+def test_cross_gram(backend: str, rows: np.ndarray, q: int, normalize: str | None, shifted: bool) -> None:
+    # Columns of the same rows, in another order: views that share memory.
+    other = rows[:, ::-1][:, :q]
+    p, q = rows.shape[1], other.shape[1]
+    before = rows.tobytes()
+    sums = CrossSums.zeros(p, q, norm_sums=True)
+    shift = np.full(p, 0.5) if shifted else None
+    x, y = rows.astype(np.float64), other.astype(np.float64)
+    try:
+        cross_gram(rows, other, sums, shift=shift, normalize=normalize, backend=backend)
+    except FeatdivError:
+        assert not good(rows) or (normalize == "l2" and not (x.any(axis=1).all() and y.any(axis=1).all()))
+        return
+    assert good(rows)
+    assert rows.tobytes() == before
+    assert sums.n == len(rows)
+    if np.abs(x).max(initial=0.0) > 1e150 and not normalize:
+        return  # The products exceed float64.
+    if normalize:
+        x, y = unit(x), unit(y)
+    z = x if shift is None else x - shift
+    scale = np.outer(*(np.abs(rows).max(axis=0, initial=0.0) * np.sqrt(len(rows)) for rows in (z, y)))
+    assert close(sums.gram, z.T @ y, scale, 1e-6)
+    assert close(sums.other_total, y.sum(axis=0), np.abs(y).sum(axis=0), 1e-6)
