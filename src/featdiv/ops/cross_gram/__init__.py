@@ -184,10 +184,10 @@ def cross_gram(
     return name
 
 
-def _columns(name: str, values: Any, dtype: type, d: int) -> npt.NDArray[Any] | None:
-    if values is None:
+def _columns(name: str, given: Any, dtype: type, d: int) -> npt.NDArray[Any] | None:
+    if given is None:
         return None
-    values = np.ascontiguousarray(values, dtype=dtype)
+    values: npt.NDArray[Any] = np.ascontiguousarray(given, dtype=dtype)
     if values.shape != (d,):
         raise InputError(f"cross_gram: {name}: expected shape ({d},), one value for each feature; got {values.shape}")
     return values

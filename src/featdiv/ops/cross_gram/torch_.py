@@ -8,7 +8,6 @@ best aligned columns, whose sums drift most, drifted from their products in floa
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 import torch
@@ -114,7 +113,7 @@ def _drift(z: torch.Tensor, w: torch.Tensor, product: torch.Tensor) -> torch.Ten
 
 def _transformed(tile: torch.Tensor, left: Side, right: Side, side: Side, normalize: str | None) -> torch.Tensor:
     """Returns z or w of a tile in float64."""
-    z: Any = tile.double()
+    z = tile.double()
     if normalize == "l2":
         largest = z.abs().amax(1, keepdim=True)
         if bool(((largest == 0) | ~torch.isfinite(largest)).any()):
