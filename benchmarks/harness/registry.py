@@ -23,6 +23,7 @@ SUITES = {
     "knn": "suites.knn",
     "scatter": "suites.scatter",
     "class_scatter": "suites.class_scatter",
+    "cross_gram": "suites.cross_gram",
     "pair_sums": "suites.pair_sums",
     "topk": "suites.topk",
     "eigvals_batched": "suites.eigvals",

@@ -317,3 +317,45 @@ def test_a_wrong_kernel_is_caught(monkeypatch):
     monkeypatch.setattr(native_, "pair_sums", counting_rows_with_themselves)
     with pytest.raises(AssertionError):
         test_points_on_a_circle_have_a_closed_form("native")
+
+
+@pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+@pytest.mark.parametrize("across", [False, True])
+def test_rows_that_are_packed_a_stretch_at_a_time(across):
+    """With so many features, a few hundred rows fill the memory for packed rows more than once."""
+    random = np.random.default_rng(8)
+    rows = random.normal(size=(420, 22_000)).astype(np.float32)
+    rows[[3, 230, 410]] = rows[300] + 0.01 * rows[[4, 5, 6]]
+    x, other = (rows[:200], rows[200:]) if across else (rows, None)
+    options = {"rates": [0.5, 2.0], "measure": "cosine", "bins": 40, "threshold": 0.9, "examples": 5}
+    want = pair_sums(x, other, backend="reference", distances=True, **options)
+    got = pair_sums(x, other, backend="native", distances=True, **options)
+    assert got.exp_sums == pytest.approx(want.exp_sums, rel=1e-6)
+    assert got.distance_sum == pytest.approx(want.distance_sum, rel=1e-6)
+    assert got.histogram.tolist() == want.histogram.tolist()
+    assert got.close == want.close == (3 if across else 6)
+    assert got.close_pairs.tolist() == want.close_pairs.tolist()
+    assert got.nearest[:2] == want.nearest[:2]
+
+
+@pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+def test_bad_rows_at_the_end_are_found_before_the_first_product(monkeypatch):
+    rows = np.random.default_rng(9).normal(size=(1000, 16)).astype(np.float32)
+    rows[-1, 3] = np.nan
+    module = _native.module()
+    module.watch_stages(True)
+    try:
+        with pytest.raises(NonFiniteError, match="1 NaN or infinite entries, the first in row 999"):
+            pair_sums(rows, backend="native")
+        _, product, _ = module.stage_seconds()
+    finally:
+        module.watch_stages(False)
+    assert product == 0.0
+
+
+def test_many_equal_bins_and_single_bins_agree(backend):
+    """Histograms of a few bins and of very many are counted in different ways."""
+    rows = np.random.default_rng(10).normal(size=(150, 6)).astype(np.float32)
+    coarse = pair_sums(rows, measure="cosine", bins=8, backend=backend)
+    fine = pair_sums(rows, measure="cosine", bins=8 * 1024, backend=backend)
+    assert fine.histogram.reshape(8, 1024).sum(axis=1).tolist() == coarse.histogram.tolist()

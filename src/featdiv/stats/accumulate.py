@@ -142,7 +142,7 @@ class Accumulator:
         self._precision = precision
         self._backend = backend
         self._closed = Moments.empty(d, normalize=normalize, norm_sums=norm_sums)
-        self._sums: Sums | None = None
+        self._sums: Any = None
         self._shift: Float64Array | None = None
         self._exponent: npt.NDArray[np.int32] | None = None
         self._dtype = ""
@@ -168,7 +168,10 @@ class Accumulator:
             normalize=self._normalize,
             backend=self._backend,
         )
-        self._ran.add(name)
+        self._note(rows, name)
+
+    def _note(self, rows: Rows, backend: str) -> None:
+        self._ran.add(backend)
         dtype = rows.dtype.name if isinstance(rows, np.ndarray) else str(rows.dtype).removeprefix("torch.")
         self._dtype = dtype if self._dtype in ("", dtype) else "mixed"
 
@@ -177,7 +180,7 @@ class Accumulator:
         self._close()
         return self._closed
 
-    def _open(self, rows: Rows, pilot: Pilot) -> Sums:
+    def _open(self, rows: Rows, pilot: Pilot) -> Any:
         keep = self._sums is not None and pilot.accepts(self._shift)
         shift = self._shift if keep else pilot.shift()
         exponent = pilot.exponent(shift, precision=self._precision, uniform=self._norm_sums)
@@ -186,8 +189,11 @@ class Accumulator:
         self._close()
         device = "cpu" if isinstance(rows, np.ndarray) or rows.device.type == "cpu" else str(rows.device)
         self._shift, self._exponent = shift, exponent
-        self._sums = Sums.zeros(self._d, norm_sums=self._norm_sums, device=device, scratch=self._scratch)
+        self._sums = self._empty_sums(device)
         return self._sums
+
+    def _empty_sums(self, device: str) -> Any:
+        return Sums.zeros(self._d, norm_sums=self._norm_sums, device=device, scratch=self._scratch)
 
     def _close(self) -> None:
         sums, self._sums = self._sums, None
@@ -198,7 +204,7 @@ class Accumulator:
         if sums.n:
             self._closed = self._closed.merge(self._moments_of(sums))
 
-    def _moments_of(self, sums: Sums) -> Moments:
+    def _moments_of(self, sums: Any) -> Moments:
         n = sums.n
         total, gram = _host(sums.total).copy(), sums.symmetric_gram()
         # Written so that the result is symmetric to the last bit.
@@ -312,9 +318,18 @@ class SpotCheck:
         shift = pilot.shift()
         exponent = pilot.exponent(shift, precision=self._precision, uniform=False)
         z = reference.transformed(stretch, shift=shift, exponent=exponent, normalize=self._normalize)
-        sums = Sums.zeros(z.shape[1], device="cpu" if isinstance(rows, np.ndarray) else str(rows.device))
+        gram = self._gram(stretch, shift, exponent)
+        signs = self._random.choice([-1.0, 1.0], size=z.shape[1])
+        norm = float(np.linalg.norm(gram))
+        if norm > 0.0:
+            error = float(np.linalg.norm(gram @ signs - z.T @ (z @ signs))) / norm
+            self.error = error if self.error is None else max(self.error, error)
+
+    def _gram(self, rows: Rows, shift: Float64Array | None, exponent: npt.NDArray[np.int32] | None) -> Float64Array:
+        """Returns what the op makes of a stretch."""
+        sums = Sums.zeros(int(rows.shape[1]), device="cpu" if isinstance(rows, np.ndarray) else str(rows.device))
         scatter(
-            stretch,
+            rows,
             sums,
             shift=shift,
             exponent=exponent,
@@ -322,9 +337,4 @@ class SpotCheck:
             normalize=self._normalize,
             backend=self._backend,
         )
-        gram = sums.symmetric_gram()
-        signs = self._random.choice([-1.0, 1.0], size=z.shape[1])
-        norm = float(np.linalg.norm(gram))
-        if norm > 0.0:
-            error = float(np.linalg.norm(gram @ signs - z.T @ (z @ signs))) / norm
-            self.error = error if self.error is None else max(self.error, error)
+        return sums.symmetric_gram()

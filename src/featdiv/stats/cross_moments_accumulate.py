@@ -1,4 +1,7 @@
-"""From joint rows to `CrossMoments`: the accumulator of `Moments`, and beside it the norm-weighted sums of pairs."""
+"""From joint rows to `CrossMoments`: a scatter for each model, a cross Gram matrix for each pair, and their norm sums.
+
+All are about the shift that the accumulator of `Moments` chooses for the joint rows.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
-from featdiv.ops.scatter import Sums, reference
-from featdiv.stats.accumulate import Accumulator, Pilot
+from featdiv.ops.cross_gram import CrossSums, cross_gram
+from featdiv.ops.scatter import Sums, scatter
+from featdiv.stats.accumulate import Accumulator, Pilot, SpotCheck
 from featdiv.stats.cross_moments import CrossMoments
 from featdiv.stats.cross_moments_norms import CrossNormSums, slices
 from featdiv.stats.moments import Float64Array
@@ -20,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     Rows = npt.NDArray[Any] | torch.Tensor
-
-_CACHED_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,111 @@ class JointPilot(Pilot):
         return np.concatenate(filled)
 
 
+class JointSums:
+    """Float64 accumulators of joint rows, model by model and pair by pair, on the device of the rows.
+
+    Args:
+        sizes: features of each model.
+        device: where to keep them.
+        scratch: buffers to share with other accumulators that are never in use at the same time.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], *, device: str, scratch: dict[str, Any]) -> None:
+        self._where = slices(sizes)
+        self._own = [Sums.zeros(size, norm_sums=True, device=device, scratch=scratch) for size in sizes]
+        self._pairs = {
+            (a, b): CrossSums.zeros(sizes[a], sizes[b], norm_sums=True, device=device)
+            for b in range(len(sizes))
+            for a in range(b)
+        }
+
+    def add(
+        self,
+        rows: Rows,
+        *,
+        shift: Float64Array | None,
+        exponent: npt.NDArray[np.int32] | None,
+        precision: str,
+        backend: str,
+    ) -> set[str]:
+        """Adds joint rows and returns the names of the backends that did it."""
+        blocks = [rows[:, at] for at in self._where]
+        shifts = [None if shift is None else shift[at] for at in self._where]
+        exponents = [None if exponent is None else exponent[at] for at in self._where]
+        ran = set()
+        for a, sums in enumerate(self._own):
+            ran.add(
+                scatter(blocks[a], sums, shift=shifts[a], exponent=exponents[a], precision=precision, backend=backend)
+            )
+        for (a, b), cross in self._pairs.items():
+            ran.add(
+                cross_gram(
+                    blocks[a],
+                    blocks[b],
+                    cross,
+                    shift=shifts[a],
+                    other_shift=shifts[b],
+                    exponent=exponents[a],
+                    other_exponent=exponents[b],
+                    precision=precision,
+                    backend=backend,
+                )
+            )
+        return ran
+
+    @property
+    def n(self) -> int:
+        """Rows seen."""
+        return self._own[0].n
+
+    @property
+    def tiles(self) -> int:
+        """Tiles multiplied."""
+        return sum(sums.tiles for sums in self._own) + sum(cross.tiles for cross in self._pairs.values())
+
+    @property
+    def tiles_in_float64(self) -> int:
+        """Those of them that were multiplied in float64 although the precision asked for less."""
+        own = sum(sums.tiles_in_float64 for sums in self._own)
+        return own + sum(cross.tiles_in_float64 for cross in self._pairs.values())
+
+    @property
+    def total(self) -> Float64Array:
+        """(D,) sum of z."""
+        return np.concatenate([_host(sums.total) for sums in self._own])
+
+    def symmetric_gram(self) -> Float64Array:
+        """Returns the (D, D) sum of z z^T, on the host."""
+        size = self._where[-1].stop
+        gram = np.empty((size, size))
+        for at, sums in zip(self._where, self._own, strict=True):
+            gram[at, at] = sums.symmetric_gram()
+        for (a, b), cross in self._pairs.items():
+            block = _host(cross.gram)
+            gram[self._where[a], self._where[b]] = block
+            gram[self._where[b], self._where[a]] = block.T
+        return gram
+
+    def norm_sums(self) -> CrossNormSums:
+        """Returns the norm-weighted sums of every pair, about the shift."""
+        count = len(self._own)
+        weighted, fourth = np.empty((count, self._where[-1].stop)), np.empty((count, count))
+        for a, (at, sums) in enumerate(zip(self._where, self._own, strict=True)):
+            weighted[a, at], fourth[a, a] = _host(sums.weighted), _host(sums.fourth)[0]
+        for (a, b), cross in self._pairs.items():
+            weighted[b, self._where[a]] = _host(cross.weighted)
+            weighted[a, self._where[b]] = _host(cross.other_weighted)
+            fourth[a, b] = fourth[b, a] = _host(cross.fourth)[0]
+        return CrossNormSums(weighted=weighted, fourth=fourth)
+
+
 class CrossAccumulator(Accumulator):
     """Builds `CrossMoments` from chunks of joint rows.
 
     Args:
         empty: the identity, which names the models.
         precision: working precision.
-        backend: scatter backend, or ``"auto"``.
+        backend: backend of the scatter and cross_gram ops, or ``"auto"``.
         scratch: buffers to share with other accumulators that are never in use at the same time.
     """
 
@@ -77,26 +177,24 @@ class CrossAccumulator(Accumulator):
         super().__init__(empty.joint.d, precision=precision, backend=backend, scratch=scratch)
         self._sizes = empty.sizes
         self._total = empty
-        self._weighted: Any = None
-        self._fourth: Any = None
 
     def add(self, rows: Rows, pilot: Pilot) -> None:
         """Adds joint rows; see `Accumulator.add`."""
         if not rows.shape[0]:
             return
-        super().add(rows, pilot)
-        if self._weighted is None:
-            self._weighted, self._fourth = self._zeros(rows)
-        for start in range(0, int(rows.shape[0]), _CACHED_ROWS):
-            z = self._about_shift(rows[start : start + _CACHED_ROWS])
-            squares = self._squares(z)
-            self._weighted += squares.T @ z
-            self._fourth += squares.T @ squares
+        sums = self._open(rows, pilot)
+        for name in sums.add(
+            rows, shift=self._shift, exponent=self._exponent, precision=self._precision, backend=self._backend
+        ):
+            self._note(rows, name)
 
     def cross_moments(self) -> CrossMoments:
         """Returns the statistic of all rows added so far."""
         self._close()
         return self._total
+
+    def _empty_sums(self, device: str) -> JointSums:
+        return JointSums(self._sizes, device=device, scratch=self._scratch)
 
     def _close(self) -> None:
         sums, self._sums = self._sums, None
@@ -111,49 +209,13 @@ class CrossAccumulator(Accumulator):
             joint = dataclasses.replace(moments, normalize=self._total.normalize)
             part = CrossMoments(names=self._total.names, sizes=self._sizes, joint=joint, norm_sums=normed)
             self._total = self._total.merge(part)
-        self._weighted = self._fourth = None
 
-    def _zeros(self, rows: Rows) -> tuple[Any, Any]:
-        count, total = len(self._sizes), sum(self._sizes)
-        if isinstance(rows, np.ndarray) or rows.device.type == "cpu":
-            return np.zeros((count, total)), np.zeros((count, count))
-        import torch
-
-        weighted = torch.zeros((count, total), dtype=torch.float64, device=rows.device)
-        return weighted, torch.zeros((count, count), dtype=torch.float64, device=rows.device)
-
-    def _about_shift(self, rows: Rows) -> Any:
-        """Returns z = (x - shift) 2^exponent in float64, where the rows are."""
-        if isinstance(rows, np.ndarray) or rows.device.type == "cpu":
-            z = reference.to_float64(rows)
-            if self._shift is not None:
-                z -= self._shift
-            return z if self._exponent is None else np.ldexp(z, self._exponent)
-        import torch
-
-        wide = rows.double()
-        if self._shift is not None:
-            wide = wide - torch.from_numpy(self._shift).to(wide.device)
-        if self._exponent is not None:
-            wide = wide * torch.from_numpy(np.ldexp(1.0, self._exponent)).to(wide.device)
-        return wide
-
-    def _squares(self, z: Any) -> Any:
-        """Returns the (m, M) squared norms of the rows in each model."""
-        if isinstance(z, np.ndarray):
-            return np.stack([np.einsum("ij,ij->i", z[:, at], z[:, at]) for at in slices(self._sizes)], axis=1)
-        import torch
-
-        return torch.stack([(z[:, at] * z[:, at]).sum(dim=1) for at in slices(self._sizes)], dim=1)
-
-    def _norm_sums_of(self, sums: Sums, scatter: Float64Array) -> CrossNormSums:
-        offset = _host(sums.total) / sums.n
+    def _norm_sums_of(self, sums: JointSums, scatter_: Float64Array) -> CrossNormSums:
+        offset = sums.total / sums.n
         if self._exponent is not None:
             # In the units of the sums, in which nothing can have vanished.
-            scatter = sums.symmetric_gram() - sums.n * np.outer(offset, offset)
-        fourth = _host(self._fourth)
-        raw = CrossNormSums(weighted=_host(self._weighted).copy(), fourth=(fourth + fourth.T) / 2.0)
-        centred = raw.centred(offset, sums.n, scatter, self._sizes)
+            scatter_ = sums.symmetric_gram() - sums.n * np.outer(offset, offset)
+        centred = sums.norm_sums().centred(offset, sums.n, scatter_, self._sizes)
         if self._exponent is not None:
             back = -self._exponent
             of_model = back[[at.start for at in slices(self._sizes)]]
@@ -168,6 +230,25 @@ class CrossAccumulator(Accumulator):
                 "Multiply the rows by a constant that brings them near one."
             )
         return centred
+
+
+class JointSpotCheck(SpotCheck):
+    """A spot check of joint rows, multiplied as `CrossAccumulator` multiplies them.
+
+    Args:
+        sizes: features of each model.
+        seed, precision, backend: as in `SpotCheck`.
+    """
+
+    def __init__(self, sizes: tuple[int, ...], *, seed: int, precision: str, backend: str) -> None:
+        super().__init__(seed=seed, precision=precision, normalize=None, backend=backend)
+        self._sizes = sizes
+
+    def _gram(self, rows: Rows, shift: Float64Array | None, exponent: npt.NDArray[np.int32] | None) -> Float64Array:
+        device = "cpu" if isinstance(rows, np.ndarray) or rows.device.type == "cpu" else str(rows.device)
+        sums = JointSums(self._sizes, device=device, scratch={})
+        sums.add(rows, shift=shift, exponent=exponent, precision=self._precision, backend=self._backend)
+        return sums.symmetric_gram()
 
 
 def _host(value: Any) -> Float64Array:

@@ -14,9 +14,8 @@ import numpy.typing as npt
 from featdiv.errors import InputError, NonFiniteError, RowError, ZeroNormError
 from featdiv.ops.scatter import reference
 from featdiv.stats import arguments, budget, grouped
-from featdiv.stats.accumulate import SpotCheck
 from featdiv.stats.cross_moments import CrossMoments
-from featdiv.stats.cross_moments_accumulate import CrossAccumulator, JointPilot, joined
+from featdiv.stats.cross_moments_accumulate import CrossAccumulator, JointPilot, JointSpotCheck, joined
 from featdiv.stats.cross_moments_align import Order, chunks, joint_dtype, orders
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def read(
     accumulators = [
         CrossAccumulator(empty, precision=precision, backend=backend, scratch=scratch) for _ in range(buckets)
     ]
-    spot = SpotCheck(seed=seed, precision=precision, normalize=None, backend=backend)
+    spot = JointSpotCheck(empty.sizes, seed=seed, precision=precision, backend=backend)
     dealt: dict[Any, int] = {}
     dropped = 0
     total_rows = next((source.n for source in sources.values() if source.n is not None), None)

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, RowError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import PRECISIONS, Request, choose, load
 from featdiv.ops.scatter import describe_rows
 
@@ -105,6 +106,7 @@ class Side:
     exponent: npt.NDArray[np.int32] | None
 
 
+@takes_arrays
 def cross_gram(
     x: Rows,
     other: Rows,

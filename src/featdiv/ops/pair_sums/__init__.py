@@ -147,7 +147,10 @@ def pair_sums(
         BackendUnavailable: if no backend can run this.
 
     Complexity:
-        n^2 d / 2 multiply-adds (n m d across two sets); memory O((n + m) d).
+        n^2 d / 2 multiply-adds (n m d across two sets). The native backend reads rows where they lie, a memory map
+        among them, and keeps a few numbers a row and at most 64 MB of packed rows (more beyond 40,000 features); rows
+        that are no plain rows (transposed, of another byte order) are copied first. torch keeps blocks of rows and a
+        few numbers a row.
 
     Source:
         The first sum is that of the uniformity loss (Wang & Isola 2020).

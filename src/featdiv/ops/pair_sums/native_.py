@@ -69,8 +69,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
         if outcome != _native.OUT_OF_RANGE:
             break
     if outcome == _native.NO_MEMORY:
-        wanted = 4 * d * (n + (0 if right is None else len(right)))
-        raise BudgetExceeded(f"pair_sums: no memory for a packed copy of the rows, about {wanted:,} bytes")
+        raise BudgetExceeded(f"pair_sums: no memory for packing some rows of {d} features; nothing smaller would do")
     if outcome == _native.OUT_OF_RANGE:
         raise out_of_range()
     if outcome != _native.DONE:
