@@ -112,25 +112,29 @@ def class_scatter(
     small = labels.astype(np.uint16) if classes <= 1 << 16 else labels
     order = np.argsort(small, kind="stable")
     counts = np.bincount(labels, minlength=classes).astype(np.int64)
-    # What float32 cannot hold becomes infinite, and is refused below.
-    with np.errstate(over="ignore"):
-        means, scatters = load("class_scatter", name).class_scatter(
-            rows, order, counts, precision=precision, normalize=normalize, dtype=dtype
-        )
+    module = load("class_scatter", name)
+    run = module.class_scatter
     if dtype == "float32":
-        _check_range(scatters)
+        # A backend that can writes float32 at once; what others return is rounded.
+        run = getattr(module, "class_scatter_float32", run)
+    means, scatters = run(rows, order, counts, precision=precision, normalize=normalize)
+    if dtype == "float32":
+        scatters = _narrowed(scatters)
     return ClassSums(counts=counts, means=means, scatters=scatters, backend=name)
 
 
-def _check_range(scatters: npt.NDArray[np.float32]) -> None:
+def _narrowed(scatters: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        narrow = scatters.astype(np.float32, copy=False)
     # No entry is larger than those of the diagonal in its row and column.
-    diagonals = np.diagonal(scatters, axis1=1, axis2=2)
+    diagonals = np.diagonal(narrow, axis1=1, axis2=2)
     if not np.isfinite(diagonals).all():
         k = int((~np.isfinite(diagonals)).any(axis=1).argmax())
         raise InputError(
             f"class_scatter: dtype: expected scatters that float32 holds, below 3.4e38; class {k} exceeds it. "
             "Use dtype='float64', or multiply the rows by a constant."
         )
+    return narrow
 
 
 @takes_arrays

@@ -29,12 +29,11 @@ def class_by_class(
     *,
     precision: str,
     normalize: str | None,
-    dtype: str,
-) -> tuple[Float64Array, npt.NDArray[Any]]:
+) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters) through ``scatter``, the function of a backend of the scatter op."""
     d = int(rows.shape[1])
     device = "cpu" if isinstance(rows, np.ndarray) else str(rows.device)
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d), dtype)
+    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
     stops = np.cumsum(counts)
     for k, (start, stop) in enumerate(zip(stops - counts, stops, strict=True)):
         if start == stop:

@@ -34,9 +34,32 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-    dtype: str = "float64",
-) -> tuple[Float64Array, npt.NDArray[Any]]:
+) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
+    return _run(rows, order, counts, precision=precision, normalize=normalize, dtype="float64")
+
+
+def class_scatter_float32(
+    rows: Rows,
+    order: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    *,
+    precision: str = "float32",
+    normalize: str | None = None,
+) -> tuple[Float64Array, npt.NDArray[np.float32]]:
+    """Returns (means, scatters in float32), which float64 scatters never stood in memory for."""
+    return _run(rows, order, counts, precision=precision, normalize=normalize, dtype="float32")
+
+
+def _run(
+    rows: Rows,
+    order: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    *,
+    precision: str,
+    normalize: str | None,
+    dtype: str,
+) -> tuple[Float64Array, npt.NDArray[Any]]:
     n, d = (int(size) for size in rows.shape)
     means, scatters = np.empty((len(counts), d)), _aligned((len(counts), d, d), dtype)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -31,7 +31,6 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-    dtype: str = "float64",
-) -> tuple[Float64Array, npt.NDArray[Any]]:
+) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
-    return class_by_class(numpy_.scatter, rows, order, counts, precision=precision, normalize=normalize, dtype=dtype)
+    return class_by_class(numpy_.scatter, rows, order, counts, precision=precision, normalize=normalize)

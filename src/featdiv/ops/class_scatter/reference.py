@@ -30,12 +30,11 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-    dtype: str = "float64",
-) -> tuple[Float64Array, npt.NDArray[Any]]:
+) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters), in float64 whatever ``precision`` allows."""
     z = transformed(rows, normalize=normalize)
     d = z.shape[1]
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d), dtype)
+    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
     stops = np.cumsum(counts)
     for k, (start, stop) in enumerate(zip(stops - counts, stops, strict=True)):
         if start == stop:

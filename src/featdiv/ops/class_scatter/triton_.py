@@ -41,15 +41,14 @@ def class_scatter(
     *,
     precision: str = "float32",
     normalize: str | None = None,
-    dtype: str = "float64",
-) -> tuple[Float64Array, npt.NDArray[Any]]:
+) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
     from featdiv.ops._triton_moments import inverse_norms
 
     x = _triton.tensor_of(rows)
     d = int(x.shape[1])
     norms = inverse_norms(x) if normalize == "l2" else None
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d), dtype)
+    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
     stops = np.cumsum(counts)
     waiting = np.flatnonzero(counts)
     for attempt in LADDER[precision]:
