@@ -14,6 +14,7 @@ from featdiv.errors import InputError, NonFiniteError
 from featdiv.io.arrays import await_stream
 from featdiv.ops import _arrays, _dispatch
 from featdiv.ops.class_scatter import class_scatter, class_scatter_dense
+from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.eigvals_batched import eigvals_batched
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import Sums, scatter
@@ -53,6 +54,10 @@ def test_every_op_takes_them(x):
     scatter(there, sums)
     scatter(x, truth)
     np.testing.assert_array_equal(sums.gram, truth.gram)
+    cross, straight = CrossSums.zeros(5, 5), CrossSums.zeros(5, 5)
+    cross_gram(there, other=there, sums=cross)
+    cross_gram(x, x, straight)
+    np.testing.assert_array_equal(cross.gram, straight.gram)
     matrices = truth.symmetric_gram()[None]
     np.testing.assert_array_equal(eigvals_batched(Foreign(matrices)).values, eigvals_batched(matrices).values)
 
