@@ -118,7 +118,11 @@ def describe() -> str:
         return reason
     problem = module().amx_problem()
     amx = f"AMX is not used because {problem}" if problem else "AMX passed its check"
-    return f"featdiv._cpu ({module().COMPILER}), kernels for {ISAS[isa()]}, {threads()} threads; {amx}"
+    try:
+        kernels = f"kernels for {ISAS[isa()]}"
+    except InputError as error:
+        return f"featdiv._cpu ({module().COMPILER}) refuses to run: {error}"
+    return f"featdiv._cpu ({module().COMPILER}), {kernels}, {threads()} threads; {amx}"
 
 
 def element(rows: Rows) -> int:

@@ -369,13 +369,17 @@ def test_truncated_terms_are_not_certified(emulation, use, rng):
 
 
 def test_amx_that_is_missing_is_refused_in_words(monkeypatch):
+    monkeypatch.setattr(_native, "threads", lambda: 1)
     refused = SimpleNamespace(best_isa=lambda: 2, amx_problem=lambda: "the processor has no amx_tile", COMPILER="x")
     monkeypatch.setattr(_native, "module", lambda: refused)
     monkeypatch.setenv("FEATDIV_ISA", "amx")
     with pytest.raises(InputError, match="got 'amx'; AMX is not used because the processor has no amx_tile"):
         _native.isa()
+    assert "refuses to run: FEATDIV_ISA: expected one of baseline, avx2, avx512" in _native.describe()
     monkeypatch.delenv("FEATDIV_ISA")
     assert _native.describe().endswith("AMX is not used because the processor has no amx_tile")
+    refused.amx_problem = lambda: ""
+    assert _native.describe().endswith("kernels for avx512, 1 threads; AMX passed its check")
 
 
 def test_the_module_says_whether_it_uses_amx():
