@@ -89,13 +89,18 @@ FEATDIV_INLINE void transpose_tile(const uint16_t* from, uint16_t* to) {
 #endif
 }
 
-// Sums of squares of the two halves of a vector of floats.
+// Adds the squares of the two halves of sixteen floats.
 template <class VD>
 FEATDIV_INLINE void add_squares(const float* x, VD* square) {
-  constexpr int D = tile_features / 2;
 #pragma GCC unroll 2
   for (int half = 0; half < 2; ++half) {
-    const VD wide = __builtin_convertvector((load<Vec<float, D>>(x + half * D)), VD);
+    x += half * tile_features / 2;
+#if defined(__AVX512F__)
+    // gcc makes four instructions of __builtin_convertvector here.
+    const VD wide = (VD)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(x));
+#else
+    const VD wide = __builtin_convertvector((load<Vec<float, tile_features / 2>>(x)), VD);
+#endif
     square[half] += wide * wide;
   }
 }
