@@ -41,7 +41,10 @@ struct PairTiles {
   static constexpr int per_chunk = 16 / int(sizeof(Number)), chunks = depth / per_chunk;
   static constexpr int operand = Terms::terms * depth;  // numbers of one row in a stage
   static constexpr int stage = (height + width) * operand, stages = 2;
-  static constexpr int shared_bytes = stages * stage * int(sizeof(Number));
+  // A tile that is laid out in shared memory takes the stage that has been used up, or a place of its own.
+  static constexpr bool reuse = stage * sizeof(Number) >= height * width * sizeof(Sum);
+  static constexpr int shared_bytes =
+      stages * stage * int(sizeof(Number)) + (reuse ? 0 : height * width * int(sizeof(Sum)));
   static constexpr int m = height / pair_warps_down / Terms::height, n = width / pair_warps_across / Terms::width;
   static_assert(shared_bytes <= 96 << 10, "more shared memory than every device has");
 
@@ -118,8 +121,22 @@ struct PairTiles {
     }
   }
 
-  // Calls f(first column, tile) for `count` tiles beside one another, from row `row` and column `column` on. All threads
-  // of the block call it together, and f with them.
+  // Writes a tile to shared memory, row after row. All threads have come here together, and leave together.
+  __device__ static __forceinline__ void lay_out(const Tile& tile, Sum* board) {
+    __syncthreads();
+#pragma unroll
+    for (int p = 0; p < m; ++p) {
+#pragma unroll
+      for (int q = 0; q < n; ++q) {
+#pragma unroll
+        for (int e = 0; e < entries; ++e) board[row_of(p, e) * width + column_of(q, e)] = tile[p][q][e];
+      }
+    }
+    __syncthreads();
+  }
+
+  // Calls f(first column, tile, board) for `count` tiles beside one another, from row `row` and column `column` on. All threads
+  // of the block call it together, and f with them; `board` is room for `lay_out`.
   template <class F>
   __device__ static __forceinline__ void each(const void* left, long long left_plane, const void* right,
                                               long long right_plane, int padded, long long row, long long column,
@@ -167,7 +184,8 @@ struct PairTiles {
         }
       }
       if (!last) continue;
-      f(column + step / links * width, total);
+      Number* const used = ring + (reuse ? step % stages : stages) * stage;
+      f(column + step / links * width, total, reinterpret_cast<Sum*>(used));
 #pragma unroll
       for (int p = 0; p < m; ++p) {
 #pragma unroll

@@ -30,7 +30,7 @@ __device__ __forceinline__ void list_tiles(const void* left, const void* right, 
       threshold[p][half] = i < rows ? thresholds[i] : 0.0f;
     }
   }
-  Tiles::each(left, left_plane, right, right_plane, padded, row, first, tiles, [&](long long column, auto& dots) {
+  Tiles::each(left, left_plane, right, right_plane, padded, row, first, tiles, [&](long long column, auto& dots, auto*) {
 #pragma unroll
     for (int q = 0; q < Tiles::n; ++q) {
 #pragma unroll

@@ -42,7 +42,7 @@ class Tile:
 
 
 BFLOAT16 = Tile(terms="bfloat16", height=128, width=64, shared_bytes=2 * (128 + 64) * 3 * 32 * 2)
-FLOAT64 = Tile(terms="float64", height=64, width=64, shared_bytes=2 * (64 + 64) * 16 * 8)
+FLOAT64 = Tile(terms="float64", height=64, width=64, shared_bytes=2 * (64 + 64) * 16 * 8 + 64 * 64 * 8)
 
 
 class PackedRows:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from featdiv.errors import InputError, ZeroNormError
-from featdiv.ops.pair_sums import pair_sums, triton_
+from featdiv.ops.pair_sums import blocks, pair_sums
 
 
 @pytest.fixture
@@ -23,8 +23,8 @@ def cosines(x):
 @pytest.mark.parametrize("listed", [1, 1 << 16])
 def test_blocks_with_too_many_unsure_pairs_are_cut_in_two(rows, monkeypatch, listed):
     """Rows of a lattice, a third of whose cosines lie on an edge or the threshold."""
-    monkeypatch.setattr(triton_, "BLOCK", 256)
-    monkeypatch.setattr(triton_, "LISTED", listed)
+    monkeypatch.setattr(blocks, "BLOCK", 256)
+    monkeypatch.setattr(blocks, "LISTED", listed)
     lattice = np.sign(np.concatenate([rows, rows[::-1] + 1])[:200, :16])
     truth = cosines(lattice)[np.triu_indices(200, 1)]
     got = pair_sums(lattice, measure="cosine", bins=4, threshold=0.25, examples=7, backend="triton")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from featdiv.ops._triton_shapes import GRAM_SHAPES, pair_shape
+from featdiv.ops.pair_sums import blocks
 from featdiv.ops.pair_sums import triton_ as pair_sums_triton
 from featdiv.ops.topk import triton_ as topk_triton
 
@@ -117,7 +118,7 @@ def pair_jobs() -> list[dict]:
             "products": products,
             "within": True,
             "distances": measure == 2,
-            "near_share": pair_sums_triton.NEAR_SHARE,
+            "near_share": blocks.NEAR_SHARE,
             "rate_count": 2,
             "rate_slots": 4,
             "measure": measure,

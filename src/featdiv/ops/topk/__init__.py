@@ -4,9 +4,9 @@ The measure is the inner product x . y (largest first) or the squared Euclidean 
 Rows are rounded to float32 and products are added in float32: with u = 2^-24, a product is off by at most about
 sqrt(d) u |x| |y|, a squared distance by sqrt(d) u (|x|^2 + |y|^2). Rows whose *computed* values are equal come in the
 order of their index, and the lower index is kept where they straddle the k-th place. Identical rows of the gallery
-have equal values in the backends native, triton and reference; a BLAS may round them differently by their place.
-Distances far from the origin lose what the rows have in common: subtract a common mean first. The triton backend takes
-its candidates by such products, and computes the values of the candidates again in float64.
+have equal values in the backends native, triton, cuda and reference; a BLAS may round them differently by their place.
+Distances far from the origin lose what the rows have in common: subtract a common mean first. The backends triton and
+cuda take candidates by such products, and compute the values of the candidates again in float64.
 """
 
 from __future__ import annotations
