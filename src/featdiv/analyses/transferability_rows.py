@@ -9,7 +9,7 @@ import numpy as np
 
 from featdiv.analyses.transferability_result import FUNCTION
 from featdiv.analyses.transferability_table import DEFINITIONS, Table
-from featdiv.errors import InputError, NotEnoughData, ZeroNormError
+from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, ZeroNormError
 from featdiv.metrics.labelled.inputs import speaking_for
 from featdiv.metrics.labelled.rows import LabelledRows
 from featdiv.metrics.transferability import gbc, h_score, lda, leep, nce, nleep, parc
@@ -182,7 +182,7 @@ def _check(found: Neighbours, rows: LabelledRows, options: Options) -> None:
         )
 
 
-def add_pairs(table: Table, source: Embeddings, options: Options) -> int:
+def add_pairs(table: Table, source: Embeddings, classes: ClassMoments, options: Options) -> int:
     """Fills in the scores that take all rows at once, or a sample in pairs; returns how often the rows were read."""
     wanted = [name for name in ("nleep", "parc") if name in table.names]
     read = 0
@@ -192,10 +192,23 @@ def add_pairs(table: Table, source: Embeddings, options: Options) -> int:
             continue
         with table.scoring(name):
             read += 1
-            scored = parc.parc if name == "parc" else nleep.nleep
-            found = scored(source, normalize=options.normalize, ignore=options.ignore, seed=options.seed)
-            table.score(name, float(found), **found.details)
+            if name == "parc":
+                found = parc.parc(source, normalize=options.normalize, ignore=options.ignore, seed=options.seed)
+                table.score(name, float(found), **found.details)
+            else:
+                read -= not _add_nleep(table, source, classes, options)
     return read
+
+
+def _add_nleep(table: Table, source: Embeddings, classes: ClassMoments, options: Options) -> bool:
+    """Fills in NLEEP from the class moments and one more reading; returns whether the rows were read."""
+    try:
+        value, details = nleep.core(source, classes, seed=options.seed, ignore=options.ignore, memory=options.memory)
+    except BudgetExceeded as error:
+        table.undefined("nleep", str(error).removeprefix("nleep: "))
+        return False
+    table.score("nleep", value, **details)
+    return True
 
 
 def add_probabilities(table: Table, source_probs: Any, labels: Any, *, ignore: int | str | None) -> None:

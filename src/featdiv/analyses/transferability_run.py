@@ -155,7 +155,7 @@ def transferability(
         _score_moments(classes, parts, table, options)
         passes = 1 + SecondReading(table, classes, options).run(source)
         passes += add_neighbours(table, source, classes, options)
-        passes += add_pairs(table, source, options)
+        passes += add_pairs(table, source, classes, options)
         if "leep" in names or "nce" in names:
             labels_seen = source.labels if labels is None else labels
             add_probabilities(table, source_probs, labels_seen, ignore=ignore)

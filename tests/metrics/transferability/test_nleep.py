@@ -5,7 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 import featdiv
-from featdiv import ClassMoments, InputError, NotEnoughData
+from featdiv import BudgetExceeded, ClassMoments, InputError, NotEnoughData
 from featdiv.testing import cases
 
 
@@ -50,6 +50,26 @@ def test_order_of_rows_changes_nothing():
     assert float(featdiv.nleep(x[order], labels[order])) == pytest.approx(float(featdiv.nleep(x, labels)), rel=1e-9)
 
 
+def test_rows_are_streamed_and_the_rest_is_planned_against_the_budget(tmp_path):
+    x, labels = cases.labelled(3000, 200, 3, between=3.0)
+    np.save(tmp_path / "x.npy", x)
+    found = featdiv.nleep(featdiv.open(tmp_path / "x.npy", labels=labels, chunk_rows=100), memory="100MB")
+    assert float(found) == pytest.approx(float(featdiv.nleep(x, labels)), rel=1e-9)
+    assert found.provenance.passes == 2
+    kept = int((np.cumsum(PCA().fit(x).explained_variance_ratio_) < 0.8).sum()) + 1
+    assert found.details["principal_components"] == kept
+    assert found.details["bytes"] > 8 * 3000 * (kept + 15)
+    with pytest.raises(
+        BudgetExceeded, match=rf"nleep: memory: 3000 rows of {kept} principal components and a mixture of 15"
+    ):
+        featdiv.nleep(x, labels, memory=found.details["bytes"] - 1)
+    table = featdiv.transferability(
+        x, labels, metrics=["logme", "nleep"], interval=None, memory=found.details["bytes"] - 1
+    )
+    assert "principal components" in table.undefined["nleep"]
+    assert table.provenance.passes == 1
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -57,6 +77,7 @@ def test_order_of_rows_changes_nothing():
         (lambda x, y: featdiv.nleep(x, y * 0), NotEnoughData, "nleep: it compares classes"),
         (lambda x, y: featdiv.nleep(x, y, variance=0.0), InputError, "nleep: variance: expected a share above 0"),
         (lambda x, y: featdiv.nleep(ClassMoments.of(x, y)), InputError, "nleep: x: expected labelled rows"),
+        (lambda x, y: featdiv.nleep(iter([x]), y), InputError, "takes a second reading of the rows"),
         (lambda x, y: featdiv.nleep(x * 0, y), NotEnoughData, "nleep: all rows are equal"),
     ],
 )
