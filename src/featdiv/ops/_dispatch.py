@@ -40,8 +40,8 @@ NAMES = ("native", "numpy", "torch", "cuda", "triton", "cupy", "reference")
 OPS: dict[str, tuple[str, ...]] = {
     "scatter": ("native", "numpy", "torch", "triton", "reference"),
     "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
-    "pair_sums": ("native", "torch", "triton", "reference"),
-    "topk": ("native", "numpy", "torch", "triton", "reference"),
+    "pair_sums": ("native", "torch", "triton", "cuda", "reference"),
+    "topk": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "cross_gram": ("native", "numpy", "torch", "reference"),
     "eigvals_batched": ("numpy", "torch", "cuda", "cupy", "reference"),
     "nearest_centroid": ("native", "numpy", "torch", "reference"),
