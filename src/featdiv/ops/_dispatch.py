@@ -38,8 +38,8 @@ NAMES = ("native", "numpy", "torch", "cuda", "triton", "cupy", "reference")
 """Every backend name; ``reference`` runs only when asked for."""
 
 OPS: dict[str, tuple[str, ...]] = {
-    "scatter": ("native", "numpy", "torch", "triton", "reference"),
-    "class_scatter": ("native", "numpy", "torch", "triton", "reference"),
+    "scatter": ("native", "numpy", "torch", "triton", "cuda", "reference"),
+    "class_scatter": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "pair_sums": ("native", "torch", "triton", "cuda", "reference"),
     "topk": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "cross_gram": ("native", "numpy", "torch", "reference"),

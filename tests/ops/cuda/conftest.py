@@ -59,13 +59,14 @@ class Emulator:
     def library(self, path: Path) -> ctypes.CDLL:
         """Returns a source compiled for the host."""
         if path not in self.libraries:
-            play = self.folder / f"{path.stem}.cpp"
+            # A library of a name that is loaded would not be loaded again.
+            play = self.folder / f"{path.stem}_{len(self.libraries)}.cpp"
             names = self.kernels(path)
             play.write_text("\n".join([f'#include "{path}"', *(f"FEATDIV_PLAY({name})" for name in names), ""]))
-            output = self.folder / f"{path.stem}.so"
+            output = play.with_suffix(".so")
             # As in CUDA, threadIdx is unsigned and meets int everywhere, and a header may have more than a kernel uses.
             warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-Wno-unused-function"]
-            warnings += ["-Wno-unknown-pragmas"]
+            warnings += ["-Wno-unused-but-set-variable", "-Wno-unknown-pragmas"]
             self._run([*warnings, "-O2", "-fPIC", "-shared", str(play), "-o", str(output)])
             self.libraries[path] = ctypes.CDLL(str(output))
         return self.libraries[path]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from featdiv.errors import NonFiniteError, ZeroNormError
-from featdiv.ops.class_scatter import class_scatter, class_scatter_dense, triton_
+from featdiv.ops.class_scatter import class_scatter, class_scatter_dense, tensor_cores
 
 
 @pytest.fixture
@@ -57,11 +57,11 @@ def test_collapsed_classes_keep_their_small_scatter(rng):
 
 
 def test_more_classes_and_rows_than_fit_at_a_time(rng, monkeypatch):
-    from featdiv.ops import _triton_moments
+    from featdiv.ops import _device_moments
 
-    monkeypatch.setattr(triton_, "RESULT_BYTES", 3 * 8 * 5 * 5)
-    monkeypatch.setattr(_triton_moments, "PACKED_BYTES", 1 << 15)
-    monkeypatch.setattr(_triton_moments, "PROGRAMS", 1)
+    monkeypatch.setattr(tensor_cores, "RESULT_BYTES", 3 * 8 * 5 * 5)
+    monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 15)
+    monkeypatch.setattr(_device_moments, "PROGRAMS", 1)
     labels = rng.permutation(np.repeat(np.arange(7), [3, 200, 1, 64, 10, 129, 5]))
     rows = rng.normal(size=(len(labels), 5)).astype(np.float32)
     want = class_scatter(rows, labels, classes=7, backend="reference")

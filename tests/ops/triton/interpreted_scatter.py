@@ -66,10 +66,10 @@ def test_strided_rows_are_read_in_place():
 
 
 def test_more_rows_than_are_packed_at_a_time(monkeypatch):
-    from featdiv.ops import _triton_moments
+    from featdiv.ops import _device_moments
 
-    monkeypatch.setattr(_triton_moments, "PACKED_BYTES", 1 << 17)
-    monkeypatch.setattr(_triton_moments, "PROGRAMS", 3)
+    monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 17)
+    monkeypatch.setattr(_device_moments, "PROGRAMS", 3)
     assert_scatter_backend(triton_.scatter, rows_of("float32", 700, 30))
 
 

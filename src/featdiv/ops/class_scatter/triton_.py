@@ -1,8 +1,4 @@
-"""class_scatter through Triton: rows gathered while they are packed, about a mean of their class; see scatter.triton_.
-
-Each class is moved by the float64 mean of its first rows. Classes are worked on as many at a time as fit into a
-buffer; the classes whose products break the bound of the precision are worked on again, with more terms.
-"""
+"""class_scatter through Triton kernels; how they are put together stands in `tensor_cores`."""
 
 from __future__ import annotations
 
@@ -12,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.ops import _triton
-from featdiv.ops._dispatch import PRECISIONS, Request
-from featdiv.ops.scatter import reference
-from featdiv.ops.scatter.triton_ import LADDER
+from featdiv.ops._dispatch import Request
+from featdiv.ops.class_scatter.tensor_cores import scatter_of_classes
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +17,6 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 Float64Array = npt.NDArray[np.float64]
-
-RESULT_BYTES = 1 << 28
-"""Bytes of class scatters that are kept on the device at a time."""
-
-PILOT_ROWS = 256
 
 
 def unsupported_reason(request: Request) -> str | None:
@@ -43,60 +33,6 @@ def class_scatter(
     normalize: str | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
-    from featdiv.ops._triton_moments import inverse_norms
+    from featdiv.ops._triton_moments import TritonMoments
 
-    x = _triton.tensor_of(rows)
-    d = int(x.shape[1])
-    norms = inverse_norms(x) if normalize == "l2" else None
-    means, scatters = np.zeros((len(counts), d)), np.zeros((len(counts), d, d))
-    stops = np.cumsum(counts)
-    waiting = np.flatnonzero(counts)
-    for attempt in LADDER[precision]:
-        left = []
-        for some in _batches(waiting, d):
-            members = np.concatenate([order[stops[k] - counts[k] : stops[k]] for k in some])
-            mean, scatter, good = _some_classes(x, members, counts[some], norms, attempt, PRECISIONS[precision])
-            means[some], scatters[some] = mean, scatter
-            left.append(some[~good])
-        waiting = np.concatenate(left) if left else waiting
-    if waiting.size and not np.isfinite(scatters[waiting]).all():
-        host = reference.to_float64(rows)
-        reference.check_finite(host)
-        if normalize == "l2":
-            reference.check_norms(host)
-    return means, scatters
-
-
-def _batches(classes: npt.NDArray[np.int64], d: int) -> list[npt.NDArray[np.int64]]:
-    """Returns the classes in groups whose scatters fit into the buffer."""
-    size = max(1, RESULT_BYTES // (8 * d * d))
-    return [classes[start : start + size] for start in range(0, len(classes), size)]
-
-
-def _some_classes(
-    x: torch.Tensor,
-    members: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-    norms: tuple[torch.Tensor, torch.Tensor] | None,
-    precision: str,
-    limit: float,
-) -> tuple[Float64Array, Float64Array, npt.NDArray[np.bool_]]:
-    """Returns means and scatters of some classes, and which of them keep the limit."""
-    import torch
-
-    from featdiv.ops._routes import route
-    from featdiv.ops._tiles import packed_sources
-    from featdiv.ops._triton_moments import Transform, group_means, group_sums
-
-    chosen = route(str(x.dtype).removeprefix("torch."), precision, transformed=True)
-    packed, blocks = packed_sources(members, counts)
-    source = torch.from_numpy(packed).to(x.device)
-    shift = group_means(x, source, blocks, counts, norms=norms, most_rows=PILOT_ROWS, route=chosen)
-    sums = group_sums(x, blocks, source=source, transform=Transform(shift=shift, norms=norms), route=chosen)
-    sizes = torch.from_numpy(counts.astype(np.float64)).to(x.device)
-    good = sums.take_diagonal(limit, sizes)
-    mean = shift[:, : x.shape[1]] + sums.total / sizes[:, None]
-    scatter = sums.gram - sums.total[:, :, None] * (sums.total / sizes[:, None])[:, None, :]
-    upper = scatter.triu()
-    whole = upper + upper.triu(1).mT
-    return mean.cpu().numpy(), whole.cpu().numpy(), good.cpu().numpy()
+    return scatter_of_classes(TritonMoments(), rows, order, counts, precision=precision, normalize=normalize)

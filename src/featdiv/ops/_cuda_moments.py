@@ -1,0 +1,173 @@
+"""The kernels of scatter and class_scatter in CUDA; what they are put together to is in `_device_moments`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from featdiv.ops import _cupy
+from featdiv.ops._dispatch import Request
+from featdiv.ops._routes import Route
+from featdiv.ops._tiles import Tiles
+
+if TYPE_CHECKING:
+    import torch
+
+    from featdiv.ops._device_moments import Grid, Norms, Places, Transform
+
+ELEMENTS = ("float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8")
+"""Element types that the kernels read in place, in the order of `Element` in csrc/cuda/elements.cuh."""
+
+GRAM_KERNELS: dict[str, tuple[int, int]] = {
+    "gram_bfloat16_6_128": (256, 2 * 2 * 3 * 32 * 128 * 2),
+    "gram_bfloat16_3_128": (256, 3 * 2 * 2 * 32 * 128 * 2),
+    "gram_bfloat16_1_128": (256, 3 * 2 * 1 * 64 * 128 * 2),
+    "gram_float16_1_128": (256, 3 * 2 * 1 * 64 * 128 * 2),
+    "gram_bfloat16_6_64": (128, 2 * 2 * 3 * 32 * 64 * 2),
+    "gram_bfloat16_3_64": (128, 3 * 2 * 2 * 32 * 64 * 2),
+    "gram_bfloat16_1_64": (128, 3 * 2 * 1 * 64 * 64 * 2),
+    "gram_float16_1_64": (128, 3 * 2 * 1 * 64 * 64 * 2),
+    "gram_float64_1_64": (256, 3 * 2 * 1 * 32 * 64 * 8),
+}
+"""Kernel ``gram_TYPE_PRODUCTS_SIDE`` of csrc/cuda/gram.cuh to (threads, bytes of shared memory: stages, sides of the
+product, terms, rows of a stage, side of a tile, bytes of a number)."""
+
+_THREADS = 256
+_COLUMNS = 64
+_SUM_COLUMNS = 32
+_FEW_FEATURES = 64
+
+
+def unsupported_reason(request: Request) -> str | None:
+    """Returns why the CUDA kernels cannot run the request."""
+    if request.dtype not in (*ELEMENTS, "bool"):
+        return f"its kernels cannot read rows of type {request.dtype}"
+    return _cupy.unsupported_reason(request.device)
+
+
+class CudaMoments:
+    """`featdiv.ops._device_moments.Kernels` of csrc/cuda."""
+
+    def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
+        """Returns the tiling of the products of ``x``."""
+        d = int(x.shape[1])
+        side = 64 if route.element == "float64" or d <= _FEW_FEATURES else 128
+        return Tiles.upper(d, side, side)
+
+    def row_norms(self, x: torch.Tensor) -> Norms:
+        """Returns (a power of two, the inverse norm of the row times it) of each row."""
+        import torch
+
+        n = len(x)
+        scale, inverse = (torch.empty(n, dtype=torch.float64, device=x.device) for _ in range(2))
+        arguments = (*_rows(x), np.int64(n), np.int32(x.shape[1]), scale, inverse)
+        _launch("moments.cuh", "row_norms", (-(-n // (_THREADS // 32)),), arguments)
+        return scale, inverse
+
+    def first_means(
+        self,
+        x: torch.Tensor,
+        source: torch.Tensor,
+        places: torch.Tensor,
+        used: torch.Tensor,
+        norms: Norms | None,
+        out: torch.Tensor,
+    ) -> None:
+        """Writes the means of the first rows of groups."""
+        groups, padded = out.shape
+        sizes = (np.int32(x.shape[1]), np.int32(padded))
+        arguments = (*_rows(x), *sizes, source, places, used, *(norms or (None, None)), out)
+        _launch("moments.cuh", "first_rows", (groups, padded // _COLUMNS), arguments)
+        out /= used[:, None]
+
+    def pack(
+        self,
+        x: torch.Tensor,
+        places: Places,
+        transform: Transform,
+        route: Route,
+        padded: int,
+        planes: torch.Tensor,
+        plane: int,
+        total: torch.Tensor,
+        squares: torch.Tensor,
+    ) -> None:
+        """Writes planes and sums of columns."""
+        terms = {"bfloat16": route.terms, "float16": 0, "float64": -1}[route.element]
+        out = (np.int32(route.wide), planes, np.int64(plane), np.int32(terms), total, squares)
+        arguments = (*_moved(x, places, transform, padded), *out)
+        _launch("moments.cuh", "pack_rows", (places.blocks, padded // _COLUMNS), arguments)
+
+    def norm_sums(
+        self,
+        x: torch.Tensor,
+        places: Places,
+        transform: Transform,
+        padded: int,
+        weighted: torch.Tensor,
+        fourth: torch.Tensor,
+    ) -> None:
+        """Writes the norm-weighted sums of blocks."""
+        arguments = (*_moved(x, places, transform, padded), weighted, fourth)
+        _launch("moments.cuh", "norm_sums", (places.blocks,), arguments)
+
+    def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
+        """Adds the sums of blocks to those of their groups."""
+        groups, width = out.shape
+        arguments = (partial, first_blocks, out, np.int32(width))
+        _launch("moments.cuh", "sum_blocks", (groups, -(-width // _SUM_COLUMNS)), arguments)
+
+    def gram(
+        self,
+        planes: torch.Tensor,
+        plane: int,
+        grid: Grid,
+        starts: torch.Tensor,
+        route: Route,
+        slab: torch.Tensor,
+    ) -> None:
+        """Writes the products of segments."""
+        tiles = grid.tiles
+        name = f"gram_{route.element}_{route.products}_{tiles.height}"
+        threads, shared_bytes = GRAM_KERNELS[name]
+        corners = (grid.row, grid.column, np.int32(tiles.count))
+        arguments = (planes, np.int64(plane), np.int32(tiles.padded), *corners, starts, slab)
+        blocks = (len(starts) - 1) * tiles.count
+        _launch("gram.cuh", name, (blocks,), arguments, threads=threads, shared_bytes=shared_bytes)
+
+    def sum_segments(self, slab: torch.Tensor, grid: Grid, of_group: torch.Tensor, out: torch.Tensor) -> None:
+        """Adds the segments of groups."""
+        tiles = grid.tiles
+        corners = (grid.row, grid.column, np.int32(tiles.count))
+        arguments = (slab, np.int32(tiles.height), *corners, of_group, out, np.int32(grid.d))
+        strips = tiles.height * tiles.width // _THREADS
+        _launch("gram.cuh", "sum_segments", (tiles.count * len(out), strips), arguments)
+
+
+def _rows(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:
+    element = ELEMENTS.index(str(x.dtype).removeprefix("torch."))
+    return x, np.int32(element), np.int64(x.stride(0)), np.int64(x.stride(1))
+
+
+def _moved(x: torch.Tensor, places: Places, transform: Transform, padded: int) -> tuple[_cupy.Argument, ...]:
+    """Returns what `pack_rows` and `norm_sums` take first."""
+    sizes = (np.int32(x.shape[1]), np.int32(padded))
+    rows = (places.source, np.int64(places.first), np.int64(places.count), places.group_of_block)
+    moves = (transform.shift, transform.powers, *(transform.norms or (None, None)))
+    return (*_rows(x), *sizes, *rows, *moves)
+
+
+def _launch(
+    source: str,
+    name: str,
+    grid: tuple[int, ...],
+    arguments: tuple[_cupy.Argument, ...],
+    *,
+    threads: int = _THREADS,
+    shared_bytes: int = 0,
+) -> None:
+    device = next(each.device for each in arguments if not isinstance(each, np.generic) and each is not None)
+    _cupy.launch(
+        source, name, grid=grid, threads=threads, arguments=arguments, device=device, shared_bytes=shared_bytes
+    )
