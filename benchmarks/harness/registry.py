@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ class Contender:
         load: brings the rows into memory before the clock starts and before memory is watched, and is asked once in a
             process; None for a contender that starts from the file.
         gpu: whether it needs a CUDA device.
+        law: the power of n by which its time grows, by what it does; where it cannot do all rows, its time is also
+            shown for all of them by that law. None where nothing is to be said beyond a bound.
+        trial_rows: rows of the first of the two parts that it is tried on.
     """
 
     name: str
@@ -84,6 +88,8 @@ class Contender:
     peer: bool = True
     load: Callable[[Data], Any] | None = None
     gpu: bool = False
+    law: float | None = None
+    trial_rows: int = 8192
 
     def missing(self) -> str | None:
         """Returns what it needs and this machine lacks, in words, or None."""
@@ -99,8 +105,9 @@ class Target:
 
     Attributes:
         contender: whose figure is judged.
-        figure: ``"ratio"`` (median of the paired ratios to ``to``) or ``"peak_private_bytes"``.
-        limit: the largest value that meets it.
+        figure: ``"ratio"`` (median of the paired ratios to ``to``), ``"peak_private_bytes"``, or ``"slower"`` (the same
+            ratio of somebody else, for all rows by its own law).
+        limit: the largest value that meets it; for ``"slower"``, the least.
         to: for a ratio, the contender in the denominator.
     """
 
@@ -123,6 +130,7 @@ class Workload:
         operations: useful floating-point operations of the job.
         targets: limits to check.
         work: what nobody can do without, for the line of the roofline; None where the job is not bound by it.
+        cap: seconds for a run of those that do not stream, where that is less than the run allows.
     """
 
     name: str
@@ -133,6 +141,7 @@ class Workload:
     operations: Callable[[Data], float]
     targets: tuple[Target, ...] = ()
     work: Callable[[Data], Work] | None = None
+    cap: float = math.inf
 
     def contender(self, name: str) -> Contender:
         """Returns the contender of that name."""

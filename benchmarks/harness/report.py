@@ -80,7 +80,11 @@ def _ratio(entry: dict[str, Any], base: str) -> str:
     if not ratios:
         return "1" if entry["name"] == base and entry["seconds"] else "–"
     # Fewer rows than the baseline did: with all of them, it would have taken longer still.
-    return spread(ratios) if entry["complete"] else f"≥ {statistics.median(ratios):.3g}"
+    if entry["complete"]:
+        return spread(ratios)
+    least = statistics.median(ratios)
+    by_law = f"; {least * entry['scale']:.3g} by n^{entry['law']:g}" if entry.get("law") else ""
+    return f"≥ {least:.3g}{by_law}"
 
 
 def _notes(entries: Iterable[dict[str, Any]]) -> str:
@@ -98,12 +102,21 @@ def _judge(target: Target, result: dict[str, Any]) -> str:
     if target.figure == "ratio":
         value = statistics.median(values) if values else None
         wanted, shown = f"≤ {target.limit:.3g} x {target.to}", f"{value:.2f}" if value is not None else ""
+    elif target.figure == "slower":
+        value = statistics.median(values) * entry["scale"] if entry is not None and values else None
+        wanted = f"at least {target.limit:.3g} x the time of {target.to}"
+        shown = "" if value is None or entry is None else f"{value:.3g}{_by_law(entry)}"
     else:
         value = None if entry is None else entry[target.figure]
         wanted, shown = f"peak private memory ≤ {target.limit / 1e6:.0f} MB", f"{(value or 0) / 1e6:.0f} MB"
     if value is None:
         return f"Target, {target.contender} {wanted}: not measured."
-    return f"Target, {target.contender} {wanted}: {'met' if value <= target.limit else '**missed**'}, {shown}."
+    met = value >= target.limit if target.figure == "slower" else value <= target.limit
+    return f"Target, {target.contender} {wanted}: {'met' if met else '**missed**'}, {shown}."
+
+
+def _by_law(entry: dict[str, Any]) -> str:
+    return "" if entry["complete"] else f" by n^{entry['law']:g} from {entry['n']:,} rows"
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -14,7 +14,6 @@ from harness import gate, machine
 from harness.registry import Answer, Contender, Data, Suite, UnavailableError, Workload
 from harness.worker import Reply, TooSlowError, Worker, WorkerError
 
-_TRIAL_ROWS = 8192
 _OVERRUN = 1.3
 _PATIENCE = 2
 _MEMORY_SHARE = 0.8
@@ -115,6 +114,7 @@ class _Session:
         self._options = options
         self._references: dict[int, Answer] = {}
         self._open: list[Worker] = []
+        self._cap = min(options.cap, workload.cap)
 
     def close(self) -> None:
         for worker in self._open:
@@ -149,7 +149,7 @@ class _Session:
             except TooSlowError as stopped:
                 # A trial can mislead, for example where something else took the cores meanwhile.
                 fewer = entry.data.n // 2
-                if fewer < _TRIAL_ROWS:
+                if fewer < contender.trial_rows:
                     raise
                 entry.notes.append(f"{stopped} on {entry.data.n:,} rows, and tried again on {fewer:,}")
                 entry.data = dataclasses.replace(entry.data, n=fewer)
@@ -163,12 +163,12 @@ class _Session:
         broken = gate.violations(entry.errors, self._suite.accuracy[contender.accuracy])
         if broken:
             entry.out("failed", f"not as accurate as claimed ({contender.accuracy}): {'; '.join(broken)}")
-        affordable = int(self._options.cap // max(first.seconds, 1e-9))
+        affordable = int((self._options.cap if contender.streams else self._cap) // max(first.seconds, 1e-9))
         entry.rounds = max(1, min(self._options.repeats, affordable))
 
     def _first_run(self, entry: _Entry) -> tuple[Reply, Worker]:
         worker = entry.worker = self._fresh(entry.contender)
-        limit = None if entry.contender.streams else _PATIENCE * self._options.cap
+        limit = None if entry.contender.streams else _PATIENCE * self._cap
         if entry.contender.load is not None:
             worker.ask("load", self._workload.name, entry.contender.name, entry.data)
         arguments = (self._workload.name, entry.contender.name, entry.data, True)
@@ -183,8 +183,8 @@ class _Session:
 
     def _feasible(self, contender: Contender) -> tuple[Data, str]:
         """Returns as much of the data as time and memory allow, judged by two small parts, and why not all."""
-        data, cap = self._data, self._options.cap
-        small, large = _TRIAL_ROWS, 2 * _TRIAL_ROWS
+        data, cap = self._data, self._cap
+        small, large = contender.trial_rows, 2 * contender.trial_rows
         if data.n <= 2 * large:
             return data, ""
         seconds, peaks = [], []
@@ -199,9 +199,11 @@ class _Session:
         finally:
             worker.close()
         available = machine.available_bytes()
-        fits = {f"it would take more than {cap:g} s": _largest(small, seconds, cap)}
+        fits = {f"it would take more than {cap:g} s": _largest(small, seconds, cap, contender.law)}
         if available is not None:
-            fits["it would need more memory than there is"] = _largest(small, peaks, _MEMORY_SHARE * available)
+            fits["it would need more memory than there is"] = _largest(
+                small, peaks, _MEMORY_SHARE * available, None if contender.law is None else min(contender.law, 2.0)
+            )
         why, rows = min(fits.items(), key=lambda item: item[1])
         if rows >= data.n:
             return data, ""
@@ -268,6 +270,8 @@ class _Session:
             "notes": entry.notes,
             "n": entry.data.n,
             "complete": entry.data.n == self._data.n,
+            "law": entry.contender.law,
+            "scale": (self._data.n / entry.data.n) ** (entry.contender.law or 0.0),
             "errors": entry.errors,
             "peak_private_bytes": entry.peak_private_bytes if timed else None,
             "seconds": entry.seconds if timed else [],
@@ -283,8 +287,13 @@ class _Session:
         }
 
 
-def _largest(step: int, costs: list[Any], limit: float) -> float:
-    """Returns the rows whose cost reaches ``limit``, on the line through the costs of ``step`` and 2 ``step`` rows."""
+def _largest(step: int, costs: list[Any], limit: float, law: float | None) -> float:
+    """Returns the rows whose cost reaches ``limit``, from the costs of ``step`` and 2 ``step`` rows.
+
+    By the law where there is one, else on the line through the two.
+    """
+    if law is not None:
+        return 2 * step * float(limit / max(costs[1], 1e-9)) ** (1.0 / law)
     slope = (costs[1] - costs[0]) / step
     return 2 * step + (limit - costs[1]) / slope if slope > 0 else float("inf")
 

@@ -151,6 +151,19 @@ SUITE = Suite(
         ),
         dataclasses.replace(
             JUDGED,
+            name="lawful",
+            contenders=(
+                contender("right", right, peer=False),
+                contender("slow", slow, streams=False, law=1.0, trial_rows=1024),
+            ),
+            targets=(
+                Target(contender="slow", figure="slower", limit=1.0, to="right"),
+                Target(contender="slow", figure="slower", limit=1e9, to="right"),
+            ),
+            cap=0.25,
+        ),
+        dataclasses.replace(
+            JUDGED,
             name="loaded",
             contenders=(
                 contender("right", right, peer=False),

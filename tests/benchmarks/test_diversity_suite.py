@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from harness.registry import Data
+from suites.diversity import data as inputs
 from suites.diversity import reference
 
 
@@ -24,6 +25,13 @@ def test_uniformity_is_the_mean_over_pairs(data, block, monkeypatch):
     unit = data[1] / np.linalg.norm(data[1], axis=1, keepdims=True)
     expected = np.log(np.exp(-2.0 * pdist(unit, "sqeuclidean")).mean())
     assert reference.uniformity_of_some(data[0])["score"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_uniformity_of_turns_is_the_mean_over_pairs(tmp_path):
+    made = inputs._turns(tmp_path, 301, d=8)
+    rows = np.load(made.path).astype(np.float64) / 2.0
+    expected = np.log(np.exp(-2.0 * pdist(rows, "sqeuclidean")).mean())
+    assert reference.uniformity_of_turns(made)["score"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_vendi_is_that_of_the_kernel(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import sys
 
 import planted
@@ -94,6 +95,22 @@ def test_a_slow_contender_gets_fewer_rows_and_its_ratio_is_a_bound():
     assert slow["notes"][0].endswith("of the 40,000 rows only: it would take more than 0.5 s")
     section = report.workload(result, planted.SUITE.workload("limited"), planted.SUITE.baselines)
     assert "| ≥ " in next(line for line in section.splitlines() if line.startswith("| slow"))
+
+
+def test_the_time_of_all_rows_follows_by_law_where_there_is_one():
+    options = session.Options(repeats=1, gap=0.0)
+    result = session.run_workload(planted.SUITE, "planted", "lawful", options)
+    right, slow = result["contenders"]
+    # A second for every 60,000 rows, and the overrun allowed for: 0.25 s of the workload's own cap are 11,538 rows.
+    assert 8_000 <= slow["n"] < 12_000
+    assert slow["scale"] == pytest.approx(planted.ROWS / slow["n"])
+    assert right["scale"] == 1.0
+    section = report.workload(result, planted.SUITE.workload("lawful"), planted.SUITE.baselines)
+    line = next(line for line in section.splitlines() if line.startswith("| slow"))
+    found = re.search(r"≥ ([\d.e+]+); ([\d.e+]+) by n\^1 ", line)
+    assert float(found[2]) == pytest.approx(float(found[1]) * slow["scale"], rel=0.02)
+    assert f"at least 1 x the time of right: met, {found[2]} by n^1 from {slow['n']:,} rows." in section
+    assert "at least 1e+09 x the time of right: **missed**" in section
 
 
 def test_a_contender_that_is_slower_than_its_trial_promised_is_stopped_and_gets_half_the_rows():

@@ -1,4 +1,4 @@
-"""`featdiv.diversity` against its parts, the matrix of CKA against N x N kernels, Vendi against its reference code."""
+"""`featdiv.diversity` against its parts, the matrix of CKA against N x N kernels, Vendi against its code."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ SUITE = Suite(
             contenders=contenders.CKA,
             reference=reference.cka,
             operations=contenders.operations_of_cka,
+            targets=(Target(contender="ckatorch", figure="slower", limit=10.0, to="featdiv.compare"),),
+            cap=40.0,
         ),
         Workload(
             name="vendi",
@@ -36,6 +38,27 @@ SUITE = Suite(
             contenders=contenders.VENDI,
             reference=reference.vendi,
             operations=contenders.operations_of_vendi,
+            targets=(Target(contender="vendi_score.score_X", figure="slower", limit=100.0, to="featdiv.vendi"),),
+            cap=40.0,
+        ),
+        # The memory of both is to be the same: of n only a block is packed.
+        Workload(
+            name="uniformity-50k",
+            summary="exact uniformity of all pairs, with its interval, 384 features, float32 file",
+            make=data.turns_50k,
+            contenders=contenders.UNIFORMITY,
+            reference=reference.uniformity_of_turns,
+            operations=contenders.operations_of_uniformity,
+            targets=(Target(contender="featdiv.uniformity", figure="peak_private_bytes", limit=150e6),),
+        ),
+        Workload(
+            name="uniformity-200k",
+            summary="exact uniformity of all pairs, with its interval, 384 features, float32 file",
+            make=data.turns_200k,
+            contenders=contenders.UNIFORMITY,
+            reference=reference.uniformity_of_turns,
+            operations=contenders.operations_of_uniformity,
+            targets=(Target(contender="featdiv.uniformity", figure="peak_private_bytes", limit=150e6),),
         ),
     ),
     tables=(),

@@ -16,6 +16,11 @@ def operations_of_pairs(job: Data) -> float:
     return 2.0 * job.n * (job.n - 1) * job.d
 
 
+def operations_of_uniformity(job: Data) -> float:
+    """One product of every pair of rows."""
+    return float(job.n) * (job.n - 1) * job.d
+
+
 def operations_of_cka(job: Data) -> float:
     """One triangle of the joint second moments."""
     return float(job.n) * job.d * (job.d + 1)
@@ -39,6 +44,12 @@ def the_parts(data: Data) -> Any:
     score = featdiv.uniformity(data.path)
     Neighbours.of(data.path, k=2, distance="l2")
     return score
+
+
+def featdiv_uniformity(data: Data) -> Any:
+    import featdiv
+
+    return featdiv.uniformity(data.path)
 
 
 def _of_table(data: Data, table: Any) -> Answer:
@@ -98,6 +109,17 @@ def vendi_score(data: Data) -> Any:
     return vendi.score_X(rows)
 
 
+UNIFORMITY = (
+    Contender(
+        name="featdiv.uniformity",
+        run=featdiv_uniformity,
+        answer=_of_score,
+        accuracy="float32",
+        streams=True,
+        peer=False,
+    ),
+)
+
 TABLE = (
     Contender(
         name="featdiv.diversity",
@@ -114,7 +136,16 @@ CKA = (
     Contender(
         name="featdiv.compare", run=featdiv_compare, answer=_of_comparison, accuracy="float32", streams=True, peer=False
     ),
-    Contender(name="ckatorch", run=ckatorch, answer=_of_matrix, accuracy="float64", requires=("ckatorch", "torch")),
+    Contender(
+        name="ckatorch",
+        run=ckatorch,
+        answer=_of_matrix,
+        accuracy="float64",
+        requires=("ckatorch", "torch"),
+        # Products and sums of n x n kernels.
+        law=2.0,
+        trial_rows=1024,
+    ),
 )
 
 VENDI = (
@@ -125,5 +156,8 @@ VENDI = (
         answer=_of_score,
         accuracy="plain float32",
         requires=("vendi_score",),
+        # Eigenvalues of an n x n kernel.
+        law=3.0,
+        trial_rows=1024,
     ),
 )

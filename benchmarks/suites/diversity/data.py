@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.registry import Data, UnavailableError
 from suites.spectrum import data as spectrum_data
@@ -44,6 +45,37 @@ def models(folder: Path, quick: bool) -> Data:
 def wide(folder: Path, quick: bool) -> Data:
     """1,000,000 x 384."""
     return spectrum_data._power_law_file(folder, _QUICK_ROWS if quick else 1_000_000, 384)
+
+
+def turns_50k(folder: Path, quick: bool) -> Data:
+    """50,000 x 384; see `_turns`."""
+    return _turns(folder, _QUICK_ROWS if quick else 50_000)
+
+
+def turns_200k(folder: Path, quick: bool) -> Data:
+    """200,000 x 384; see `_turns`."""
+    return _turns(folder, _QUICK_ROWS if quick else 200_000)
+
+
+def frequencies(n: int, d: int) -> npt.NDArray[np.int64]:
+    """Returns the (d/2,) whole turns that a coordinate pair of `_turns` makes over n rows."""
+    return np.random.default_rng(n).integers(1, n, size=d // 2)
+
+
+def _turns(folder: Path, n: int, d: int = 384) -> Data:
+    """Rows k of cos(2 pi f k/n) and sin(2 pi f k/n), shuffled: the cosine of two of them depends on k - l alone.
+
+    So the mean over all pairs is a sum of n terms, which a benchmark of n^2 can be judged by.
+    """
+    order = np.random.default_rng(0).permutation(n)
+    turns = frequencies(n, d)
+    file = np.lib.format.open_memmap(folder / "rows.npy", mode="w+", dtype=np.float32, shape=(n, d))
+    for start in range(0, n, _BLOCK_ROWS):
+        angles = (2.0 * np.pi / n) * (order[start : start + _BLOCK_ROWS, None] * turns % n)
+        file[start : start + _BLOCK_ROWS, : d // 2] = np.cos(angles)
+        file[start : start + _BLOCK_ROWS, d // 2 :] = np.sin(angles)
+    file.flush()
+    return Data(path=str(folder / "rows.npy"), n=n, d=d, dtype="float32")
 
 
 def primer(folder: Path) -> Data:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.registry import Answer, Data
-from suites.diversity.data import MODELS
+from suites.diversity.data import MODELS, frequencies
 from suites.spectrum.reference import rows_of
 
 _ROWS = 4096
@@ -32,11 +32,26 @@ def uniformity_of_some(data: Data) -> Answer:
     return {"score": np.log(total / (data.n * (data.n - 1) / 2))}
 
 
+def uniformity_of_turns(data: Data) -> Answer:
+    """Returns the uniformity of rows whose cosine depends on how far apart they stand: n - 1 terms, equally often.
+
+    As `data.turns_50k` makes them; not of the primer, nor of a part of the rows.
+    """
+    turns = frequencies(data.n, data.d)
+    terms = np.empty(data.n - 1)
+    for start in range(0, data.n - 1, _ROWS):
+        apart = np.arange(start + 1, min(start + 1 + _ROWS, data.n))
+        cosines = np.cos((2.0 * np.pi / data.n) * (apart[:, None] * turns % data.n)).mean(axis=1)
+        terms[start : start + len(apart)] = np.exp(-4.0 * (1.0 - cosines))
+    return {"score": np.log(terms.mean())}
+
+
 def cka(data: Data) -> Answer:
     """Returns the (8, 8) debiased CKA by sums over rows: every term of the U-statistic from its definition."""
     n = data.n
     rows = np.array(rows_of(data), dtype=np.float64)
-    sides = np.split(rows - rows.mean(axis=0), MODELS, axis=1)
+    rows -= rows.mean(axis=0)
+    sides = np.split(rows, MODELS, axis=1)
     norms = [np.einsum("ij,ij->i", side, side) for side in sides]
 
     def hsic(a: int, b: int) -> float:
