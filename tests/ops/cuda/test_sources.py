@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 
 import pytest
 
-from featdiv.ops import _cupy
+from featdiv.ops import _cuda_moments, _cupy
 
 HEADERS = sorted((_cupy.sources() / "cuda").glob("*.cuh"))
 SOURCES = [path for path in HEADERS if "__global__" in path.read_text(encoding="utf-8")]
+BFLOAT16, FLOAT64 = "m16n8k16.row.col.f32.bf16.bf16.f32", "m8n8k4.row.col.f64.f64.f64.f64"
+PRODUCTS = {"gram.cuh": {BFLOAT16, "m16n8k16.row.col.f32.f16.f16.f32", FLOAT64}}
+"""Source to the shapes and types of the products in it, where they are part of its design."""
 
 
 def test_there_are_sources():
-    assert {"eigvals.cuh", "topk.cuh"} <= {path.name for path in SOURCES}
+    assert {"eigvals.cuh", "gram.cuh", "moments.cuh", "topk.cuh"} <= {path.name for path in SOURCES}
+
+
+def test_every_product_of_the_table_is_a_kernel(emulator):
+    path = _cupy.sources() / "cuda" / "gram.cuh"
+    assert set(emulator.kernels(path)) == {*_cuda_moments.GRAM_KERNELS, "sum_segments"}
 
 
 @pytest.mark.parametrize("arch", ["80", "90"])
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
-def test_nvrtc_compiles_them(path, arch, emulator):
+def test_nvrtc_compiles_them_without_spills(path, arch, emulator):
     if importlib.util.find_spec("cupy") is None:
         pytest.skip("cupy, which brings NVRTC, is not installed")
     from cupy.cuda import nvrtc
 
     program = nvrtc.createProgram(path.read_text(), path.name, [], [])
+    options = [*_cupy.compile_options(_cupy.sources()), f"-arch=sm_{arch}", "--ptxas-options=-v"]
     try:
-        nvrtc.compileProgram(program, ["-std=c++17", f"-I{path.parent}", f"-arch=sm_{arch}"])
-        code = nvrtc.getCUBIN(program)
+        nvrtc.compileProgram(program, options)
+        code, assembly = nvrtc.getCUBIN(program), nvrtc.getPTX(program).decode()
     except nvrtc.NVRTCError:
         pytest.fail(nvrtc.getProgramLog(program))
+    log = nvrtc.getProgramLog(program)
     assert code.startswith(b"\x7fELF")
-    names = emulator.kernels(path)
+    names = set(emulator.kernels(path))
     assert names
-    assert all(name.encode() in code for name in names)
+    assert set(re.findall(r"\.entry (\w+)\(", assembly)) == names
+    made = set(re.findall(r"mma\.sync\.aligned\.(\S+)", assembly))
+    assert made == PRODUCTS.get(path.name, made)
+    reports = [line for line in log.splitlines() if "spill" in line]
+    assert len(reports) >= len(names)
+    assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in reports), log
 
 
 @pytest.mark.slow
