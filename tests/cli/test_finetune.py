@@ -27,7 +27,8 @@ def pets(tmp_path):
 
 def test_a_table_of_scores_and_runs(run, pets, tmp_path):
     plots = ("--plot", "curve.png", "--plot-grid", "grid.png")
-    result = run("finetune", *SHORT, *ONE_POINT, "--seed", "0,3", "--out", "runs", "--json", "out.json", *plots)
+    given = ("--seed", "0,3", "--out", "runs", "--json", "out.json", "--channels-last")
+    result = run("finetune", *SHORT, *ONE_POINT, *given, *plots)
     assert result.exit_code == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     assert any(line[0] == "test_accuracy" for line in lines)
@@ -36,6 +37,8 @@ def test_a_table_of_scores_and_runs(run, pets, tmp_path):
     content = json.loads((tmp_path / "out.json").read_text())
     assert content["seeds"] == [0, 3]
     assert content["classes"] == ["cat", "dog"]
+    assert content["metric"] == "accuracy"
+    assert content["provenance"]["arguments"]["channels_last"] is True
     assert len(list((tmp_path / "runs").glob("*/weights-*.pt"))) == 2
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("curve.png", "grid.png"))
 
