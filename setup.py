@@ -5,7 +5,7 @@ Environment:
         fail), ``off``.
     FEATDIV_CUDA: the same for `featdiv._cuda`, which wants nvcc but no GPU. Without the module, CuPy's NVRTC compiles
         the kernels at first use; their sources are installed with the package.
-    FEATDIV_CUDA_ARCHS: compute capabilities to build for (default ``80 90a``, and PTX for newer ones).
+    FEATDIV_CUDA_ARCHS: compute capabilities to build for (default ``80 90a 90+PTX``; PTX is for newer ones).
     CUDA_HOME: where the CUDA toolkit is, if its nvcc is not on PATH.
     FEATDIV_SANITIZE: ``1`` builds with the address and undefined-behaviour sanitizers; see csrc/sanitize.sh.
     CXX: the compiler, as for any extension.
@@ -40,9 +40,8 @@ CPU_SOURCES = (
 CUDA_SOURCES = ("csrc/cuda/launch.cpp", "csrc/bindings_cuda.cpp")
 """Beside one source for each file of kernels, which `kernel_table` writes."""
 
-CUDA_ARCHS = "80 90a"
-CUDA_PTX = "90"
-"""Newer cards compile this; code for 90a runs on compute capability 9.0 alone."""
+CUDA_ARCHS = "80 90a 90+PTX"
+"""Newer cards compile the PTX; code for 90a runs on compute capability 9.0 alone."""
 
 # No -ffast-math: finiteness checks and float64 sums rely on IEEE arithmetic. No -march=native: a wheel runs
 # on every machine of its architecture. Contraction is asked for because -std=c++17 alone may turn it off.
@@ -245,9 +244,9 @@ def _host_compiler(compiler: str | None) -> list[str]:
 
 
 def cuda_flags(archs: str) -> list[str]:
-    """Returns the options of nvcc that name architectures, for capabilities such as ``"80 90a"``."""
-    own = [f"-gencode=arch=compute_{arch},code=sm_{arch}" for arch in archs.split()]
-    return [*own, f"-gencode=arch=compute_{CUDA_PTX},code=compute_{CUDA_PTX}"]
+    """Returns the options of nvcc that name architectures, for capabilities such as ``"80 90a 90+PTX"``."""
+    numbers = [(arch.removesuffix("+PTX"), "compute" if arch.endswith("+PTX") else "sm") for arch in archs.split()]
+    return [f"-gencode=arch=compute_{number},code={kind}_{number}" for number, kind in numbers]
 
 
 def kernel_names(source: str) -> list[str]:

@@ -121,7 +121,7 @@ def test_cuda_without_what_it_wants_is_left_out_or_refused(build, lack, word):
 
 
 def test_code_for_the_named_capabilities_and_for_newer_ones(build):
-    flags = build.cuda_flags("80 90a")
+    flags = build.cuda_flags(build.CUDA_ARCHS)
     assert flags[:2] == ["-gencode=arch=compute_80,code=sm_80", "-gencode=arch=compute_90a,code=sm_90a"]
     # Code of an architecture with a letter does not run on newer ones.
     assert flags[2:] == ["-gencode=arch=compute_90,code=compute_90"]
