@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -29,6 +30,62 @@ def test_spectrum_of_digits(tmp_path):
     assert lines[0].startswith("all digits: effective rank 39.7, ")
     assert len(lines) == 11
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_spectrum_of_file(tmp_path):
+    lines = output_of("spectrum_of_file.py").splitlines()
+    assert lines[0] == "digits.npy: 1,797 rows of 64 features, float32"
+    assert lines[1].startswith("effective_rank: 39.71 95 %: [")
+    rows = np.random.default_rng(0).normal(size=(2000, 5))
+    np.savez(tmp_path / "two.npz", a=rows[:100, :4], b=rows)
+    found = output_of("spectrum_of_file.py", str(tmp_path / "two.npz"), "b")
+    assert found.startswith("two.npz: 2,000 rows of 5 features")
+
+
+def test_parquet_shards():
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'featdiv[arrow]' installs it")
+    first, second = output_of("parquet_shards.py").splitlines()
+    assert first == "400 shards, 1,797 rows of 64 features"
+    # As of the digits at once.
+    assert second.startswith("effective rank 39.7, ")
+
+
+def test_rank_under_ddp():
+    lines = output_of("rank_under_ddp.py").splitlines()
+    # Of 1,797 digits each process takes 898.
+    assert [line.partition(",")[0] for line in lines] == [f"epoch {i}: 1796 rows of 2 processes" for i in range(3)]
+    ranks = [float(re.search(r"effective rank ([0-9.]+)", line)[1]) for line in lines]
+    assert all(1.0 <= rank <= 32.0 for rank in ranks)
+
+
+def test_layer_by_layer():
+    pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
+    title, heads, *lines = output_of("layer_by_layer.py").splitlines()
+    assert title == "CKA of the layers of seed 0 (down) with those of seed 1 (across)"
+    assert heads.split() == [line.split()[0] for line in lines] == [f"layer{i}" for i in (1, 2, 3, 4)]
+    assert all(-0.1 <= float(value) <= 1.0 for line in lines for value in line.split()[1:])
+
+
+def test_knn_like_dinov2():
+    lines = output_of("knn_like_dinov2.py").splitlines()
+    accuracies = {name: float(value.split()[0]) for name, value in (line.split(": ") for line in lines[:4])}
+    assert list(accuracies) == [f"k={k} exp" for k in (10, 20, 100, 200)]
+    assert accuracies["k=10 exp"] > 90.0
+    assert lines[4] == "protocol dinov2-knn@1"
+
+
+def test_linear_probe_protocol():
+    first, second, _ = output_of("linear_probe_protocol.py").splitlines()
+    assert first.startswith("dinov2-logreg@1: 45 values of C, the best ")
+    assert 88.0 < float(second.split()[1]) < 99.0
+
+
+def test_collapse_gate():
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "collapse_gate.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    *_, healthy, collapsed = done.stdout.splitlines()
+    assert (healthy, collapsed) == ("healthy: exit code 0", "collapsed: exit code 3")
 
 
 def test_merge_shards():
