@@ -8,9 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from harness import machine
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +35,13 @@ def measured(refs: Sequence[str], arguments: Sequence[str], root: Path = _ROOT) 
         for number, ref in enumerate(refs):
             with _worktree(root, ref, Path(folder, str(number))) as tree:
                 print(f"{ref}: building", file=sys.stderr, flush=True)
-                _run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], f"{ref} does not build", cwd=tree)
+                _run(
+                    [sys.executable, "setup.py", "-q", "build_ext", "--inplace"],
+                    f"{ref} does not build",
+                    cwd=tree,
+                    # Compiling the CUDA kernels takes minutes, and nobody would run them.
+                    env=os.environ if machine.has_gpu() else {"FEATDIV_CUDA": "off", **os.environ},
+                )
                 out = Path(folder, f"{number}.json")
                 command = [sys.executable, str(Path(__file__).parents[1] / "run.py"), *arguments, "--json", str(out)]
                 print(f"{ref}: measuring", file=sys.stderr, flush=True)
@@ -57,7 +65,7 @@ def _worktree(root: Path, ref: str, folder: Path) -> Iterator[Path]:
         _run([*git, "remove", "--force", str(folder)], f"{folder} could not be removed")
 
 
-def _run(command: list[str], problem: str, cwd: Path | None = None) -> None:
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+def _run(command: list[str], problem: str, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    result = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if result.returncode:
         raise ValueError(": ".join(filter(None, [problem, result.stderr.strip()])))

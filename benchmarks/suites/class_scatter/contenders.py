@@ -14,11 +14,11 @@ from suites.class_scatter import reference
 LOOP = "torch loop over sorted classes"
 
 
-def _featdiv(job: Any, *, backend: str, dtype: str) -> Any:
+def _featdiv(job: Any, **options: str) -> Any:
     from featdiv.ops.class_scatter import class_scatter
 
     rows, labels = job
-    return class_scatter(rows, labels, classes=int(labels.max()) + 1, dtype=dtype, backend=backend)
+    return class_scatter(rows, labels, classes=int(labels.max()) + 1, **options)
 
 
 def _torch_job(data: Data) -> Any:
@@ -54,10 +54,10 @@ def _of_pair(data: Data, pair: Any) -> Answer:
     return reference.judged(*(np.asarray(part) for part in pair))
 
 
-def _own(backend: str, dtype: str = "float64") -> Contender:
+def _own(backend: str, **options: str) -> Contender:
     return Contender(
-        name=f"featdiv.class_scatter {backend}" + (", float32 scatters" if dtype == "float32" else ""),
-        run=functools.partial(_featdiv, backend=backend, dtype=dtype),
+        name=f"featdiv.class_scatter {backend}" + (", float32 scatters" if options else ""),
+        run=functools.partial(_featdiv, backend=backend, **options),
         answer=_of_sums,
         accuracy="float32",
         load=resident.labelled,
@@ -68,7 +68,7 @@ def _own(backend: str, dtype: str = "float64") -> Contender:
 
 CONTENDERS = (
     _own("native"),
-    _own("native", "float32"),
+    _own("native", dtype="float32"),
     _own("numpy"),
     _own("torch"),
     Contender(
