@@ -28,6 +28,9 @@ with tempfile.TemporaryDirectory() as folder:
         spectrum = featdiv.spectrum(rows)
 
 for name in ("effective_rank", "rankme", "participation_ratio", "alpha_req"):
+    if name in spectrum.undefined:
+        print(f"{name}: undefined: {spectrum.undefined[name]}")
+        continue
     interval = spectrum.intervals.get(name)
     print(f"{name}: {spectrum.read(name):.2f}", f"95 %: {interval}" if interval else "")
 for note in spectrum.provenance.notes:
