@@ -2,59 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
 
-from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition, Metric, Source
+from featdiv.metrics.entry import Bounds, Definition
+from featdiv.metrics.entry_forms import (
+    ABOUT_THE_MEAN,
+    CORRELATION_BOUNDS,
+    DIRECTIONS,
+    NEITHER,
+    NOT_NEGATIVE,
+    SHARE_BOUNDS,
+    metric,
+    one,
+    only,
+    zero,
+)
 from featdiv.metrics.geometric import sources
 
-_ROTATIONS = ("row permutation", "feature permutation", "rotation")
-_DIRECTIONS = (*_ROTATIONS, "isotropic scaling", "row scaling")
-_NEITHER = "neither high nor low is better as such"
-_DISTANCES = (*_ROTATIONS, "translation", "isotropic scaling")
-
-
-def _zero(n: int, d: int) -> float:
-    return 0.0
-
-
-def _one(n: int, d: int) -> float:
-    return 1.0
-
-
-_SHARE = Bounds(text="0 <= value <= 1", lower=_zero, upper=_one)
-_COSINE = Bounds(text="-1 <= value <= 1", lower=lambda n, d: -1.0, upper=_one)
-
-
-def _only(formula: str, source: Source) -> tuple[Definition, ...]:
-    return (Definition(name="default", formula=formula, source=source),)
-
-
-def _metric(name: str, *, bounds: Bounds | Mapping[str, Bounds], invariances: tuple[str, ...], **fields: Any) -> Metric:
-    """Returns an entry; every transformation that is not an invariance is a contrast."""
-    path = f"featdiv.metrics.geometric.{name}"
-    return Metric(
-        name=name,
-        family="geometric",
-        function=f"{path}.{name}",
-        core=f"{path}.core",
-        bounds={name: bounds} if isinstance(bounds, Bounds) else bounds,
-        invariances=invariances,
-        contrasts=tuple(change for change in TRANSFORMATIONS if change not in invariances),
-        **fields,
-    )
-
+_metric = functools.partial(metric, family="geometric")
 
 METRICS = (
     _metric(
         "uniformity",
         summary="The log of the mean Gaussian kernel of two directions: low where they cover the sphere evenly.",
         needs="rows",
-        definitions=_only("ln of the mean over pairs of exp(-t |u_i - u_j|^2), u = x/|x|, t = 2", sources.WANG_2020),
-        bounds=Bounds(text="-4t <= value <= 0", lower=lambda n, d: -8.0, upper=_zero),
+        definitions=only("ln of the mean over pairs of exp(-t |u_i - u_j|^2), u = x/|x|, t = 2", sources.WANG_2020),
+        bounds=Bounds(text="-4t <= value <= 0", lower=lambda n, d: -8.0, upper=zero),
         direction="lower is more diverse",
         unit="nats",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={"t": "rate of the kernel", "sample": "rows to draw; all by default"},
         jackknife="it is a mean over pairs, for which blocks of rows are drawn again (block bootstrap)",
         note="Isotropic directions give about -2t whatever n is, a little more in few dimensions.",
@@ -63,11 +39,11 @@ METRICS = (
         "alignment",
         summary="The mean squared distance of two views of the same input, as unit rows.",
         needs="aligned rows",
-        definitions=_only("mean of |u_i - v_i|^a over positive pairs, u = x/|x|, v = y/|y|, a = 2", sources.WANG_2020),
-        bounds=Bounds(text="0 <= value <= 2^a", lower=_zero, upper=lambda n, d: 4.0),
+        definitions=only("mean of |u_i - v_i|^a over positive pairs, u = x/|x|, v = y/|y|, a = 2", sources.WANG_2020),
+        bounds=Bounds(text="0 <= value <= 2^a", lower=zero, upper=lambda n, d: 4.0),
         direction="lower: views of an input agree more",
         unit="1 (a squared distance of unit vectors)",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={
             "other": "the other views",
             "a": "power of the distance",
@@ -78,14 +54,14 @@ METRICS = (
         "pair_histogram",
         summary="The distribution of the cosine, or the distance, of two different rows.",
         needs="rows",
-        definitions=_only(
+        definitions=only(
             "number of pairs i < j with cos(x_i, x_j) in each bin; quantiles linear within a bin",
             sources.ETHAYARAJH_2019,
         ),
-        bounds=dict.fromkeys(("pair_p05", "pair_median", "pair_p95"), _COSINE),
+        bounds=dict.fromkeys(("pair_p05", "pair_median", "pair_p95"), CORRELATION_BOUNDS),
         direction="lower cosines are more diverse",
         unit="1",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={
             "measure": "'cosine' or 'distance'",
             "bins": "number of bins",
@@ -98,17 +74,17 @@ METRICS = (
         "sparsity",
         summary="How few entries of a row, or rows of a unit, carry the activity.",
         needs="rows",
-        definitions=_only(
+        definitions=only(
             "share of abs(u) < eps, u = x/|x|; mean of (sqrt(d) - |x|_1/|x|_2)/(sqrt(d) - 1); mean of (mean |x|)^2 / "
             "mean x^2 over the entries of a row, and over the rows of a unit",
             sources.HOYER_2004,
         ),
         sources=(sources.TREVES_1991,),
         bounds={
-            "sparsity": _SHARE,
-            "hoyer": _SHARE,
-            "treves_rolls_per_sample": Bounds(text="1/d <= value <= 1", lower=lambda n, d: 1.0 / d, upper=_one),
-            "treves_rolls_per_unit": Bounds(text="1/n <= value <= 1", lower=lambda n, d: 1.0 / n, upper=_one),
+            "sparsity": SHARE_BOUNDS,
+            "hoyer": SHARE_BOUNDS,
+            "treves_rolls_per_sample": Bounds(text="1/d <= value <= 1", lower=lambda n, d: 1.0 / d, upper=one),
+            "treves_rolls_per_unit": Bounds(text="1/n <= value <= 1", lower=lambda n, d: 1.0 / n, upper=one),
         },
         direction="higher sparsity and hoyer, lower Treves-Rolls: sparser",
         unit="1",
@@ -120,17 +96,17 @@ METRICS = (
         "near_duplicates",
         summary="Pairs of rows with a cosine of tau or more, and the share of rows that have such a partner.",
         needs="rows",
-        definitions=_only("number of pairs i < j with cos(x_i, x_j) >= tau, tau = 0.95", sources.ABBAS_2023),
+        definitions=only("number of pairs i < j with cos(x_i, x_j) >= tau, tau = 0.95", sources.ABBAS_2023),
         bounds={
             "near_duplicate_pairs": Bounds(
-                text="0 <= value <= n (n - 1)/2", lower=_zero, upper=lambda n, d: n * (n - 1) / 2.0
+                text="0 <= value <= n (n - 1)/2", lower=zero, upper=lambda n, d: n * (n - 1) / 2.0
             ),
-            "near_duplicate_rows": _SHARE,
-            "nearest_cosine": _COSINE,
+            "near_duplicate_rows": SHARE_BOUNDS,
+            "nearest_cosine": CORRELATION_BOUNDS,
         },
         direction="lower is more diverse",
         unit="pairs; 1 (a share); 1",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={
             "tau": "cosine from which two rows count",
             "examples": "pairs to list",
@@ -155,10 +131,10 @@ METRICS = (
             ),
         ),
         sources=(sources.MACKAY_2005,),
-        bounds=Bounds(text="0 <= value", lower=_zero),
-        direction=_NEITHER,
+        bounds=NOT_NEGATIVE,
+        direction=NEITHER,
         unit="dimensions",
-        invariances=_DISTANCES,
+        invariances=ABOUT_THE_MEAN,
         parameters={
             "definition": "two neighbours, or a range of them",
             "discard": "for twonn: share of the largest ratios to leave out",

@@ -2,49 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
-from typing import Any
 
-from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition, Metric
+from featdiv.metrics.entry import Bounds, Definition
+from featdiv.metrics.entry_forms import (
+    ABOUT_THE_MEAN,
+    CORRELATION_BOUNDS,
+    DIRECTIONS,
+    NOT_NEGATIVE,
+    ROTATIONS,
+    SHARE_BOUNDS,
+    metric,
+    zero,
+)
 from featdiv.metrics.labelled import sources
 
-_ROTATIONS = ("row permutation", "feature permutation", "rotation")
-_DIRECTIONS = (*_ROTATIONS, "isotropic scaling", "row scaling")
-_ABOUT_THE_MEAN = (*_ROTATIONS, "translation", "isotropic scaling")
 _SEPARATED = "higher is better separated"
-
-
-def _zero(n: int, d: int) -> float:
-    return 0.0
-
-
-def _one(n: int, d: int) -> float:
-    return 1.0
 
 
 def _two(n: int, d: int) -> float:
     return 2.0
 
 
-_SHARE = Bounds(text="0 <= value <= 1", lower=_zero, upper=_one)
-_NOT_NEGATIVE = Bounds(text="0 <= value", lower=_zero)
-
-
-def _metric(name: str, *, bounds: Bounds | Mapping[str, Bounds], invariances: tuple[str, ...], **fields: Any) -> Metric:
-    """Returns an entry; every transformation that is not an invariance is a contrast. Labels move with rows."""
-    path = f"featdiv.metrics.labelled.{name}"
-    return Metric(
-        name=name,
-        family="labelled",
-        function=f"{path}.{name}",
-        core=f"{path}.core",
-        bounds={name: bounds} if isinstance(bounds, Bounds) else bounds,
-        invariances=invariances,
-        contrasts=tuple(change for change in TRANSFORMATIONS if change not in invariances),
-        **fields,
-    )
-
+_metric = functools.partial(metric, family="labelled")
 
 METRICS = (
     _metric(
@@ -63,10 +44,10 @@ METRICS = (
                 source=sources.KORNBLITH_2021,
             ),
         ),
-        bounds=Bounds(text="0 <= value <= 2", lower=_zero, upper=_two),
+        bounds=Bounds(text="0 <= value <= 2", lower=zero, upper=_two),
         direction="higher is more diverse within classes",
         unit="1 (a distance of unit vectors)",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={"definition": "distances, or squared distances"},
         note="Kornblith et al. average cosine distances, half of the squared ones. Classes of one row are left out.",
     ),
@@ -86,10 +67,10 @@ METRICS = (
                 source=sources.KORNBLITH_2021,
             ),
         ),
-        bounds=_SHARE,
+        bounds=SHARE_BOUNDS,
         direction=_SEPARATED,
         unit="1 (a share)",
-        invariances=_DIRECTIONS,
+        invariances=DIRECTIONS,
         parameters={"definition": "the same weight for every class, or for every pair of rows"},
         note="Pairs of a row with itself are included, as published: few rows in a class raise the value. 'pooled' "
         "may be negative.",
@@ -113,14 +94,14 @@ METRICS = (
             ),
         ),
         bounds={
-            "nc1": _NOT_NEGATIVE,
-            "nc2_equinorm": _NOT_NEGATIVE,
-            "nc2_equiangular": Bounds(text="0 <= value <= 1 + 1/(c - 1)", lower=_zero, upper=_two),
-            "nc4": _SHARE,
+            "nc1": NOT_NEGATIVE,
+            "nc2_equinorm": NOT_NEGATIVE,
+            "nc2_equiangular": Bounds(text="0 <= value <= 1 + 1/(c - 1)", lower=zero, upper=_two),
+            "nc4": SHARE_BOUNDS,
         },
         direction="lower nc1 and nc2, higher nc4: more collapsed",
         unit="1",
-        invariances=_ABOUT_THE_MEAN,
+        invariances=ABOUT_THE_MEAN,
         parameters={
             "definition": "the same weight for every class, or for every row",
             "cutoff": "singular values of the centred class means up to this share of the largest count as zero",
@@ -147,7 +128,7 @@ METRICS = (
         ),
         direction="higher is more diverse",
         unit="dimensions",
-        invariances=(*_ROTATIONS, "translation"),
+        invariances=(*ROTATIONS, "translation"),
         parameters={"delta": "added to the diagonal of S_W, 1e-4 as in the paper"},
         note="At most c - 1, so compare at an equal number of inputs and views; delta fixes the scale of the features.",
     ),
@@ -162,10 +143,10 @@ METRICS = (
                 source=sources.YU_2020,
             ),
         ),
-        bounds=_NOT_NEGATIVE,
+        bounds=NOT_NEGATIVE,
         direction="higher: diverse as a whole, compact within classes",
         unit="nats",
-        invariances=_ROTATIONS,
+        invariances=ROTATIONS,
         parameters={
             "eps_squared": "squared distortion, in squared units of the rows",
             "memory": "budget for the second moments",
@@ -184,10 +165,10 @@ METRICS = (
                 source=sources.ROUSSEEUW_1987,
             ),
         ),
-        bounds=Bounds(text="-1 <= value <= 1", lower=lambda n, d: -1.0, upper=_one),
+        bounds=CORRELATION_BOUNDS,
         direction=_SEPARATED,
         unit="1",
-        invariances=_ABOUT_THE_MEAN,
+        invariances=ABOUT_THE_MEAN,
         parameters={"sample": "rows to draw, 10,000 by default", "seed": "of the draw"},
         jackknife="it compares all pairs of a sample of rows; there are no moments of parts to leave out",
         note="Computed by scikit-learn. A row that is alone in its class counts 0.",
@@ -203,10 +184,10 @@ METRICS = (
                 source=sources.CALINSKI_1974,
             ),
         ),
-        bounds=_NOT_NEGATIVE,
+        bounds=NOT_NEGATIVE,
         direction=_SEPARATED,
         unit="1",
-        invariances=_ABOUT_THE_MEAN,
+        invariances=ABOUT_THE_MEAN,
         jackknife="it grows with the number of rows, which leaving some out changes",
         note="Of all rows, from one pass. It grows with n where class means differ: compare at equal n.",
     ),

@@ -9,47 +9,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition, Metric, Source
+from featdiv.metrics.entry import Bounds, Definition, Metric
+from featdiv.metrics.entry_forms import ABOUT_THE_MEAN, CORRELATION_BOUNDS, SHARE_BOUNDS, metric, one, only, zero
 from featdiv.metrics.similarity import sources
 
 _HIGHER = "higher is more alike"
 _OTHER = {"other": "the same rows in another representation"}
-_ROTATIONS = ("row permutation", "feature permutation", "rotation", "translation", "isotropic scaling")
-_LINEAR = (*_ROTATIONS, "feature scaling")
+_LINEAR = (*ABOUT_THE_MEAN, "feature scaling")
 
 
-def _shares(text: str = "0 <= value <= 1") -> Bounds:
-    return Bounds(text=text, lower=lambda n, d: 0.0, upper=lambda n, d: 1.0)
-
-
-def _metric(
-    name: str,
-    *,
-    bounds: Bounds,
-    definitions: Definition | tuple[Definition, ...],
-    invariances: tuple[str, ...],
-    parameters: Mapping[str, str] | None = None,
-    jackknife: str = "",
-    **fields: Any,
-) -> Metric:
-    path = f"featdiv.metrics.similarity.{name}"
-    return Metric(
-        name=name,
-        family="similarity",
-        function=f"{path}.{name}",
-        core=f"{path}.core",
-        bounds={name: bounds},
-        definitions=definitions if isinstance(definitions, tuple) else (definitions,),
-        invariances=invariances,
-        contrasts=tuple(change for change in TRANSFORMATIONS if change not in invariances),
-        parameters=_OTHER | dict(parameters or {}),
-        jackknife=jackknife,
-        **fields,
-    )
-
-
-def _only(formula: str, source: Source) -> Definition:
-    return Definition(name="default", formula=formula, source=source)
+def _metric(name: str, *, parameters: Mapping[str, str] | None = None, **fields: Any) -> Metric:
+    return metric(name, family="similarity", parameters=_OTHER | dict(parameters or {}), **fields)
 
 
 METRICS = (
@@ -79,10 +49,10 @@ METRICS = (
             ),
         ),
         sources=(sources.KORNBLITH_2019, sources.NGUYEN_2021),
-        bounds=Bounds(text="-1 <= value <= 1", lower=lambda n, d: -1.0, upper=lambda n, d: 1.0),
+        bounds=CORRELATION_BOUNDS,
         direction=_HIGHER,
         unit="1",
-        invariances=_ROTATIONS,
+        invariances=ABOUT_THE_MEAN,
         parameters={
             "definition": "debiased, biased, or with Gaussian kernels",
             "bandwidth": "width of the Gaussian kernel, in median distances",
@@ -103,7 +73,7 @@ METRICS = (
             Definition(name="mean_squared", formula="mean of rho_i^2", source=sources.KORNBLITH_2019),
         ),
         sources=(sources.HOTELLING_1936,),
-        bounds=_shares(),
+        bounds=SHARE_BOUNDS,
         direction=_HIGHER,
         unit="1",
         invariances=_LINEAR,
@@ -115,13 +85,13 @@ METRICS = (
         "svcca",
         summary="The mean canonical correlation of the components that hold most of the variance.",
         needs="cross moments",
-        definitions=_only(
+        definitions=only(
             "cca of the leading principal components of each side that hold 99 % of its variance", sources.RAGHU_2017
         ),
-        bounds=_shares(),
+        bounds=SHARE_BOUNDS,
         direction=_HIGHER,
         unit="1",
-        invariances=_ROTATIONS,
+        invariances=ABOUT_THE_MEAN,
         parameters={"variance": "share of the variance to keep"},
         jackknife="the number of components that hold a share of the variance is a count, which jumps",
     ),
@@ -129,11 +99,11 @@ METRICS = (
         "pwcca",
         summary="The mean canonical correlation, weighted by what each direction carries of the first side.",
         needs="cross moments",
-        definitions=_only(
+        definitions=only(
             "sum alpha_i rho_i / sum alpha_i, alpha_i = sum_j abs(<h_i, x_j>), h_i the canonical variables of x",
             sources.MORCOS_2018,
         ),
-        bounds=_shares(),
+        bounds=SHARE_BOUNDS,
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "feature permutation", "translation", "isotropic scaling"),
@@ -156,10 +126,10 @@ METRICS = (
                 source=sources.DING_2021,
             ),
         ),
-        bounds=Bounds(text="0 <= value <= pi/2", lower=lambda n, d: 0.0, upper=lambda n, d: math.pi / 2.0),
+        bounds=Bounds(text="0 <= value <= pi/2", lower=zero, upper=lambda n, d: math.pi / 2.0),
         direction="lower is more alike",
         unit="radians",
-        invariances=_ROTATIONS,
+        invariances=ABOUT_THE_MEAN,
         parameters={"definition": "the angle, or the squared distance"},
         note="Angles below sqrt(2 eps) are rounding; eps is the error of the second moments.",
     ),
@@ -167,10 +137,10 @@ METRICS = (
         "subspace_overlap",
         summary="The share of the leading principal directions that two feature spaces have in common.",
         needs="cross moments",
-        definitions=_only(
+        definitions=only(
             "|U_k^T V_k|_F^2 / k, U_k and V_k the leading k principal directions", sources.KRZANOWSKI_1979
         ),
-        bounds=_shares(),
+        bounds=SHARE_BOUNDS,
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "translation", "isotropic scaling"),
@@ -182,13 +152,13 @@ METRICS = (
         "linear_predictivity",
         summary="The share of the variance of one representation that a ridge regression from the other predicts.",
         needs="parts of cross moments",
-        definitions=_only(
+        definitions=only(
             "1 - |Y - f(X)|_F^2 / |Y - mean(Y)|_F^2 over rows left out of the fit, f ridge regression on the other "
             "four fifths of the rows, lambda by generalised cross-validation there",
             sources.YAMINS_2014,
         ),
         sources=(sources.HOERL_1970, sources.GOLUB_1979),
-        bounds=Bounds(text="value <= 1", upper=lambda n, d: 1.0),
+        bounds=Bounds(text="value <= 1", upper=one),
         direction=_HIGHER,
         unit="1",
         invariances=("feature permutation", "rotation", "translation", "isotropic scaling"),
@@ -212,7 +182,7 @@ METRICS = (
                 source=sources.KRIEGESKORTE_2008,
             ),
         ),
-        bounds=Bounds(text="-1 <= value <= 1", lower=lambda n, d: -1.0, upper=lambda n, d: 1.0),
+        bounds=CORRELATION_BOUNDS,
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "feature permutation", "isotropic scaling", "row scaling"),
@@ -228,11 +198,11 @@ METRICS = (
         "mutual_knn",
         summary="The mean share of nearest neighbours that rows have in common in two representations.",
         needs="aligned rows",
-        definitions=_only(
+        definitions=only(
             "mean over i of |N_x(i) n N_y(i)| / k, N(i) the k = 10 other rows of largest cosine with row i",
             sources.HUH_2024,
         ),
-        bounds=_shares(),
+        bounds=SHARE_BOUNDS,
         direction=_HIGHER,
         unit="1",
         invariances=("row permutation", "feature permutation", "rotation", "isotropic scaling", "row scaling"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from featdiv.metrics.entry import Bounds, Definition
+from featdiv.metrics.entry_forms import ABOUT_THE_MEAN, NEITHER, ROTATIONS, SHARE_BOUNDS, one, only, zero
 from featdiv.metrics.spectral import sources
 from featdiv.metrics.spectral.entry_forms import (
-    ABOUT_THE_MEAN,
     ABOUT_ZERO,
     COUNT,
     DIMENSION_BOUNDS,
@@ -15,14 +15,8 @@ from featdiv.metrics.spectral.entry_forms import (
     HIGHER,
     LARGEST,
     LOWER,
-    NEITHER,
-    ROTATIONS,
-    SHARE_BOUNDS,
     metric,
-    one,
-    only,
     rank,
-    zero,
 )
 
 METRICS = (

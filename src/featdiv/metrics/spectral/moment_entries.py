@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 from featdiv.metrics.entry import Bounds, Definition
+from featdiv.metrics.entry_forms import ROTATIONS, SHARE_BOUNDS, one, only, zero
 from featdiv.metrics.spectral import sources
-from featdiv.metrics.spectral.entry_forms import (
-    COSINES,
-    DIMENSION_BOUNDS,
-    HIGHER,
-    LOWER,
-    ROTATIONS,
-    SHARE_BOUNDS,
-    metric,
-    one,
-    only,
-    zero,
-)
+from featdiv.metrics.spectral.entry_forms import COSINES, DIMENSION_BOUNDS, HIGHER, LOWER, metric
 
 METRICS = (
     metric(
