@@ -159,6 +159,7 @@ def test_zero_rows_have_no_direction():
         cuda_.scatter(rows, Sums.zeros(4), normalize="l2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
