@@ -33,7 +33,8 @@ class Job:
         self.device = check_device(given("device"), function=FUNCTION) or _default_device()
         recipe = None if given("transform") is None or callable(given("transform")) else given("protocol")
         size = transforms.size_wanted(given("transform"), recipe, function=FUNCTION)
-        loaded = _loaded(model, given("checkpoint"), given("pretrained"), size)
+        # Weights that are drawn anew need not be fetched first.
+        loaded = _loaded(model, given("checkpoint"), given("pretrained") and given("mode") != "scratch", size)
         views = finetune_data.views(
             given("transform"),
             given("augmentation"),
