@@ -46,9 +46,7 @@ def test_several_files_are_the_shards_of_one_set(run, tmp_path):
     np.save(tmp_path / "b.npy", rows[100:])
     found = scores(run("spectrum", "a.npy", "b.npy", "--json", "-", "--precision", "float64"))
     singular = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
-    assert found["participation_ratio"] == pytest.approx(
-        (singular**2).sum() ** 2 / (singular**4).sum(), rel=1e-9
-    )
+    assert found["participation_ratio"] == pytest.approx((singular**2).sum() ** 2 / (singular**4).sum(), rel=1e-9)
 
 
 def test_uncentred_and_normalised(run, tmp_path):

@@ -130,9 +130,7 @@ def test_wrong_usage(run, result_file, arguments, message):
     assert message in " ".join(result.stderr.split())
 
 
-@pytest.mark.parametrize(
-    "content", ["{}", "not json", '{"scores": [], "schema": 1}', '{"scores": {}, "schema": 2}']
-)
+@pytest.mark.parametrize("content", ["{}", "not json", '{"scores": [], "schema": 1}', '{"scores": {}, "schema": 2}'])
 def test_a_json_that_is_no_result_is_bad_data(run, tmp_path, content):
     (tmp_path / "odd.json").write_text(content)
     result = run("check", "odd.json", "--require", "rankme>=1")

@@ -32,9 +32,7 @@ def test_convert_to_shards_of_another_type_keeps_the_rows(run, tmp_path):
     assert result.exit_code == 0, result.stderr
     shards = sorted((tmp_path / "out").glob("*.npy"))
     assert [np.load(shard).shape for shard in shards] == [(10, 4), (10, 4), (5, 4)]
-    np.testing.assert_array_equal(
-        np.concatenate([np.load(shard) for shard in shards]), rows.astype(np.float16)
-    )
+    np.testing.assert_array_equal(np.concatenate([np.load(shard) for shard in shards]), rows.astype(np.float16))
 
 
 def test_convert_to_a_type_that_does_not_exist(run, isotropic, tmp_path):

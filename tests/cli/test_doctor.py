@@ -13,9 +13,7 @@ def test_report_has_every_op_backend_and_package(run):
     report = json.loads(result.stdout)
     assert report["versions"]["featdiv"] == featdiv.__version__
     on_cpu = {(entry["op"], entry["backend"]) for entry in report["backends"] if entry["device"] == "cpu"}
-    wanted = {
-        (op, name) for op, names in _dispatch.OPS.items() for name in names if name in _dispatch.ORDER["cpu"]
-    }
+    wanted = {(op, name) for op, names in _dispatch.OPS.items() for name in names if name in _dispatch.ORDER["cpu"]}
     assert wanted <= on_cpu
     assert {entry["package"] for entry in report["packages"]} == set(doctor.OPTIONAL)
 
@@ -33,9 +31,7 @@ def test_a_backend_that_runs_some_types_names_them(monkeypatch):
         "unsupported_reason",
         lambda request, name: None if request.dtype == "float32" else "too small",
     )
-    assert {(entry["state"], entry["reason"]) for entry in doctor.backends()} == {
-        ("works for float32", "too small")
-    }
+    assert {(entry["state"], entry["reason"]) for entry in doctor.backends()} == {("works for float32", "too small")}
 
 
 def test_a_missing_package_says_how_to_install_it(monkeypatch):
