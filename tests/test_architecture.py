@@ -163,9 +163,7 @@ def test_no_file_outgrows_a_screenful_of_ideas(path):
 
 
 def test_no_file_has_a_name_that_says_nothing():
-    assert not [
-        name_of(path) for path in python_files("src", "tests", "benchmarks") if path.stem in VAGUE_NAMES
-    ]
+    assert not [name_of(path) for path in python_files("src", "tests", "benchmarks") if path.stem in VAGUE_NAMES]
 
 
 def tracked_text() -> list[tuple[str, str]]:
@@ -187,9 +185,7 @@ def tracked_text() -> list[tuple[str, str]]:
 
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.])/(?:home|root|Users|work|opt|tmp)/[A-Za-z0-9_]"),
-    "the host of a package index": re.compile(
-        r"(?:pypi\.org/simple|pythonhosted\.org|download\.pytorch\.org)"
-    ),
+    "the host of a package index": re.compile(r"(?:pypi\.org/simple|pythonhosted\.org|download\.pytorch\.org)"),
     "an open end": re.compile(r"\b(?:TODO|FIXME|XXX)\b"),
     "a banner comment": re.compile(r"^\s*(?:#|//)\s*[-=*#]{4,}", re.MULTILINE),
     "unsafe loading": re.compile(r"allow_pickle=True|weights_only=False"),

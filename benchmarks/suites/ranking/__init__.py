@@ -11,7 +11,7 @@ SUITE = Suite(
     tables=(
         Table(
             name="cache",
-            summary=f"{len(cache.NETWORKS)} models and {cache.IMAGES:,} images again from the folder in {cache.LIMIT:.0f} s",
+            summary=f"{len(cache.NETWORKS)} models, {cache.IMAGES:,} images, again from their folder",
             run=cache.rows,
         ),
         Table(
