@@ -16,6 +16,7 @@ from featdiv.ops import _arrays, _dispatch
 from featdiv.ops.class_scatter import class_scatter, class_scatter_dense
 from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.eigvals_batched import eigvals_batched
+from featdiv.ops.nearest_centroid import nearest_centroid
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import Sums, scatter
 from featdiv.ops.topk import topk
@@ -58,6 +59,9 @@ def test_every_op_takes_them(x):
     cross_gram(there, other=there, sums=cross)
     cross_gram(x, x, straight)
     np.testing.assert_array_equal(cross.gram, straight.gram)
+    index = np.arange(24).reshape(2, 3, 4)
+    found = nearest_centroid(there, Foreign(index), shots=2).nearest
+    np.testing.assert_array_equal(found, nearest_centroid(x, index, shots=2).nearest)
     matrices = truth.symmetric_gram()[None]
     np.testing.assert_array_equal(eigvals_batched(Foreign(matrices)).values, eigvals_batched(matrices).values)
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, NonFiniteError
+from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import Request, choose, load
 from featdiv.ops.scatter import describe_rows
 from featdiv.ops.scatter.reference import to_float64
@@ -43,6 +44,7 @@ class Assigned:
     backend: str
 
 
+@takes_arrays
 def nearest_centroid(rows: Rows, index: npt.NDArray[np.int64], *, shots: int, backend: str = "auto") -> Assigned:
     """Returns the nearest centroid of every query of every episode.
 
