@@ -33,6 +33,10 @@ def test_every_protocol_of_the_package_prepares_images():
     for name in featdiv.protocols.names():
         parameters = featdiv.protocols.get(name).parameters_of("extract")
         found = prescribed(name, function="demo")
+        if name == "kornblith2019":
+            assert {parameters[key] for key in ("resize", "crop", "interpolation")} == {"model"}
+            assert found == {}
+            continue
         assert found["input_size"] == (3, parameters["crop"], parameters["crop"])
         assert found["crop_pct"] * parameters["resize"] == pytest.approx(parameters["crop"])
         assert found["interpolation"] == parameters["interpolation"]
@@ -49,6 +53,14 @@ def test_what_is_given_goes_before_the_protocol():
     assert size_wanted("model", "ericsson2021", function="demo") == (3, 224, 224)
     assert size_wanted("model", None, function="demo") is None
     assert size_wanted(len, None, function="demo") is None
+
+
+def test_kornblith_takes_each_network_at_its_own_size():
+    assert (
+        prepare("model", OWN, protocol="kornblith2019", function="demo").text
+        == prepare("model", OWN, function="demo").text
+    )
+    assert size_wanted("model", "kornblith2019", function="demo") is None
 
 
 def test_words_tell_functions_apart_by_code_and_what_they_hold():

@@ -77,7 +77,8 @@ def prepare(
 def prescribed(protocol: str | None, *, function: str) -> dict[str, Any]:
     """Returns what a published recipe changes in the model's own configuration; mean and std stay those of the model.
 
-    The short side is resized, the centre is cropped, as ``extract`` in the recipe's file says.
+    The short side is resized, the centre is cropped, as ``extract`` in the recipe's file says; where that says
+    ``"model"``, nothing is changed.
 
     Raises:
         InputError: if there is no such recipe, or it prescribes nothing for images.
@@ -85,20 +86,20 @@ def prescribed(protocol: str | None, *, function: str) -> dict[str, Any]:
     Example:
         >>> from featdiv.backbones.transforms import prescribed
         >>> prescribed("dinov2-knn", function="demo")
-        {'input_size': (3, 224, 224), 'interpolation': 'bicubic', 'crop_pct': 0.875, 'crop_mode': 'center'}
+        {'input_size': (3, 224, 224), 'crop_pct': 0.875, 'crop_mode': 'center', 'interpolation': 'bicubic'}
     """
     if protocol is None:
         return {}
     if protocol not in protocols.names():
         raise InputError(f"{function}: protocol: expected one of {', '.join(protocols.names())}; got {protocol!r}")
     found = protocols.get(protocol).parameters_of("extract")
-    crop = int(found["crop"])
-    return {
-        "input_size": (3, crop, crop),
-        "interpolation": found["interpolation"],
-        "crop_pct": crop / found["resize"],
-        "crop_mode": "center",
-    }
+    changes: dict[str, Any] = {}
+    if found["crop"] != "model":
+        crop = int(found["crop"])
+        changes = {"input_size": (3, crop, crop), "crop_pct": crop / found["resize"], "crop_mode": "center"}
+    if found["interpolation"] != "model":
+        changes["interpolation"] = found["interpolation"]
+    return changes
 
 
 def size_wanted(transform: Any, protocol: str | None, *, function: str) -> tuple[int, ...] | None:
