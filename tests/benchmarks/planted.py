@@ -144,7 +144,7 @@ SUITE = Suite(
             name="limited",
             contenders=(
                 contender("right", right, peer=False),
-                contender("slow", slow, streams=False),
+                contender("slow", slow, streams=False, trial_rows=2000),
                 contender("deceptive", deceptive, streams=False),
                 contender("heavy", heavy),
             ),

@@ -110,6 +110,7 @@ def test_warnings_are_one_line_on_stderr(run, tmp_path):
 INTERRUPTED_RUN = """
 import os, signal, sys
 import featdiv.analyses
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background has it ignored
 def interrupted(source, **arguments):
     next(iter(source.chunks(8)))
     os.kill(os.getpid(), signal.SIGINT)
