@@ -18,8 +18,8 @@ from suites.spectrum import data as inputs
 
 GRID = 10.0 ** np.linspace(-6, 5, 45)
 EVERY_THIRD = np.arange(1, 45, 3)
-SOLVED = np.array([4, 13, 22, 28, 31])
-"""Where scikit-learn is run to the end for the reference: 1e-5 to 56. Beyond, it takes tens of thousands of steps."""
+SOLVED = np.array([4, 13, 22, 28])
+"""Where scikit-learn is run to the end for the reference: 1e-5 to 10. Beyond, it takes minutes for each."""
 
 LOOP = "sklearn loop, every third C"
 _SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
@@ -63,7 +63,10 @@ def featdiv_path(job: Data) -> Any:
 
 
 def sklearn_loop(job: Data) -> Any:
-    """One cold start for every third C, with scikit-learn's default tolerance and limit of iterations."""
+    """One cold start for every third C, to scikit-learn's default tolerance.
+
+    Its default limit of 100 steps ends most fits above C = 1 before that, up to 2.5 % from the optimum.
+    """
     import warnings
 
     from sklearn.linear_model import LogisticRegression
@@ -71,7 +74,7 @@ def sklearn_loop(job: Data) -> Any:
     x, labels = loaded(job)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        models = [LogisticRegression(C=C).fit(x, labels) for C in GRID[EVERY_THIRD]]
+        models = [LogisticRegression(C=C, max_iter=10_000).fit(x, labels) for C in GRID[EVERY_THIRD]]
     return np.stack([m.coef_ for m in models]), np.stack([m.intercept_ for m in models])
 
 
