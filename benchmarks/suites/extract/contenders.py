@@ -83,11 +83,11 @@ def to_moments(job: Data) -> Any:
 
 
 def from_jpeg(job: Data) -> Any:
-    """Everything: reading, decoding, resizing, hashing, writing."""
+    """With decoding, in the process itself: a process of the harness may start no loader workers."""
     import featdiv
 
     data = featdiv.images(job.path)
-    return _extract(job, data.subset(np.arange(job.n)), transform={"input_size": (3, SIDE, SIDE)})
+    return _extract(job, data.subset(np.arange(job.n)), transform={"input_size": (3, SIDE, SIDE)}, workers=0)
 
 
 def _rows(job: Data, rows: Any) -> Answer:
