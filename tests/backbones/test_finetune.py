@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import featdiv
+from featdiv.backbones.finetune_estimate import estimate
 from featdiv.backbones.finetune_train import Training
 from featdiv.errors import InputError, NotEnoughData
 
@@ -207,6 +208,33 @@ def test_baseline_and_protocol(tune):
     notes = " ".join(followed.provenance.notes)
     assert "steps: 2 instead of 20000" in notes
     assert "augmentation: none instead of crop-flip" in notes
+
+
+def test_a_protocol_has_a_grid_of_its_own_for_random_weights(tune):
+    # 8 strengths from 1e-6 on and none when fine-tuning; 8 from 1e-5 to 10^-1.5 from scratch (SimCLR, B.8).
+    found = tune(protocol="kornblith2019", baseline=True, steps=1, batch_size=4, lr=0.1, weight_decay=(0.0, 1e-5, 1e-4))
+    decays = [
+        sorted(trial.weight_decay for trial in each.trials if trial.stage == "search")
+        for each in (found, found.scratch)
+    ]
+    np.testing.assert_allclose(decays[0], [0.0, *np.logspace(-6, -3, 7)])
+    np.testing.assert_allclose(decays[1], np.logspace(-5, -1.5, 8))
+    assert "steps: 1 instead of 20000" in " ".join(found.provenance.notes)
+    assert "steps: 1 instead of 40000" in " ".join(found.scratch.provenance.notes)
+
+
+def test_an_estimate_counts_the_grid_of_the_baseline():
+    given = {"timed": 1, "transform": worker.to_tensor, "augmentation": "none", "device": "cpu"}
+    both, full, scratch = (
+        estimate(worker.network(), worker.coloured(36, 1), **given, **asked)
+        for asked in (
+            {"protocol": "kornblith2019", "baseline": True},
+            {"protocol": "kornblith2019"},
+            {"protocol": "kornblith2019", "mode": "scratch"},
+        )
+    )
+    assert (full.steps, scratch.steps) == (57 * 20_000, 57 * 40_000)
+    assert (both.steps, both.runs) == (full.steps + scratch.steps, 2 * 57)
 
 
 def test_a_result_is_plain_json_and_draws(tune):

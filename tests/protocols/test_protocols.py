@@ -67,6 +67,22 @@ def test_finetuning_grids():
     assert found["weight_decay"][0] == 0.0
     np.testing.assert_allclose(found["weight_decay"][1:], np.logspace(-6, -3, 7))
     np.testing.assert_allclose(found["lr"], np.logspace(-4, -1, 7))
+    scratch = protocols.get("kornblith2019").parameters_of("finetune", mode="scratch")
+    np.testing.assert_allclose(scratch["weight_decay"], np.logspace(-5, -1.5, 8))
+    np.testing.assert_allclose(scratch["lr"], np.logspace(-3, 0, 7))
+    assert scratch["steps"] == 40_000
+    assert scratch["batch_size"] == found["batch_size"] == 256
+    same = protocols.get("ericsson2021")
+    assert same.parameters_of("finetune", mode="scratch") == same.parameters_of("finetune")
+
+
+def test_differences_are_those_to_what_the_mode_is_given():
+    kornblith = protocols.get("kornblith2019")
+    found = {"lr": np.logspace(-3, 0, 7), "mode": "scratch"}
+    assert kornblith.differences(found, function="finetune") == ()
+    assert [str(each.parameter) for each in kornblith.differences({**found, "mode": "full"}, function="finetune")] == [
+        "lr"
+    ]
 
 
 def test_differences():

@@ -160,8 +160,7 @@ def finetune(
         'there are no test images'
     """
     given = {name: value for name, value in locals().items() if name not in ("model", "data")}
-    arguments, notes = resolved(given)
-    return _finetune(model, data, arguments, notes)
+    return _finetune(model, data, given)
 
 
 def resolved(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -172,7 +171,8 @@ def resolved(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
     return dict(found.arguments), found.notes
 
 
-def _finetune(model: Any, data: Any, arguments: dict[str, Any], notes: tuple[str, ...]) -> FineTune:
+def _finetune(model: Any, data: Any, given: Mapping[str, Any]) -> FineTune:
+    arguments, notes = resolved(given)
     progress, baseline = arguments["progress"], arguments["baseline"]
     if baseline and arguments["mode"] == "scratch":
         raise InputError(f"{FUNCTION}: baseline: mode='scratch' is the baseline; leave baseline= out")
@@ -201,8 +201,9 @@ def _finetune(model: Any, data: Any, arguments: dict[str, Any], notes: tuple[str
         )
     scratch = None
     if baseline:
-        again = {**arguments, "mode": "scratch", "baseline": False, "progress": _part(progress, 1, 2)}
-        scratch = _finetune(model, data, again, notes)
+        # Resolved anew: a protocol may have another grid, and more steps, for random weights.
+        again = {**given, "mode": "scratch", "baseline": False, "progress": _part(progress, 1, 2)}
+        scratch = _finetune(model, data, again)
     return assemble(job, found, went_through, trials, scratch, notes)
 
 

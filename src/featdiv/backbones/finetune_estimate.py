@@ -10,9 +10,10 @@ from typing import Any
 
 from featdiv.backbones.finetune import finetune as _finetune
 from featdiv.backbones.finetune import resolved
-from featdiv.backbones.finetune_arguments import FUNCTION
+from featdiv.backbones.finetune_arguments import FUNCTION, check_grid
 from featdiv.backbones.finetune_data import Draws, training_batches
 from featdiv.backbones.finetune_job import Job
+from featdiv.backbones.finetune_search import rungs
 from featdiv.backbones.finetune_store import Run
 from featdiv.backbones.finetune_train import Training
 from featdiv.errors import InputError
@@ -78,7 +79,8 @@ def estimate(model: Any, data: Any, *, timed: int = 4, **arguments: Any) -> Fine
     unknown = [name for name in arguments if name not in defaults]
     if unknown:
         raise InputError(f"{FUNCTION}: no argument {unknown[0]!r}; expected {', '.join(defaults)}")
-    given, _ = resolved({**defaults, **arguments})
+    asked = {**defaults, **arguments}
+    given, _ = resolved(asked)
     job = Job(model, data, {**given, "out": None}, report=None)
     grid = job.grid
     run = Run(
@@ -96,11 +98,15 @@ def estimate(model: Any, data: Any, *, timed: int = 4, **arguments: Any) -> Fine
     started = time.perf_counter()
     judge(training.network)
     per_evaluation = time.perf_counter() - started
-    times = 2 if given["baseline"] else 1
-    runs = sum(rung.points for rung in job.planned) + job.final_runs
+    grids = [job.grid]
+    if given["baseline"]:
+        # A protocol may have another grid, and more steps, for random weights.
+        grids.append(check_grid(resolved({**asked, "mode": "scratch"})[0]))
+    searched = [rung for grid in grids for rung in rungs(grid.points, grid.steps, grid.halving)]
+    steps = sum(rung.points * rung.steps for rung in searched) + sum(job.final_runs * grid.steps for grid in grids)
     evaluations = sum(
         rung.points * (EVALUATIONS if job.recipe.eval_every is None else 1 + rung.steps // job.recipe.eval_every)
-        for rung in job.planned
+        for rung in searched
     )
     tests = len(job.division.test or ()) / max(1, len(job.division.val)) * len(grid.seeds)
     weights = sum(value.numel() * value.element_size() for value in training.network.state_dict().values())
@@ -108,16 +114,16 @@ def estimate(model: Any, data: Any, *, timed: int = 4, **arguments: Any) -> Fine
     # A checkpoint holds the weights, what the optimiser keeps of each, and their average.
     copies = len(grid.seeds) + 1 + (2 if job.recipe.optimizer == "adamw" else 1) + (job.recipe.ema is not None)
     return FineTuneEstimate(
-        runs=times * runs,
-        steps=times * job.total,
+        runs=sum(rung.points for rung in searched) + len(grids) * job.final_runs,
+        steps=steps,
         train=len(job.division.train),
         val=len(job.division.val),
         test=len(job.division.test or ()),
         classes=len(job.division.classes),
         seconds_per_step=per_step,
         seconds_per_evaluation=per_evaluation,
-        seconds=times * (job.total * per_step + (evaluations + tests) * per_evaluation),
-        bytes=0 if out is None else times * copies * weights,
+        seconds=steps * per_step + (evaluations + len(grids) * tests) * per_evaluation,
+        bytes=0 if out is None else len(grids) * copies * weights,
         free=None if out is None else _free(os.path.abspath(os.path.expanduser(os.fspath(out)))),
         batch_size=training.batch_size,
         workers=job.workers,

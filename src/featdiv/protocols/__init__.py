@@ -69,7 +69,8 @@ class Protocol:
         source: ``paper``, ``code``, and what of them was ``read`` to write the file.
         presumes: what lies outside the parameters: which features, which images, which split, which metric.
         defects: what is known to be wrong, or surprising, in the original.
-        parameters: function to its parameters, name to value.
+        parameters: function to its parameters, name to value; ``"finetune[scratch]"`` has those of ``finetune`` that
+            are others with ``mode="scratch"``.
 
     Example:
         >>> import featdiv
@@ -93,8 +94,12 @@ class Protocol:
         """Name and version, as provenance records them: ``"dinov2-knn@1"``."""
         return f"{self.name}@{self.version}"
 
-    def parameters_of(self, function: str) -> Mapping[str, Any]:
+    def parameters_of(self, function: str, *, mode: str | None = None) -> Mapping[str, Any]:
         """Returns the parameters that the protocol prescribes for a function, name to value.
+
+        Args:
+            function: for example ``"finetune"``.
+            mode: value of its argument ``mode``, where the protocol prescribes something else for some of them.
 
         Raises:
             InputError: if it prescribes none; the message says for which functions it does.
@@ -104,14 +109,15 @@ class Protocol:
                 f"{function}: protocol: {self.name!r} prescribes nothing for {function}; it is a protocol for "
                 f"{', '.join(self.parameters)}"
             )
-        return self.parameters[function]
+        special = self.parameters.get(f"{function}[{mode}]", {})
+        return MappingProxyType({**self.parameters[function], **special})
 
     def differences(self, actual: Mapping[str, Any], *, function: str | None = None) -> tuple[Difference, ...]:
         """Returns the parameters in which ``actual`` contradicts the protocol.
 
         Args:
             actual: name to value; names that the protocol does not prescribe, and parameters that are missing here,
-                are no contradictions.
+                are no contradictions. A ``mode`` among them chooses what is prescribed; see `parameters_of`.
             function: whose parameters they are; None for the protocol's one probe.
 
         Raises:
@@ -120,14 +126,14 @@ class Protocol:
         function = self._probe() if function is None else function
         return tuple(
             Difference(function=function, parameter=name, expected=expected, actual=values.plain(actual[name]))
-            for name, expected in self.parameters_of(function).items()
+            for name, expected in self.parameters_of(function, mode=actual.get("mode")).items()
             if name in actual and not values.same(actual[name], expected)
         )
 
     def unrecorded(self, actual: Mapping[str, Any], *, function: str | None = None) -> tuple[str, ...]:
         """Returns the names of the parameters that the protocol prescribes and ``actual`` does not mention."""
         function = self._probe() if function is None else function
-        return tuple(name for name in self.parameters_of(function) if name not in actual)
+        return tuple(name for name in self.parameters_of(function, mode=actual.get("mode")) if name not in actual)
 
     def resolve(self, function: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Resolution:
         """Returns the arguments of a call that asked for this protocol.
@@ -143,7 +149,7 @@ class Protocol:
         Raises:
             InputError: if the protocol prescribes nothing for the function.
         """
-        prescribed = self.parameters_of(function)
+        prescribed = self.parameters_of(function, mode=given.get("mode"))
         arguments = {
             name: prescribed[name]
             if name in prescribed and name in defaults and values.same(value, defaults[name])
