@@ -61,6 +61,23 @@ def test_what_costs_time_can_be_left_out(run, pets):
     assert (arguments["interval"], arguments["similarity"], arguments["directions"]) == (None, False, 0)
 
 
+def test_what_makes_networks_fast_is_asked_of_the_extraction(run, pets, monkeypatch):
+    asked = {}
+
+    def stand_in(*_, **given):
+        asked.update(given)
+        raise featdiv.InputError("seen")
+
+    monkeypatch.setattr(featdiv, "rank_models", stand_in)
+    run("rank-models", *SMALL, *BOTH, "--compile", "--channels-last", "--autocast", "bfloat16")
+    assert asked["extraction"] == {
+        "compile": True,
+        "channels_last": True,
+        "autocast": "bfloat16",
+        "transform": {"input_size": (3, 32, 32)},
+    }
+
+
 def test_a_checkpoint_of_ones_own_is_ranked_beside(run, pets, tmp_path):
     from safetensors.torch import save_file
 
@@ -98,6 +115,22 @@ def test_a_dry_run_measures_and_writes_nothing(run, pets, tmp_path):
     assert content["bytes"] == sum(one["bytes"] for one in content["models"].values())
     assert content["models"]["test_vit"]["left"] == 20
     assert result.stdout.splitlines()[0].split() == ["model", "images", "to", "do", "rate", "features", "in", "disk"]
+
+
+def test_a_dry_run_counts_fine_tuning(run, pets, tmp_path):
+    tuned = ("--finetune", "7", "--steps", "50", "--out", "kept", "--dry-run")
+    result = run("rank-models", *SMALL, *BOTH, *tuned, "--json", "out.json")
+    assert result.exit_code == 0, result.stderr
+    assert not (tmp_path / "kept").exists()
+    content = json.loads((tmp_path / "out.json").read_text())
+    runs = content["finetuning"]["models"]
+    # Ten images are held out, two of the other ten are chosen on; halving 9 points: 10, 16 and 50 steps, and the last.
+    assert {(one["train"], one["val"], one["test"]) for one in runs.values()} == {(8, 2, 10)}
+    assert {one["steps"] for one in runs.values()} == {9 * 10 + 3 * 16 + 50 + 50}
+    mean = np.mean([one["seconds"] for one in runs.values()])
+    assert content["finetuning"]["seconds"] == pytest.approx(7 * mean)
+    assert content["seconds"] == pytest.approx(7 * mean + sum(one["seconds"] for one in content["models"].values()))
+    assert "7 runs: " in result.stdout
 
 
 @pytest.mark.parametrize(

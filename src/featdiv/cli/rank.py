@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from featdiv.cli import options, output
-from featdiv.cli.extract import Corrupt
+from featdiv.cli.extract import Autocast, Corrupt, duration
 from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from featdiv.studies.ranking.estimate import RankingEstimate
     from featdiv.studies.ranking.result import Ranking
 
 FUNCTION = "featdiv rank-models"
@@ -101,9 +102,13 @@ def rank_models(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Processes that decode; default: by cores.")
     ] = None,
+    autocast: Annotated[Autocast | None, typer.Option(help="Mixed precision in the networks.")] = None,
+    compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks first.")] = False,
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="That memory format.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds, samples and resamples.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Time a few batches of each model; say how long and how large.")
+        bool,
+        typer.Option("--dry-run", help="Time a few batches of each model; say how long and how large."),
     ] = False,
     json: options.Json = None,
     report: Annotated[
@@ -124,12 +129,35 @@ def rank_models(
         opened = featdiv.images(data, corrupt=corrupt.value, progress=progress)
     for name, reason in opened.skipped:
         output.say(f"skipped {name}: {reason}", quiet=quiet)
-    given: dict[str, Any] = {"batch_size": batch_size, "device": device, "workers": workers}
+    given: dict[str, Any] = {
+        "batch_size": batch_size,
+        "device": device,
+        "workers": workers,
+        "autocast": None if autocast is None else autocast.value,
+        "compile": compile or None,
+        "channels_last": channels_last or None,
+    }
     extraction = {name: value for name, value in given.items() if value is not None}
+    tuned = int(finetune) if finetune and finetune.isdecimal() else finetune
     if input_size is not None:
         extraction["transform"] = {"input_size": (3, input_size, input_size)}
     if dry_run:
-        _estimate(wanted, opened, pretrained, extraction, out, split=split, limit=limit, seed=seed, json=json)
+        from featdiv.studies.ranking.estimate import estimate
+
+        found = estimate(
+            wanted,
+            opened,
+            folds=folds,
+            split=split,
+            limit=limit,
+            seed=seed,
+            pretrained=pretrained,
+            extraction=extraction,
+            finetune=tuned,
+            finetuning={"steps": steps},
+            out=out,
+        )
+        _show_estimate(found, json)
         return
     with progress_bar("ranking", quiet=quiet, unit="images") as progress:
         ranking = featdiv.rank_models(
@@ -142,7 +170,7 @@ def rank_models(
             split=split,
             limit=limit,
             imagenet=imagenet,
-            finetune=int(finetune) if finetune and finetune.isdecimal() else finetune,
+            finetune=tuned,
             finetuning={"steps": steps} if finetune else None,
             pretrained=pretrained,
             extraction=extraction,
@@ -238,51 +266,32 @@ def _tau(agreement: Mapping[str, float | None], name: str) -> str:
     return "" if value is None else f"{value:+.2f}"
 
 
-def _estimate(
-    models: dict[str, Any],
-    data: Any,
-    pretrained: bool,
-    extraction: dict[str, Any],
-    out: str | None,
-    *,
-    split: str | None,
-    limit: int | None,
-    seed: int,
-    json: str | None,
-) -> None:
-    """Prints how long the extraction of each model would take, and how much it would write."""
+def _show_estimate(found: RankingEstimate, json: str | None) -> None:
+    """Prints how long extraction and fine-tuning of each model would take, and how much they would write."""
     import dataclasses
 
-    from featdiv.backbones import estimate
-    from featdiv.errors import FeatdivError
-    from featdiv.studies.ranking.candidates import candidates
-    from featdiv.studies.ranking.measure import SHARD_ROWS
-    from featdiv.studies.ranking.run import labelled_images
-
-    opened = labelled_images(data, split=split, limit=limit, seed=seed)
-    folder = None if out is None else f"{out}/features"
-    found: dict[str, Any] = {}
-    failed: dict[str, str] = {}
-    for one in candidates(models, {"pretrained": pretrained, **extraction}):
-        try:
-            found[one.name] = estimate(one.model, opened, out=folder, shard_rows=SHARD_ROWS, **one.arguments)
-        except FeatdivError as error:
-            failed[one.name] = str(error)
-    seconds, size = (sum(getattr(one, name) for one in found.values()) for name in ("seconds", "bytes"))
     if json != "-":
-        rows = [
-            [
-                name,
-                f"{one.left:,}",
-                f"{one.images_per_second:,.1f}/s",
-                f"{one.seconds:,.1f} s",
-                f"{one.bytes / 1e6:,.2f} MB",
-            ]
-            for name, one in found.items()
-        ]
-        rows.append(["all", "", "", f"{seconds:,.1f} s", f"{size / 1e6:,.2f} MB"])
-        output.print_table(["model", "images to do", "rate", "features in", "disk"], rows, right=(1, 2, 3, 4))
-        for name, reason in failed.items():
+        rows = []
+        for name, one in found.features.items():
+            cells = [name, f"{one.left:,}", f"{one.images_per_second:,.1f}/s", f"{one.seconds:,.1f} s"]
+            rows.append([*cells, f"{one.bytes / 1e6:,.2f} MB"])
+            if found.tuning:
+                rows[-1].append(duration(found.tuning[name].seconds) if name in found.tuning else "-")
+        in_all = sum(one.seconds for one in found.features.values())
+        rows.append(["all", "", "", f"{in_all:,.1f} s", f"{found.bytes / 1e6:,.2f} MB"])
+        columns = ["model", "images to do", "rate", "features in", "disk"]
+        if found.tuning:
+            columns.append("fine-tuning run")
+            rows[-1].append(f"{found.runs} runs: {duration(found.tuning_seconds)}")
+        output.print_table(columns, rows, right=range(1, len(columns)))
+        for name, reason in found.failed.items():
             output.say(f"would fail: {name}: {reason}")
-    content = {name: {**dataclasses.asdict(one), "fits": one.fits} for name, one in found.items()}
-    output.write_json({"models": content, "failed": failed, "seconds": seconds, "bytes": size}, json)
+    tuning = {name: dataclasses.asdict(one) for name, one in found.tuning.items()}
+    content = {
+        "models": {name: {**dataclasses.asdict(one), "fits": one.fits} for name, one in found.features.items()},
+        "finetuning": {"models": tuning, "runs": found.runs, "seconds": found.tuning_seconds} if tuning else None,
+        "failed": dict(found.failed),
+        "seconds": found.seconds,
+        "bytes": found.bytes,
+    }
+    output.write_json(content, json)

@@ -31,18 +31,19 @@ def rank(monkeypatch):
     def ranked(accuracies, **arguments):
         ranked.runs = []
 
-        def stand_in(module, data, *, test, seed, **_):
+        def stand_in(module, data, *, test, seed, **given):
             name = next(name for name, model in models.items() if model is module)
             ranked.runs.append((name, seed))
             if accuracies[name] is None:
                 raise NotEnoughData("all runs diverged")
+            ranked.given = given
             wrong = np.arange(len(test)) >= round(accuracies[name] * len(test))
             predictions = np.where(wrong, 1 - test.labels, test.labels)[None]
             return types.SimpleNamespace(predictions=predictions, test_labels=test.labels, lr=0.1)
 
         monkeypatch.setattr(finetuning, "finetune", stand_in)
-        given = {"scores": None, "probes": "knn", "folds": 2, "draws": 500, "extraction": networks.EXTRACTION}
-        return featdiv.rank_models(models, networks.two_colours(80), **{**given, **arguments})
+        asked = {"scores": None, "probes": "knn", "folds": 2, "draws": 500, "extraction": networks.EXTRACTION}
+        return featdiv.rank_models(models, networks.two_colours(80), **{**asked, **arguments})
 
     return ranked
 
@@ -97,6 +98,18 @@ def test_runs_are_kept(rank, tmp_path):
     assert again.values == first.values
     rank({"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.1}, finetune="all", out=tmp_path, finetuning={"steps": 3})
     assert len(rank.runs) == 4
+
+
+def test_what_makes_networks_fast_in_the_extraction_does_so_in_fine_tuning(rank):
+    fast = {"channels_last": True, "autocast": "bfloat16", "compile": "eager"}
+    extraction = {**networks.EXTRACTION, **fast}
+    accuracies = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}
+    rank(accuracies, finetune="all", extraction=extraction)
+    assert {name: rank.given[name] for name in fast} == fast
+    assert rank.given["transform"] is networks.EXTRACTION["transform"]
+    assert not {"batch_size", "dtype", "pool"} & set(rank.given)
+    rank(accuracies, finetune="all", extraction=extraction, finetuning={"compile": False, "channels_last": False})
+    assert (rank.given["compile"], rank.given["channels_last"], rank.given["autocast"]) == (False, False, "bfloat16")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from featdiv.studies.ranking.store import Store
 from featdiv.studies.selection import select
 
 Wanted = str | int
-PASSED = ("checkpoint", "pretrained", "transform", "device", "workers", "autocast")
+PASSED = ("checkpoint", "pretrained", "transform", "device", "workers", "autocast", "compile", "channels_last")
 """Arguments of an extraction that fine-tuning has as well."""
 OURS = ("val", "test", "seed", "out", "progress", "checkpoint", "pretrained")
 """Arguments of `featdiv.finetune` that a ranking sets itself."""
@@ -60,6 +60,16 @@ def check(wanted: Any, arguments: Mapping[str, Any]) -> None:
     unknown = [name for name in arguments if name not in ARGUMENTS]
     if unknown:
         raise InputError(f"{FUNCTION}: finetuning: no argument {unknown[0]!r}; expected some of {', '.join(ARGUMENTS)}")
+
+
+def arguments_of(candidate: Candidate, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of `featdiv.finetune` for a model: those given, and those of its extraction that it has."""
+    return {**{name: value for name, value in candidate.arguments.items() if name in PASSED}, **arguments}
+
+
+def most_runs(wanted: Wanted | None, models: int) -> int:
+    """Returns how many runs there would be at most."""
+    return {None: 0, "all": models, "top3": min(3, models)}[wanted] if wanted in (None, "all", "top3") else int(wanted)
 
 
 def run(
@@ -140,7 +150,6 @@ def _one(
     folder: Path | None,
 ) -> Judgement:
     held = plan.folds[0] == 0
-    shared = {name: value for name, value in candidate.arguments.items() if name in PASSED and name not in arguments}
 
     def compute() -> dict[str, Any]:
         found = finetune(
@@ -149,7 +158,7 @@ def _one(
             test=plan.data.subset(held),
             seed=seed,
             out=folder,
-            **{**shared, **arguments},
+            **arguments_of(candidate, arguments),
         )
         # One network was trained: its row is the only one.
         right = found.predictions[:1] == found.test_labels[None]

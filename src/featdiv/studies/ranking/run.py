@@ -94,7 +94,9 @@ def rank_models(
             of so many runs, spent on the models that are undecided, which ends when one is told from all others. They
             are judged on the first fold, the same for all, and fine-tuning is the criterion then: ``p_best`` is among
             the models that were fine-tuned, and 0 for the others.
-        finetuning: arguments of `featdiv.finetune` for it: ``steps``, ``lr``, ``mode``, ….
+        finetuning: arguments of `featdiv.finetune` for it: ``steps``, ``lr``, ``mode``, …. Transform, device, workers
+            and what makes the network fast (``autocast``, ``compile``, ``channels_last``) are those of ``extraction``
+            unless they are given here.
         pretrained: False for random weights, of models by name without a checkpoint.
         extraction: arguments of `featdiv.extract` for all models: ``transform``, ``batch_size``, ``device``, ….
         interval: ``"auto"`` for 95 % intervals of spectrum, diversity, transferability and similarity where they are
