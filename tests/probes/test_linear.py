@@ -369,6 +369,8 @@ def test_rows_and_labels_that_cannot_be_used_are_refused_in_words():
     x, labels = data()
     with pytest.raises(featdiv.NotEnoughData, match="at least 2 classes; got 1, labelled 0"):
         featdiv.linear_probe(x, np.zeros(len(x), int))
+    with pytest.raises(featdiv.InputError, match="expected an array, a path, or an iterable of 2-D chunks; got None"):
+        featdiv.linear_probe(None, labels)
     with pytest.raises(featdiv.InputError, match="labels: expected one label for each row of train"):
         featdiv.linear_probe(x)
     bad = x.copy()

@@ -221,7 +221,7 @@ def add_probabilities(table: Table, source_probs: Any, labels: Any, *, ignore: i
     wanted = [name for name in cores if name in table.names]
     if source_probs is None or labels is None:
         for name in wanted:
-            table.undefined(name, "it needs source_probs=, the output of a classifier")
+            table.undefined(name, "it needs source_probs=, the probabilities of a source model's classes")
         return
     found = SourceProbabilities.of(source_probs, labels, function=FUNCTION, ignore=ignore)
     for name in wanted:

@@ -62,7 +62,7 @@ class Table:
             NotEnoughData: if no score is defined.
         """
         if not self.scores:
-            raise NotEnoughData(f"{FUNCTION}: {next(iter(self.reasons.values()))}")
+            raise NotEnoughData(f"{FUNCTION}: " + "; ".join(f"{name}: {why}" for name, why in self.reasons.items()))
         if interval is not None and self.jackknife is not None:
             self.jackknife(self)
         order = [name for asked in self.names for name in _with_accuracy(asked)]

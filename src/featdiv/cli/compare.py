@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,6 +180,8 @@ def parameters(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise typer.BadParameter(f"--set: expected NAME=VALUE, such as k=5; got {pair!r}")
+        if name in inspect.signature(compare).parameters:
+            raise typer.BadParameter(f"--set: {name} has an option of its own, --{name}")
         found[name] = _value(text)
     return found
 

@@ -294,7 +294,7 @@ def _codes(labels: Any, classes: Any, shape: tuple[int, ...], *, function: str) 
         raise InputError(f"{function}: labels: expected one for each of {shape[0]} rows; got {len(values)}")
     if not len(values):
         raise NotEnoughData(f"{function}: expected at least one row; got none")
-    refuse_missing(values, function=function)
+    refuse_missing(values, function=function, ignorable=False)
     names = np.arange(shape[1]) if classes is None else as_labels(classes, function=function)
     if len(names) != shape[1] or len(np.unique(names)) != len(names):
         raise InputError(f"{function}: classes: expected {shape[1]} different labels, one a column; got {len(names)}")

@@ -161,7 +161,8 @@ def fewshot_probe(
         able = np.flatnonzero(counts >= k + queries)
         if len(able) < ways:
             undefined[name] = (
-                f"{ways} classes with at least {k + queries} rows are needed; {len(able)} of {len(counts)} have them"
+                f"{ways} classes with at least {k + queries} rows are needed; {len(able)} of {len(counts)} have them. "
+                "Lower ways, shots or queries"
             )
             continue
         # A stream of its own for each number of shots: asking for more of them changes none.

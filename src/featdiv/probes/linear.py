@@ -181,7 +181,7 @@ def linear_probe(
         sides = {
             name: stack.enter_context(given.opened(rows, known, alike, name=name))
             for name, (rows, known, alike) in {"train": (train, labels, groups), **annotated}.items()
-            if rows is not None
+            if rows is not None or name == "train"
         }
         probe = _Probe(sides, settings, taken["normalize"], where, allowed, progress)
         probe.check_metric(metric)

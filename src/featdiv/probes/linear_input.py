@@ -80,7 +80,7 @@ def opened(x: Any, labels: Any, groups: Any, *, name: str) -> Iterator[tuple[io.
             raise InputError(f"{FUNCTION}: {words}: expected {source.n} rows, like {name}; got {len(known)}")
         if several is None:
             known = as_labels(known, function=f"{FUNCTION}: {name}")
-            refuse_missing(known, function=f"{FUNCTION}: {name}")
+            refuse_missing(known, function=f"{FUNCTION}: {name}", ignorable=False)
         yield source, known
     finally:
         if source is not x:

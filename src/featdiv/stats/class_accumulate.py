@@ -140,7 +140,7 @@ class _Reader:
         try:
             self._state.add(rows, numbers, inverse.reshape(-1))
         except RowError as error:
-            raise grouped.located(error, rows, start, self._normalize, _FUNCTION, index=keep) from None
+            raise grouped.located(error, rows, start, self._normalize, _FUNCTION, index=keep, droppable=True) from None
 
     def moments(self) -> ClassMoments:
         """Returns the moments of all rows seen."""

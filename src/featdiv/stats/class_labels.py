@@ -60,12 +60,12 @@ def check_same_kind(known: npt.NDArray[Any], other: npt.NDArray[Any], *, functio
         )
 
 
-def refuse_missing(labels: npt.NDArray[Any], *, function: str) -> None:
-    """Raises InputError if a label is -1."""
+def refuse_missing(labels: npt.NDArray[Any], *, function: str, ignorable: bool = True) -> None:
+    """Raises InputError if a label is -1; ``ignorable`` says whether the function takes ``ignore=``."""
     if labels.dtype.kind == "i" and (labels == MISSING).any():
+        advice = "Use ignore=-1 to leave those rows out." if ignorable else "Leave those rows out."
         raise InputError(
-            f"{function}: labels: expected a class for every row; got -1, which marks a missing label. "
-            "Use ignore=-1 to leave those rows out."
+            f"{function}: labels: expected a class for every row; got -1, which marks a missing label. {advice}"
         )
 
 

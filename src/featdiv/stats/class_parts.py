@@ -11,7 +11,7 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import BudgetExceeded, InputError, RowError
 from featdiv.stats.class_moments import ClassMoments
-from featdiv.stats.grouped import Progress
+from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT, Progress
 
 _READER = "ClassMoments.from_source"
 
@@ -61,6 +61,7 @@ def read(
         except RowError as error:
             first = int(index[error.first_row])
             message = str(error).replace(_READER, function).replace(f"row {error.first_row}", f"row {first}")
+            message = message.replace(DROP_THEM, LEAVE_THEM_OUT)
             raise type(error)(message, count=error.count, first_row=first) from None
         except (InputError, BudgetExceeded) as error:
             raise type(error)(str(error).replace(_READER, function)) from None

@@ -139,7 +139,7 @@ def read(
     precision: str = "float32",
     backend: str = "auto",
     device: str | None = None,
-    nonfinite: str = "raise",
+    nonfinite: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> CrossRead:
@@ -152,7 +152,8 @@ def read(
         buckets: number of parts.
         slab: consecutive rows that go to the same part.
         groups: (n,) groups of the rows; dealt to the parts, each whole, instead of slabs.
-        normalize, precision, backend, device, nonfinite, seed, progress: as in `CrossMoments.from_sources`.
+        normalize, precision, backend, device, seed, progress: as in `CrossMoments.from_sources`.
+        nonfinite: the same; None raises too, in words for callers of a function that has no such argument.
 
     Raises:
         RowError: with ``first_row`` counted in the first source's order.
@@ -195,7 +196,8 @@ def read(
                 with np.errstate(over="ignore", invalid="ignore"):
                     accumulators[bucket].add(part, pilot)
         except RowError as error:
-            raise _located(error, sources, raw, positions, start + m, normalize, function) from None
+            droppable = nonfinite is not None
+            raise _located(error, sources, raw, positions, start + m, normalize, function, droppable) from None
         if progress is not None:
             progress(start + m, total_rows)
     parts = [moments for moments in (accumulator.cross_moments() for accumulator in accumulators) if moments.n]
@@ -272,6 +274,7 @@ def _located(
     stop: int,
     normalize: str | None,
     function: str,
+    droppable: bool,
 ) -> RowError:
     """Returns the error counted over the chunk, placed in the source and with the name of the model.
 
@@ -282,6 +285,7 @@ def _located(
         positions: where these lie in the source.
         stop: rows read so far.
         normalize, function: as in `read`.
+        droppable: whether the function takes ``nonfinite="drop"``.
     """
     for name, block in zip(sources, blocks, strict=True):
         try:
@@ -289,14 +293,15 @@ def _located(
         except RowError as found:
             first = int(positions[found.first_row])
             if isinstance(found, NonFiniteError):
+                advice = "Use nonfinite='drop' to leave" if droppable else "Leave"
                 message = (
                     f"{function}: {name}: expected finite rows; got {found.count} NaN or infinite entries by row "
-                    f"{stop}, the first in row {first}. Use nonfinite='drop' to leave such rows out of every model."
+                    f"{stop}, the first in row {first}. {advice} such rows out of every model."
                 )
             else:
                 message = (
                     f"{function}: {name}: normalize='l2' expected rows of non-zero norm; got {found.count} zero rows "
-                    f"by row {stop}, the first is row {first}. Leave them out, or use normalize=None."
+                    f"by row {stop}, the first is row {first}. Leave such rows out of every model."
                 )
             return type(found)(message, count=found.count, first_row=first)
     return error

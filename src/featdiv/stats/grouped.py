@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, "int | None"], None]
 
+DROP_THEM = "Use nonfinite='drop' to leave such rows out."
+LEAVE_THEM_OUT = "Leave such rows out."
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GroupedMoments:
@@ -96,7 +99,7 @@ def read(
     precision: str = "float32",
     backend: str = "auto",
     device: str | None = None,
-    nonfinite: str = "raise",
+    nonfinite: str | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> GroupedMoments:
@@ -113,7 +116,8 @@ def read(
         norm_sums: as in `Accumulator`; None keeps them where the rows of the first pilot have norm one, so that it
             can be told whether all rows do.
         device: torch device on which to work; None for where the rows are.
-        nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity.
+        nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity; None raises too, in words for
+            callers of a function that has no such argument.
         seed: seed of the spot checks.
         progress: called with (rows done, rows in all or None) after every chunk.
 
@@ -156,7 +160,8 @@ def read(
             for bucket, part in _deal(rows, chunk, index, buckets, slab, dealt if use_groups else None):
                 accumulators[bucket].add(part, pilot)
         except RowError as error:
-            raise located(error, rows, chunk.start, normalize, function, index=index) from None
+            droppable = nonfinite is not None
+            raise located(error, rows, chunk.start, normalize, function, index=index, droppable=droppable) from None
         if progress is not None:
             progress(chunk.start + int(chunk.rows.shape[0]), source.n)
     parts = [moments for moments in (accumulator.moments() for accumulator in accumulators) if moments.n]
@@ -239,7 +244,7 @@ def located(
     function: str,
     *,
     index: npt.NDArray[np.int64] | None = None,
-    droppable: bool = True,
+    droppable: bool = False,
 ) -> RowError:
     """Returns the error counted over the whole chunk and placed in the source.
 
@@ -258,7 +263,7 @@ def located(
         error = whole
     first = start + (error.first_row if index is None else int(index[error.first_row]))
     if isinstance(error, NonFiniteError):
-        advice = "Use nonfinite='drop' to leave such rows out." if droppable else "Leave such rows out."
+        advice = DROP_THEM if droppable else LEAVE_THEM_OUT
         message = (
             f"{function}: x: expected finite rows; got {error.count} NaN or infinite entries by row "
             f"{start + int(rows.shape[0])}, the first in row {first}. {advice}"
@@ -266,6 +271,6 @@ def located(
     else:
         message = (
             f"{function}: x: normalize='l2' expected rows of non-zero norm; got {error.count} zero rows by row "
-            f"{start + int(rows.shape[0])}, the first is row {first}. Leave them out, or use normalize=None."
+            f"{start + int(rows.shape[0])}, the first is row {first}. {LEAVE_THEM_OUT}"
         )
     return type(error)(message, count=error.count, first_row=first)

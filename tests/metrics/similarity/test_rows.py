@@ -164,8 +164,10 @@ def test_mutual_knn_of_tables_found_before(pair):
 
 def test_mutual_knn_refusals(pair):
     x, y = pair
-    with pytest.raises(NotEnoughData, match="mutual_knn: 10 neighbours need at least 11 rows; got 10"):
+    with pytest.raises(NotEnoughData, match="mutual_knn: k=10 neighbours need at least 11 rows; got 10"):
         featdiv.mutual_knn(x[:10], y[:10])
+    with pytest.raises(NotEnoughData, match="mutual_knn: k=10 neighbours need at least 11 rows; got 1"):
+        featdiv.mutual_knn(x[:1], y[:1])
     zero = y.copy()
     zero[[4, 9]] = 0.0
     with pytest.raises(ZeroNormError, match=r"mutual_knn: other: .*got 2 zero rows, the first is row 4"):

@@ -125,9 +125,9 @@ def _statistics(
     """Returns the moments of x, what the other side leaves of its scatter (None without one), and their provenance."""
     given = {"normalize": normalize}
     if other is None:
-        moments = Moments.from_source(
-            source, normalize=normalize, precision=precision, backend=backend, progress=progress
-        )
+        moments = grouped.read(
+            source, function=FUNCTION, normalize=normalize, precision=precision, backend=backend, progress=progress
+        ).total
         left = None
     else:
         pair = resolve_pair(

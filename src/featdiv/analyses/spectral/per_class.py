@@ -120,7 +120,7 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
     try:
         x = reference.transformed(rows, normalize=options.normalize)
     except RowError as error:
-        found = located(error, rows, 0, options.normalize, FUNCTION)
+        found = located(error, rows, 0, options.normalize, FUNCTION, droppable=True)
         found.first_row = int(index[error.first_row])
         raise found from None
     n, d = x.shape

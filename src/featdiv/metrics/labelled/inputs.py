@@ -20,6 +20,7 @@ from featdiv.metrics.spectral.inputs import Resolved, is_spectrum
 from featdiv.results import Provenance
 from featdiv.stats import ClassMoments, Moments, class_parts
 from featdiv.stats.class_labels import as_labels
+from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
 
 _ACCUMULATOR = "ClassMoments.from_source"
 
@@ -183,7 +184,7 @@ def speaking_for(function: str) -> Iterator[None]:
     try:
         yield
     except RowError as error:
-        message = str(error).replace(_ACCUMULATOR, function)
+        message = str(error).replace(_ACCUMULATOR, function).replace(DROP_THEM, LEAVE_THEM_OUT)
         raise type(error)(message, count=error.count, first_row=error.first_row) from None
     except (InputError, BudgetExceeded) as error:
         raise type(error)(str(error).replace(_ACCUMULATOR, function)) from None

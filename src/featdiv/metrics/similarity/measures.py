@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from featdiv.errors import InputError
+from featdiv.io.embeddings import positive
 from featdiv.metrics.entry import Metric
 from featdiv.metrics.similarity.left_out import Estimate
+from featdiv.metrics.similarity.rsa import DISTANCES
+from featdiv.stats import arguments
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ class Measure:
         """Returns the arguments for core and prepare together, complete with defaults.
 
         Raises:
-            InputError: if one is unknown to this measure.
+            InputError: if one is unknown to this measure, or has a value that it cannot have.
         """
         known: dict[str, Any] = {}
         for part in (self.core, self.prepare):
@@ -64,7 +67,21 @@ class Measure:
                 f"{function}: {unknown[0]}: {self.metric.name} has no such argument; beside the common ones it has "
                 f"{listed}"
             )
+        for name, value in given.items():
+            _check(name, value, function=function)
         return known | dict(given)
+
+
+def _check(name: str, value: Any, *, function: str) -> None:
+    """Refuses a value before any row is read; the cores take it as it is."""
+    if name in ("k", "sample"):
+        positive(value, f"{function}: {name}")
+    elif name == "distance":
+        arguments.one_of(function, name, value, DISTANCES)
+    elif name == "variance" and not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
+        raise InputError(f"{function}: variance: expected a share in (0, 1]; got {value!r}")
+    elif name == "bandwidth" and not (isinstance(value, (int, float)) and value > 0.0):
+        raise InputError(f"{function}: bandwidth: expected a positive multiple of the median distance; got {value!r}")
 
 
 _TAKES = {"cross moments": "moments", "parts of cross moments": "parts", "aligned rows": "rows"}

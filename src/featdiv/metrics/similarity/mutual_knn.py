@@ -24,8 +24,7 @@ def prepare(rows: npt.NDArray[Any], *, name: str, k: int = 10) -> npt.NDArray[np
         NotEnoughData: if there are not more than k rows.
         ZeroNormError: if a row has norm zero.
     """
-    if len(rows) <= k:
-        raise NotEnoughData(f"{k} neighbours need at least {k + 1} rows; got {len(rows)}")
+    _require_rows(len(rows), k)
     unit = checked(rows, name=name, function="mutual_knn", normalize="l2")
     return np.sort(Neighbours.of(unit, k=k).indices, axis=1)
 
@@ -81,7 +80,14 @@ def mutual_knn(x: Any, other: Any = None, *, k: int = 10) -> Score:
     if isinstance(x, Neighbours) or isinstance(other, Neighbours):
         return _of_tables(x, other, k)
     rows = resolve_rows(x, other, function="mutual_knn")
-    return rows.score(prepare, core, parameters={"k": k}, details=details(len(rows.rows["x"]), k))
+    n = len(rows.rows["x"])
+    _require_rows(n, k, where="mutual_knn: ")
+    return rows.score(prepare, core, parameters={"k": k}, details=details(n, k))
+
+
+def _require_rows(n: int, k: int, *, where: str = "") -> None:
+    if n <= k:
+        raise NotEnoughData(f"{where}k={k} neighbours need at least {k + 1} rows; got {n}. Ask for fewer")
 
 
 def _of_tables(x: Any, other: Any, k: int) -> Score:
