@@ -90,6 +90,11 @@ class CrossMoments:
         """``"l2"`` if the rows of each model were divided by their Euclidean norm first, else None."""
         return self.joint.normalize
 
+    @property
+    def named_sizes(self) -> dict[str, int]:
+        """Name to features of each model."""
+        return dict(zip(self.names, self.sizes, strict=True))
+
     def position(self, name: str) -> int:
         """Returns the index of a model.
 

@@ -105,7 +105,9 @@ def test_coverage_at_thirty_rows_a_feature(shared):
         for name, (core, estimate) in COVERED.items():
             value = core(Models(total).pair("x", "y"))
             rests = left_out.leave_out(total, parts, [("x", "y")], core)
-            interval = left_out.interval(("x", "y"), value, rests, total=total, estimate=estimate)
+            interval = left_out.interval(
+                ("x", "y"), value, rests, n=total.n, sizes=total.named_sizes, estimate=estimate
+            )
             found[name].append((value, interval))
     for name, scores in found.items():
         smooth = name == "squared"

@@ -155,7 +155,9 @@ def _jackknife(
         if place in matrix.undefined:
             continue
         names, value = matrix.keys(place), float(matrix.values[place])
-        interval = left_out.interval(names, value, found, total=total, estimate=matrix.measure.estimate)
+        interval = left_out.interval(
+            names, value, found, n=total.n, sizes=total.named_sizes, estimate=matrix.measure.estimate
+        )
         if interval is not None:
             matrix.set_interval(place, interval)
 

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from featdiv import __version__
-from featdiv.analyses.comparison import plan
+from featdiv.analyses.comparison import kernels, plan
+from featdiv.analyses.comparison.assemble import assembled
 from featdiv.analyses.comparison.matrix import Matrix, fill_from_moments, fill_from_rows
 from featdiv.analyses.comparison.models import FUNCTION, layout, opened
 from featdiv.analyses.comparison.result import Comparison
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import InputError
 from featdiv.metrics.similarity.inputs import chosen_precision
 from featdiv.metrics.similarity.measures import measure
 from featdiv.metrics.similarity.rows import read_rows
 from featdiv.results import Provenance
 from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, cross_moments_read, grouped, partition
-from featdiv.stats.moments import Float64Array
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
@@ -65,7 +66,9 @@ def compare(
     """Compares representations of the same rows, and returns a named matrix of their similarities.
 
     All models are read side by side in one pass (more, where the budget is too small for all pairs at once), and every
-    pair is computed from what that pass leaves: the whole matrix for the price of one reading.
+    pair is computed from what that pass leaves: the whole matrix for the price of one reading. Where linear CKA of many
+    features is wanted for few rows, the pass leaves n x n kernels instead of scatters: the same numbers for less work;
+    ``provenance.method`` says which.
 
     Args:
         x: rows of one model (array, path, source); a mapping from names to the rows of several models, or layers; or
@@ -102,7 +105,8 @@ def compare(
         BudgetExceeded: if no plan fits the memory budget.
 
     Complexity:
-        n D^2 multiply-adds for D features in all; memory O(D^2), twenty times that while intervals are wanted.
+        n D^2 multiply-adds for D features in all; memory O(D^2), twenty times that while intervals are wanted. Linear
+        CKA by kernels: n^2 D and O(n D + n^2) for each model, with or without intervals.
 
     Example:
         >>> import featdiv, numpy as np
@@ -145,7 +149,7 @@ def compare(
             provenance = _from_rows(matrix, sources, order, options)
         else:
             provenance = _from_moments(matrix, sources, order, options)
-    return _assembled(matrix, provenance)
+    return assembled(matrix, provenance)
 
 
 def _of_statistic(x: CrossMoments, matrix: Matrix, options: Options, *, annotated: bool) -> Comparison:
@@ -179,7 +183,7 @@ def _of_statistic(x: CrossMoments, matrix: Matrix, options: Options, *, annotate
         source="CrossMoments",
         passes=0,
     )
-    return _assembled(matrix, provenance)
+    return assembled(matrix, provenance)
 
 
 def _recorded(matrix: Matrix, options: Options) -> dict[str, Any]:
@@ -225,6 +229,13 @@ def _from_moments(
     n = next((source.n for source in sources.values() if source.n is not None), None)
     sizes = {name: source.d for name, source in sources.items()}
     groups = cross_moments_align.groups_of(sources, function=FUNCTION)
+    # Whoever names the arithmetic, the backend or the device means that of the scatters.
+    free = options.precision in (None, "float64") and options.backend == "auto" and options.device is None
+    at_hand = all(source.device == "cpu" and not source.one_pass for source in sources.values())
+    if free and at_hand and kernels.cheaper(matrix.measure, sizes, n, memory=options.memory):
+        made = _from_kernels(matrix, sources, order, options, groups)
+        if made is not None:
+            return made
     chosen = plan.make(
         matrix.measure,
         matrix.found,
@@ -272,6 +283,39 @@ def _from_moments(
         error_bound=joint.error_bound,
         measured_error=joint.measured_error,
         notes=tuple(notes),
+    )
+
+
+def _from_kernels(
+    matrix: Matrix,
+    sources: Mapping[str, Embeddings],
+    order: Mapping[str, cross_moments_align.Order | None],
+    options: Options,
+    groups: npt.NDArray[Any] | None,
+) -> Provenance | None:
+    """Fills the matrix; returns None where a row cannot be used, which the other route refuses or leaves out."""
+    n = next(source.n for source in sources.values() if source.n is not None)
+    dealt = kernels.parts(n, groups, interval=options.interval, function=FUNCTION)
+    read = kernels.read(
+        sources,
+        order,
+        dealt,
+        groups=groups,
+        normalize=options.normalize,
+        memory=options.memory,
+        function=FUNCTION,
+    )
+    if read is None:
+        return None
+    if options.progress is not None:
+        options.progress(n, n)
+    kernels.fill(matrix, read, intervals=not dealt.no_interval)
+    chosen = plan.Plan(parts=dealt.parts, slab=dealt.slab, no_interval=dealt.no_interval, passes=(matrix.found.keys,))
+    return dataclasses.replace(
+        _provenance(matrix, sources, options, n=n, passes=1, precision="float64"),
+        method=kernels.METHOD,
+        error_bound=read.error_bound,
+        notes=tuple(_notes(chosen, sources, options, dropped=0)),
     )
 
 
@@ -331,46 +375,3 @@ def _from_rows(
         method="rows",
         notes=(*notes, *_alignment_note(sources)),
     )
-
-
-def _assembled(matrix: Matrix, provenance: Provenance) -> Comparison:
-    found, chosen = matrix.found, matrix.measure
-    scores, undefined, intervals = {}, {}, {}
-    for place in found.pairs(symmetric=chosen.symmetric):
-        row, column = found.rows[place[0]], found.columns[place[1]]
-        label = f"{row} ~ {column}" if chosen.symmetric else f"{row} -> {column}"
-        if place in matrix.undefined:
-            undefined[label] = matrix.undefined[place]
-        else:
-            scores[label] = float(matrix.values[place])
-        if place in matrix.intervals:
-            intervals[label] = matrix.intervals[place]
-    if not scores:
-        raise NotEnoughData(f"{FUNCTION}: {next(iter(undefined.values()))}")
-    low, high = _ends(matrix)
-    return Comparison(
-        scores=scores,
-        undefined=undefined,
-        intervals=intervals,
-        provenance=dataclasses.replace(provenance, definition=chosen.definition),
-        metric=chosen.metric.name,
-        rows=found.rows,
-        columns=found.columns,
-        values=matrix.values,
-        biased=matrix.beside,
-        biased_noise=matrix.noise,
-        low=low,
-        high=high,
-        distance=chosen.distance,
-        symmetric=chosen.symmetric,
-    )
-
-
-def _ends(matrix: Matrix) -> tuple[Float64Array | None, Float64Array | None]:
-    """Returns matrices of the lower and upper ends of the intervals, or None where there is none at all."""
-    if not matrix.intervals:
-        return None, None
-    low, high = np.full_like(matrix.values, np.nan), np.full_like(matrix.values, np.nan)
-    for place, interval in matrix.intervals.items():
-        low[place], high[place] = interval.low, interval.high
-    return low, high

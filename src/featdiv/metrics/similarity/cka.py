@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +13,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.similarity import cka_rbf
 from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
 from featdiv.metrics.similarity.left_out import Estimate
-from featdiv.metrics.similarity.pairs import ROUNDING, Pair, Side
+from featdiv.metrics.similarity.pairs import ROUNDING, Pair, require_variance
 from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
 
@@ -25,20 +26,66 @@ ESTIMATES = {
 }
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """What linear CKA takes of one side, from its scatter or from its kernel.
+
+    Attributes:
+        name: of the model.
+        trace: sum of k_i, the squared norms of centred rows.
+        square: squared Frobenius norm of the scatter, or of the kernel.
+        fourth: sum of k_i^2.
+        error_bound: relative error of scatter or kernel.
+    """
+
+    name: str
+    trace: float
+    square: float
+    fourth: float
+    error_bound: float
+
+
 def core(pair: Pair, *, definition: str = "debiased") -> float:
     """Returns the linear CKA of a pair; see `cka`."""
-    for side in (pair.x, pair.other):
-        side.require_variance()
+    x, other = (
+        Side(
+            name=side.name,
+            trace=side.trace,
+            square=side.square,
+            fourth=side.fourth,
+            error_bound=side.moments.error_bound,
+        )
+        for side in (pair.x, pair.other)
+    )
     square = float(np.einsum("ij,ij->", pair.cross, pair.cross))
+    return value(x, other, square=square, product=pair.product, n=pair.n, definition=definition)
+
+
+def value(x: Side, other: Side, *, square: float, product: float, n: int, definition: str) -> float:
+    """Returns the linear CKA of two sides.
+
+    Args:
+        x: one side.
+        other: the other.
+        square: squared Frobenius norm of the cross scatter, or inner product of the kernels.
+        product: sum of k_i l_i.
+        n: rows.
+        definition: ``"debiased"`` or ``"biased"``.
+
+    Raises:
+        NotEnoughData: if there are too few rows, or those of a side are all the same, or all equally far apart.
+    """
+    for side in (x, other):
+        require_variance(side.name, side.trace)
     if definition == "biased":
-        return min(1.0, square / math.sqrt(pair.x.square * pair.other.square))
-    if pair.n < LEAST_ROWS:
+        return min(1.0, square / math.sqrt(x.square * other.square))
+    if n < LEAST_ROWS:
         raise NotEnoughData(
-            f"debiased CKA needs at least {LEAST_ROWS} rows; got {pair.n}. definition='biased' exists, but with so few "
+            f"debiased CKA needs at least {LEAST_ROWS} rows; got {n}. definition='biased' exists, but with so few "
             "rows it is near 1 for any two representations"
         )
-    scale = math.sqrt(_self_hsic(pair.x, pair.n)) * math.sqrt(_self_hsic(pair.other, pair.n))
-    return min(1.0, max(-1.0, hsic(square, pair.x.trace, pair.other.trace, pair.product, pair.n) / scale))
+    scale = math.sqrt(_self_hsic(x, n)) * math.sqrt(_self_hsic(other, n))
+    return min(1.0, max(-1.0, hsic(square, x.trace, other.trace, product, n) / scale))
 
 
 def hsic(square: float, trace: float, other_trace: float, product: float, n: int) -> float:
@@ -62,14 +109,14 @@ def hsic(square: float, trace: float, other_trace: float, product: float, n: int
 
 
 def _self_hsic(side: Side, n: int) -> float:
-    value = hsic(side.square, side.trace, side.trace, side.fourth, n)
+    found = hsic(side.square, side.trace, side.trace, side.fourth, n)
     terms = side.square + side.fourth + side.trace**2 / ((n - 1) * (n - 2))
-    if value * n * (n - 3) <= 8.0 * max(ROUNDING, side.moments.error_bound) * terms:
+    if found * n * (n - 3) <= 8.0 * max(ROUNDING, side.error_bound) * terms:
         raise NotEnoughData(
             f"the rows of {side.name} are all equally far from one another, which leaves nothing to compare; "
             "more rows would"
         )
-    return value
+    return found
 
 
 def noise(n: int, d: int, other_d: int) -> float:

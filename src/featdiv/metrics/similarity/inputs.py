@@ -112,7 +112,9 @@ class Resolved:
             return None, self.no_interval
         names = (self.total.names[0], self.total.names[1])
         found = left_out.leave_out(self.total, self.parts, [names], core)
-        interval = left_out.interval(names, value, found, total=self.total, estimate=estimate)
+        interval = left_out.interval(
+            names, value, found, n=self.total.n, sizes=self.total.named_sizes, estimate=estimate
+        )
         if interval is None and self.asked == "jackknife":
             raise partition.refused(self.function, jackknife.UNDEFINED)
         return interval, "" if interval is not None else jackknife.UNDEFINED

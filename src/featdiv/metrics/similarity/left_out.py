@@ -136,7 +136,13 @@ def leave_out(
 
 
 def interval(
-    names: Names, value: float, left_out: Sequence[LeftOut], *, total: CrossMoments, estimate: Estimate
+    names: Names,
+    value: float,
+    left_out: Sequence[LeftOut],
+    *,
+    n: int,
+    sizes: Mapping[str, int],
+    estimate: Estimate,
 ) -> Interval | None:
     """Returns the interval of a similarity, or None if it is undefined without one of the parts.
 
@@ -144,16 +150,16 @@ def interval(
         names: of the two models.
         value: of all rows.
         left_out: values without each part.
-        total: statistic of all rows.
+        n: rows.
+        sizes: name to features.
         estimate: what it estimates.
     """
-    sizes = dict(zip(total.names, total.sizes, strict=True))
     found = resampling.intervals(
         {"value": value},
         {"value": operator.methodcaller("value", names)},
         left_out,
         None,
-        n=total.n,
+        n=n,
         d=max(sizes[name] for name in names) if estimate.biased else 0,
         smooth=estimate.smooth,
     )

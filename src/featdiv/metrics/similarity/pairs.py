@@ -23,6 +23,12 @@ def taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, A
     return {name: value for name, value in given.items() if name in known}
 
 
+def require_variance(name: str, trace: float) -> None:
+    """Raises NotEnoughData if the squared norms of centred rows add up to nothing."""
+    if not trace > 0.0:
+        raise NotEnoughData(f"the rows of {name} are all the same")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Side:
     """One representation: its moments, and what follows from them alone.
@@ -65,8 +71,7 @@ class Side:
 
     def require_variance(self) -> None:
         """Raises NotEnoughData if every row is the same."""
-        if not self.trace > 0.0:
-            raise NotEnoughData(f"the rows of {self.name} are all the same")
+        require_variance(self.name, self.trace)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
