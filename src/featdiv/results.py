@@ -97,6 +97,18 @@ class Provenance:
     notes: tuple[str, ...] = ()
 
 
+def significant(value: float, digits: int) -> str:
+    """Returns a number as a table shows it: so many significant digits, trailing zeros among them; a count as it is.
+
+    Example:
+        >>> [significant(value, 4) for value in (306.0012, 0.43, 28.0, -3.5812, 1.5e-7)]
+        ['306.0', '0.4300', '28', '-3.581', '1.500e-07']
+    """
+    if float(value).is_integer() and abs(value) < 1e9:
+        return str(int(value))
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
 def _jsonable(value: Any) -> Any:
     """Reduces a value to what JSON can hold; NaN and infinity, which it cannot, become null."""
     if isinstance(value, np.ndarray):

@@ -225,12 +225,22 @@ def test_the_table_can_be_pasted_and_drawn(table):
     latex = table.to_latex()
     assert latex.count(r"\\") == 1 + len(table.lines)
     assert r"effective\_rank" in latex
+    assert f"uniformity & ${table['uniformity']:.4g}$ & " in latex and table["uniformity"] < 0.0
     assert json.loads(table.to_json())["lines"][0]["name"] == "effective_rank"
     figure = table.plot()
     drawn = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]
     assert set(drawn) == set(table.scores)
     assert "<td>vendi</td>" in table._repr_html_()
     assert "Friedman" in table.cite()
+
+
+def test_why_a_score_is_undefined_stands_below_a_table_to_paste():
+    table = featdiv.diversity(np.random.default_rng(0).normal(size=(60, 8)), metrics=["alpha_req", "effective_rank"])
+    reason = table.undefined["alpha_req"]
+    assert table.to_latex().endswith(f"\\end{{tabular}}\n% alpha_req is undefined: {reason}")
+    *_, last = table.to_markdown().split("\n\n")
+    assert last == f"alpha_req is undefined: {reason}."
+    assert table.to_markdown().splitlines()[2].startswith("| alpha_req | undefined |  |  |")
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ def test_two_models_on_one_line(run, files):
     title, heading, line = result.stdout.splitlines()
     assert title.startswith("cka (debiased) over 300 rows, float64")
     assert heading.split() == ["pair", "cka", "95", "%", "interval", "biased"]
-    assert line.split() == ["a", "~", "b", "1", "1"]
+    assert line.split() == ["a", "~", "b", "1.00000", "1"]
 
 
 def test_several_models_as_a_matrix_and_its_pairs(run, files):

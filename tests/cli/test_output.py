@@ -57,6 +57,41 @@ def test_numbers_have_six_significant_digits():
     ]
 
 
+def test_scores_of_a_column_end_alike():
+    assert [output.measured(value) for value in (12.8, 0.5, -1.0, 1.5e-9, float("inf"))] == [
+        "12.8000",
+        "0.500000",
+        "-1",
+        "1.50000e-09",
+        "inf",
+    ]
+    assert output.between(12.8, 14.19731, digits=4) == "12.80 … 14.20"
+
+
+def test_reasons_stand_below_the_table_and_once(capsys):
+    output.say_undefined({"a": "too few rows", "b": "one class", "c": "too few rows"})
+    assert capsys.readouterr().err == "note: a, c are undefined: too few rows\nnote: b is undefined: one class\n"
+    output.say_undefined({"a": "too few rows"}, quiet=True)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("width", "kept", "left_out"),
+    [(60, ["score", "value", "how to read it", "source"], ""), (40, ["score", "value", "how to read it"], "source")],
+)
+def test_a_narrow_terminal_goes_without_columns_that_can_be_spared(monkeypatch, capsys, width, kept, left_out):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    columns = ["score", "value", "how to read it", "source"]
+    rows = [["participation", "1.5", "higher is more", "Gao et al. 2017"]]
+    output.print_table(columns, rows, right=(1,), spare=(2, 3))
+    out, err = capsys.readouterr()
+    heading, _, row = out.split("\n")[1:4]
+    assert [name for name in columns if name in heading] == kept
+    assert [cell for cell in rows[0] if cell in row] == rows[0][: len(kept)]
+    assert err == (f"note: this terminal is too narrow for: {left_out}\n" if left_out else "")
+
+
 def test_the_value_of_noise_stands_beside_the_score(capsys):
     import numpy as np
 
@@ -67,4 +102,4 @@ def test_the_value_of_noise_stands_beside_the_score(capsys):
     output.print_result(spectrum, title="")
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith("participation_ratio "))
-    assert line.split()[-1] == output.number(noise.participation_ratio(400, 50))
+    assert line.split()[-1] == output.measured(noise.participation_ratio(400, 50))

@@ -159,7 +159,7 @@ def print_classes(result: Spectrum, *, quiet: bool = False) -> None:
     names = ("effective_rank", "rankme", "participation_ratio", "stable_rank")
     rows = []
     for label, part in list(result.per_class.items())[:MOST_CLASSES_SHOWN]:
-        values = [output.number(part.scores[name]) if name in part.scores else "undefined" for name in names]
+        values = [output.measured(part.scores[name]) if name in part.scores else "undefined" for name in names]
         rows.append([str(label), f"{part.provenance.n:,}", *values])
     output.print_table(["class", "n", *names], rows, right=range(1, 2 + len(names)))
     left = len(result.per_class) - MOST_CLASSES_SHOWN

@@ -228,9 +228,9 @@ def print_verdicts(verdicts: list[Verdict]) -> None:
     """Prints one line for each requirement."""
     rows = []
     for verdict in verdicts:
-        value = "" if verdict.value is None else output.number(verdict.value)
+        value = "" if verdict.value is None else output.measured(verdict.value)
         interval = ""
         if verdict.low is not None and verdict.high is not None:
-            interval = f"{output.number(verdict.low)} … {output.number(verdict.high)}"
+            interval = output.between(verdict.low, verdict.high)
         rows.append(["pass" if verdict.passed else "FAIL", verdict.requirement, value, interval, verdict.reason])
     output.print_table(["", "requirement", "value", "95 % interval", ""], rows, right=(2,))

@@ -200,7 +200,7 @@ def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
     many = len(result.rows) > 2
     if many:
         lines = [
-            [name, *("undefined" if value != value else output.number(value) for value in line)]
+            [name, *("undefined" if value != value else output.measured(value) for value in line)]
             for name, line in zip(result.rows, result.values.tolist(), strict=True)
         ]
         columns = [result.metric, *result.columns]
@@ -214,6 +214,7 @@ def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
         output.print_table(columns, rows, title=None if many else describe(result), right=(1, 3))
     else:
         output.say(f"note: {len(pairs)} pairs; --json has their intervals", quiet=quiet)
+    output.say_undefined(result.undefined, quiet=quiet)
     for note in result.provenance.notes:
         output.say(f"note: {note}", quiet=quiet)
 
@@ -221,10 +222,10 @@ def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
 def _pair_line(result: Comparison, pair: dict[str, Any]) -> list[str]:
     label = result.label(pair["row"], pair["column"])
     if pair["value"] is None:
-        return [label, "undefined", pair["undefined"], ""]
+        return [label, "undefined", "", ""]
     low, high, biased = pair["low"], pair["high"], pair["biased"]
-    interval = "" if low is None else f"{output.number(low)} … {output.number(high)}"
-    return [label, output.number(pair["value"]), interval, "" if biased is None else output.number(biased)]
+    interval = "" if low is None else output.between(low, high)
+    return [label, output.measured(pair["value"]), interval, "" if biased is None else output.measured(biased)]
 
 
 def describe(result: Comparison) -> str:

@@ -148,13 +148,14 @@ def print_correlation(result: Correlation, *, quiet: bool = False) -> None:
     rows = [_line(line) for line in result.table()]
     title = f"{result.labels[1]} against {result.labels[0]}, {len(result.models)} models"
     output.print_table(["score", "value", "95 % interval", "p"], rows, title=title, right=(1, 3))
+    output.say_undefined(result.undefined, quiet=quiet)
     for note in result.provenance.notes:
         output.say(f"note: {note}", quiet=quiet)
 
 
 def _line(line: dict[str, Any]) -> list[str]:
     if line["value"] is None:
-        return [line["score"], "undefined", line["undefined"], ""]
-    interval = "" if line["low"] is None else f"{output.number(line['low'])} … {output.number(line['high'])}"
+        return [line["score"], "undefined", "", ""]
+    interval = "" if line["low"] is None else output.between(line["low"], line["high"])
     p = "" if line["p_value"] is None else f"{line['p_value']:.2g}"
-    return [line["score"], output.number(line["value"]), interval, p]
+    return [line["score"], output.measured(line["value"]), interval, p]

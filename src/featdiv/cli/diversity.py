@@ -13,6 +13,9 @@ from featdiv.cli.progress import progress_bar
 if TYPE_CHECKING:
     from featdiv.analyses import Diversity
 
+DIGITS = 4
+"""Significant digits, as papers print them."""
+
 
 class Table(enum.StrEnum):
     """Values of ``--table``."""
@@ -146,21 +149,18 @@ def print_diversity(result: Diversity, *, table: Table | None = None, quiet: boo
         rows = []
         for line in result.lines:
             if line.value is None:
-                rows.append([line.name, "undefined", line.undefined, "", "", line.source])
+                rows.append([line.name, "undefined", "", "", line.direction, cited(line.source)])
                 continue
             interval = ""
             if line.interval is not None:
-                interval = f"{short(line.interval.low)} … {short(line.interval.high)}"
-            beside = "" if line.noise is None else short(line.noise)
-            rows.append([line.name, short(line.value), interval, beside, line.direction, cited(line.source)])
-        output.print_table(columns, rows, title=describe(result), right=(1, 3))
+                interval = output.between(line.interval.low, line.interval.high, digits=DIGITS)
+            beside = "" if line.noise is None else output.measured(line.noise, digits=DIGITS)
+            value = output.measured(line.value, digits=DIGITS)
+            rows.append([line.name, value, interval, beside, line.direction, cited(line.source)])
+        output.print_table(columns, rows, title=describe(result), right=(1, 3), spare=(4, 5))
+        output.say_undefined(result.undefined, quiet=quiet)
     for note in result.provenance.notes:
         output.say(f"note: {note}", quiet=quiet)
-
-
-def short(value: float) -> str:
-    """Returns a number with four significant digits, as a paper prints it."""
-    return f"{value:.4g}"
 
 
 def cited(source: str) -> str:
@@ -176,5 +176,5 @@ def describe(result: Diversity) -> str:
     """Returns one line on where a result comes from."""
     made = result.provenance
     backends = ", ".join(f"{op} by {name}" for op, name in made.backends.items())
-    passes = f"{made.passes} readings" if made.passes else "no reading"
+    passes = {0: "no reading", 1: "1 reading"}.get(made.passes or 0, f"{made.passes} readings")
     return f"{made.n:,} × {made.d} {made.dtype}, {passes} ({backends}), {made.source}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,20 @@ def save_figure(figure: Any, destination: str) -> None:
 
 
 def number(value: float) -> str:
-    """Returns a number as the tables show it: six significant digits."""
+    """Returns a setting or a limit as text: six significant digits at most."""
     return f"{value:.6g}"
+
+
+def measured(value: float, *, digits: int = 6) -> str:
+    """Returns a score as the tables show it: with so many significant digits, trailing zeros among them."""
+    from featdiv.results import significant
+
+    return significant(value, digits)
+
+
+def between(low: float, high: float, *, digits: int = 6) -> str:
+    """Returns an interval as the tables show it."""
+    return f"{measured(low, digits=digits)} … {measured(high, digits=digits)}"
 
 
 def print_table(
@@ -55,6 +67,7 @@ def print_table(
     *,
     title: str | None = None,
     right: Sequence[int] = (),
+    spare: Sequence[int] = (),
 ) -> None:
     """Prints a table on stdout: drawn on a terminal, plain aligned columns in a pipe.
 
@@ -63,9 +76,10 @@ def print_table(
         rows: cells, as text.
         title: a line above the table.
         right: indices of the columns that are aligned to the right.
+        spare: indices of the columns that a terminal too narrow for all goes without, the last one first.
     """
     if sys.stdout.isatty():
-        _print_rich(columns, rows, title, right)
+        _print_rich(columns, rows, title, right, spare)
         return
     if title:
         typer.echo(title)
@@ -78,18 +92,30 @@ def print_table(
         typer.echo("  ".join(cells).rstrip())
 
 
-def _print_rich(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None, right: Sequence[int]) -> None:
+def _print_rich(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None, right: Sequence[int], spare: Sequence[int]
+) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
+    shown = list(range(len(columns)))
+    for i in sorted(spare, reverse=True):
+        # Rich puts a blank on either side of a column, and a line to the left of all.
+        if sum(widths[j] + 2 for j in shown) + 1 > console.width:
+            shown.remove(i)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i in right else "left", overflow="fold")
+    for i in shown:
+        table.add_column(columns[i], justify="right" if i in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+        table.add_row(*(Text(row[i]) for i in shown))
+    console.print(table)
+    if len(shown) < len(columns):
+        left_out = ", ".join(columns[i] for i in range(len(columns)) if i not in shown)
+        say(f"note: this terminal is too narrow for: {left_out}")
 
 
 def result_rows(result: Any) -> list[list[str]]:
@@ -97,12 +123,21 @@ def result_rows(result: Any) -> list[list[str]]:
     rows = []
     for name in result.names():
         if name not in result.scores:
-            rows.append([name, "undefined", result.undefined[name]])
+            rows.append([name, "undefined", ""])
             continue
         interval = result.intervals.get(name)
-        shown = f"{number(interval.low)} … {number(interval.high)}" if interval else ""
-        rows.append([name, number(result.scores[name]), shown])
+        shown = between(interval.low, interval.high) if interval else ""
+        rows.append([name, measured(result.scores[name]), shown])
     return rows
+
+
+def say_undefined(reasons: Mapping[str, str], *, quiet: bool = False) -> None:
+    """Says why scores are undefined, those with the same reason together."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    for reason, those in names.items():
+        say(f"note: {', '.join(those)} {'is' if len(those) == 1 else 'are'} undefined: {reason}", quiet=quiet)
 
 
 def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
@@ -111,7 +146,8 @@ def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
     baselines = getattr(result, "baselines", {})
     if baselines:
         columns = [*columns, "noise"]
-        rows = [[*row, number(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
+        rows = [[*row, measured(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
     print_table(columns, rows, title=title, right=(1, 3) if baselines else (1,))
+    say_undefined(result.undefined, quiet=quiet)
     for note in result.provenance.notes:
         say(f"note: {note}", quiet=quiet)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from featdiv.results import Interval, Result
+from featdiv.results import Interval, Result, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,15 +92,21 @@ class Diversity(Result):
         for line in self.lines:
             cells = [line.name, *_shown(line), line.direction, line.definition, line.source]
             rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        rows += [f"\n{line.name} is undefined: {line.undefined}." for line in self.lines if line.value is None]
         return "\n".join(rows)
 
     def to_latex(self) -> str:
-        """Returns the table as a LaTeX ``tabular``: score, value, interval, noise, source."""
+        """Returns the table as a LaTeX ``tabular``: score, value, interval, noise, source.
+
+        Why a score is undefined stands in comments below it.
+        """
         lines = [r"\begin{tabular}{lrlrl}", r"score & value & 95\,\% interval & noise & source \\ \hline"]
         for line in self.lines:
-            cells = [line.name, *_shown(line), line.source]
-            lines.append(" & ".join(_escaped(cell) for cell in cells) + r" \\")
-        return "\n".join([*lines, r"\end{tabular}"])
+            numbers = [re.sub(r"-?\d[-+.\de]*", r"$\g<0>$", cell) for cell in _shown(line)]
+            cells = [_escaped(line.name), *(cell.replace("…", r"\ldots{}") for cell in numbers), _escaped(line.source)]
+            lines.append(" & ".join(cells) + r" \\")
+        reasons = [f"% {line.name} is undefined: {line.undefined}" for line in self.lines if line.value is None]
+        return "\n".join([*lines, r"\end{tabular}", *reasons])
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draws a bar for each score, with its interval and a mark where noise lies.
@@ -120,7 +127,7 @@ class Diversity(Result):
         head = "".join(f"<th>{name}</th>" for name in heads)
         rows = []
         for line in self.lines:
-            cells = [line.name, *_shown(line), line.direction, line.source]
+            cells = [line.name, *_shown(line), line.undefined or line.direction, line.source]
             rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
         title = html.escape(f"Diversity of {self.provenance.n} x {self.provenance.d}")
         return f"<table><caption>{title}</caption><tr>{head}</tr>{''.join(rows)}</table>"
@@ -131,17 +138,17 @@ class Diversity(Result):
 
 
 def _shown(line: Line) -> list[str]:
-    """Returns value, interval (or why there is no value) and noise as text."""
+    """Returns value, interval and noise as text, with four significant digits."""
     if line.value is None:
-        return ["undefined", line.undefined, ""]
-    interval = f"{line.interval.low:.4g} … {line.interval.high:.4g}" if line.interval else ""
-    return [f"{line.value:.4g}", interval, "" if line.noise is None else f"{line.noise:.4g}"]
+        return ["undefined", "", ""]
+    ends = [significant(end, 4) for end in (line.interval.low, line.interval.high)] if line.interval else []
+    return [significant(line.value, 4), " … ".join(ends), "" if line.noise is None else significant(line.noise, 4)]
 
 
 def _escaped(text: str) -> str:
-    for character in "&%_#":
+    for character in "&%_#$":
         text = text.replace(character, f"\\{character}")
-    return text.replace("…", r"\ldots{}")
+    return text
 
 
 def _flat(line: Line) -> dict[str, Any]:
