@@ -225,7 +225,8 @@ def test_the_table_can_be_pasted_and_drawn(table):
     latex = table.to_latex()
     assert latex.count(r"\\") == 1 + len(table.lines)
     assert r"effective\_rank" in latex
-    assert f"uniformity & ${table['uniformity']:.4g}$ & " in latex and table["uniformity"] < 0.0
+    assert table["uniformity"] < 0.0
+    assert f"uniformity & ${table['uniformity']:#.4g}$ & " in latex
     assert json.loads(table.to_json())["lines"][0]["name"] == "effective_rank"
     figure = table.plot()
     drawn = [text.get_text() for axes in figure.axes for text in axes.get_yticklabels()]

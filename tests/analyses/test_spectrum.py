@@ -204,6 +204,17 @@ def test_per_class_spectra():
     assert set(found.to_dict()["per_class"]) == {"cat", "dog"}
 
 
+@pytest.mark.filterwarnings("ignore::featdiv.SmallSampleWarning")
+def test_labels_that_are_missing_or_no_classes():
+    x = np.random.default_rng(3).standard_normal((60, 4))
+    labels = np.arange(60) % 3 - 1
+    found = featdiv.spectrum(x, labels=labels)
+    assert list(found.per_class) == [0, 1]
+    assert found.per_class_skipped == {-1: "-1 marks a missing label"}
+    with pytest.raises(InputError, match=r"featdiv\.spectrum: labels: expected integers or strings; got dtype float64"):
+        featdiv.spectrum(x, labels=np.where(labels < 0, np.nan, labels))
+
+
 def test_a_class_larger_than_the_budget_is_streamed(tmp_path):
     x = np.random.default_rng(10).standard_normal((6000, 64)).astype(np.float32)
     labels = np.arange(6000) % 2

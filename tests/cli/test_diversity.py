@@ -77,6 +77,15 @@ def test_labels_to_ignore(run, rows, tmp_path):
     assert run("diversity", "x.npy", "--labels", "some.npy").exit_code == 1
     result = run("diversity", "x.npy", "--labels", "some.npy", "--ignore", "-1", "--json", "-")
     assert json.loads(result.stdout)["provenance"]["n"] == 600
+    assert run("diversity", "x.npy", "--labels", "some.npy", "--ignore", "cat").exit_code == 2
+    np.save(tmp_path / "text.npy", labels.astype(str))
+    named = run("diversity", "x.npy", "--labels", "text.npy", "--ignore", "-1", "--metrics", "class_separation")
+    assert named.stdout.startswith("600 × ")
+    assert " without 300 ignored rows\n" in named.stdout
+    none = run("diversity", "x.npy", "--labels", "text.npy", "--ignore", "99", "--metrics", "class_separation")
+    title = none.stdout.splitlines()[0]
+    assert ", 1 reading (" in title
+    assert title.endswith(", x.npy")
 
 
 @pytest.mark.parametrize(

@@ -44,3 +44,16 @@ def test_output_in_a_folder_that_does_not_exist_is_refused_before_work_starts(tm
         options.require_writable(str(tmp_path / "nowhere" / "out.json"), "--json")
     with pytest.raises(typer.BadParameter, match=r"--plot: .* is a directory"):
         options.require_writable(str(tmp_path), "--plot")
+
+
+def test_a_picture_of_no_known_kind_is_refused_before_work_starts(tmp_path):
+    import matplotlib.backend_bases
+
+    known = matplotlib.backend_bases.FigureCanvasBase.filetypes
+    assert {suffix.removeprefix(".") for suffix in options.PICTURES} <= set(known)
+    for name in ("out", *(f"out{suffix}" for suffix in options.PICTURES), "out.PNG"):
+        options.require_writable(str(tmp_path / name), "--plot")
+    options.require_writable(str(tmp_path / "out.html"), "--report")
+    for option in ("--plot", "--plot-grid", "--dendrogram"):
+        with pytest.raises(typer.BadParameter, match=rf"{option}: expected a picture \(\.png .*; got .*out\.html"):
+            options.require_writable(str(tmp_path / "out.html"), option)

@@ -89,7 +89,7 @@ def test_brackets_in_a_file_name_are_not_a_pattern(tmp_path, x):
         ("m.txt", b"", "the manifest names no files"),
         ("m.txt", b"0.5 0.25\n1 2\n", "expected one path a line; it looks like numbers"),
         ("m.txt", b"\xff\xfe\x00", "expected a manifest: UTF-8 text"),
-        ("m.txt", b"gone.npy\n", r"no such file or directory: .*gone\.npy"),
+        ("m.txt", b"gone.npy\n", r"m\.txt, a list of paths: no such file or directory: .*gone\.npy"),
         ("m.txt", b".\n", "expected a file in a list of shards, got a directory"),
         ("m.txt", b"m.txt\n", r"m\.txt: a manifest cannot be a shard"),
         ("m.txt", b"m.txt\nm.txt\n", "a manifest cannot be a shard"),
@@ -120,6 +120,7 @@ def test_bad_manifests(tmp_path, name, content, message):
         ([np.zeros((3, 2)), np.zeros((3, 2, 2))], r"chunk 1: expected 2-D rows \(n, d\), got 3-D"),
         ([np.zeros(3), np.zeros(3)], r"expected 2-D rows \(n, d\), got 1-D"),
         ({"a": 3}, "it holds no arrays"),
+        (np.array([{}, {}], dtype=object), r"got Python objects; .* or np\.stack\(x\) where each is an array"),
     ],
 )
 def test_things_that_are_no_source(source, message):

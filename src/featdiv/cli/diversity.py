@@ -78,7 +78,7 @@ def diversity(
         groups=groups,
         quiet=quiet,
         metrics=wanted[0] if len(wanted) == 1 else wanted,
-        ignore=_label(ignore),
+        ignore=ignore,
         precision=precision.value,
         backend=backend,
         interval=None if interval is options.Interval.NONE else interval.value,
@@ -96,7 +96,14 @@ def diversity(
 
 
 def run_diversity(
-    paths: list[str], *, key: str | None, labels: str | None, groups: str | None, quiet: bool, **arguments: Any
+    paths: list[str],
+    *,
+    key: str | None,
+    labels: str | None,
+    groups: str | None,
+    ignore: str | None,
+    quiet: bool,
+    **arguments: Any,
 ) -> Diversity:
     """Calls `featdiv.diversity`, with a progress bar, on what the paths hold: rows, or one file of moments.
 
@@ -107,14 +114,15 @@ def run_diversity(
 
     moments = options.load_moments(paths)
     if moments is not None:
-        if labels or groups or key:
-            raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels and --groups go with rows")
+        if labels or groups or key or ignore:
+            raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels, --groups and --ignore go with rows")
         return featdiv.diversity(moments, **arguments)
     with (
         options.open_source(paths, key=key, labels=labels, groups=groups) as source,
         progress_bar("reading", quiet=quiet) as progress,
     ):
-        return featdiv.diversity(source, progress=progress, **arguments)
+        label = options.as_label(ignore, source.labels)
+        return featdiv.diversity(source, ignore=label, progress=progress, **arguments)
 
 
 def check_metrics(names: list[str], *, labelled: bool) -> None:
@@ -131,13 +139,6 @@ def check_metrics(names: list[str], *, labelled: bool) -> None:
     except InputError as error:
         message = str(error).removeprefix(f"{selection.FUNCTION}: metrics: ")
         raise typer.BadParameter(f"--metrics: {message.replace('labels=; got None', '--labels')}") from None
-
-
-def _label(text: str | None) -> int | str | None:
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text
 
 
 def print_diversity(result: Diversity, *, table: Table | None = None, quiet: bool = False) -> None:

@@ -122,8 +122,14 @@ def split_key(key: str | None) -> str | list[str] | None:
     return key.split(",") if key and "," in key else key
 
 
+PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".eps", ".ps")
+"""Suffixes of the pictures that matplotlib writes; none stands for the first."""
+
+_DRAWN = ("--plot", "--plot-grid", "--dendrogram")
+
+
 def require_writable(path: str | None, option: str) -> None:
-    """Refuses an output file whose directory does not exist, before any work is done.
+    """Refuses an output file whose directory does not exist, or a picture of no known kind, before any work is done.
 
     Raises:
         typer.BadParameter: if the file cannot be created there.
@@ -135,6 +141,8 @@ def require_writable(path: str | None, option: str) -> None:
         raise typer.BadParameter(f"{option}: {path!r} is a directory; expected the name of a file")
     if not target.parent.is_dir():
         raise typer.BadParameter(f"{option}: the directory {str(target.parent)!r} does not exist")
+    if option in _DRAWN and target.suffix.lower() not in ("", *PICTURES):
+        raise typer.BadParameter(f"{option}: expected a picture ({' '.join(PICTURES)}); got {path!r}")
 
 
 def as_label(text: str | None, labels: Any) -> int | str | None:

@@ -42,7 +42,9 @@ SPELLINGS = {
 """Other spellings of a type that arguments may use."""
 
 _REFUSED_KINDS = {
-    "O": "Python objects; build a numeric array, for example np.asarray(x, dtype=np.float32)",
+    "O": (
+        "Python objects; build a numeric array, np.asarray(x, dtype=np.float32), or np.stack(x) where each is an array"
+    ),
     "U": "strings; pass the numeric embeddings as the source and the strings as labels= or ids=",
     "S": "byte strings; pass the numeric embeddings as the source and the strings as labels= or ids=",
     "T": "strings; pass the numeric embeddings as the source and the strings as labels= or ids=",

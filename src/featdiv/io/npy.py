@@ -75,7 +75,7 @@ def read_header(handle: BinaryIO, where: str, *, objects: bool = False) -> Heade
     if dtype.hasobject and not objects:
         raise FormatError(
             f"{where}: it holds Python objects (a pickle), which featdiv never loads; "
-            "save a numeric array: np.save(path, np.asarray(x, dtype=np.float32))"
+            "save plain numbers, np.save(path, np.asarray(x, dtype=np.float32)), or text, np.asarray(labels, dtype=str)"
         )
     return Header(shape, dtype, fields["fortran_order"], 8 + width + length)
 

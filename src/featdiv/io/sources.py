@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from featdiv.errors import FormatError, InputError
+from featdiv.errors import FormatError, InputError, SourceNotFound
 from featdiv.io import files
 from featdiv.io.annotations import attach
 from featdiv.io.arrays import is_array, open_array, open_frame, open_mapping
@@ -315,7 +315,10 @@ def _open_manifest(file: File, key: Any) -> Embeddings:
         raise FormatError(f"{where}: the manifest names no files")
     if "\0" in text or _is_number(paths[0].split()[0].rstrip(",;")):
         raise FormatError(f"{where}: expected one path a line; it looks like numbers. Use .npy or .parquet for rows")
-    found = [_file(path if "://" in path else file.sibling(path)) for path in paths]
+    try:
+        found = [_file(path if "://" in path else file.sibling(path)) for path in paths]
+    except SourceNotFound as error:
+        raise SourceNotFound(f"{where}, a list of paths: {str(error).removeprefix(f'{WHERE}: ')}") from None
     _refuse_manifests(found)
     return open_files(found, key, file.name, path=file.name)
 

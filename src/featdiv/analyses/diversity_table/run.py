@@ -132,6 +132,8 @@ def _prepared(source: io.Embeddings, ignore: int | str | None) -> io.Embeddings:
         class_labels.refuse_missing(labels, function=FUNCTION)
         return source.replaced(labels=labels)
     kept = np.flatnonzero(labels != ignore)
+    if len(kept) == len(labels):
+        return source.replaced(labels=labels)
     if not len(kept):
         raise NotEnoughData(f"{FUNCTION}: labels: expected labelled rows; all {len(labels)} have the label ignored")
     taken = io.open(

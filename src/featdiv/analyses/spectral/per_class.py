@@ -24,6 +24,7 @@ from featdiv.metrics.spectral.eigenvalues import EPSILON, LOWEST_FLOOR, UNIT_TOL
 from featdiv.ops._dispatch import PRECISIONS
 from featdiv.ops.scatter import reference
 from featdiv.results import Provenance
+from featdiv.stats.class_labels import MISSING
 from featdiv.stats.grouped import located
 from featdiv.stats.moments import Moments
 
@@ -42,7 +43,7 @@ def spectra_by_class(
 ) -> tuple[dict[Any, Spectrum], dict[Any, str]]:
     """Returns (label to spectrum, label to the reason why there is none), in sorted order of the labels.
 
-    A class of fewer than two rows, or of constant features, is skipped with its reason.
+    A class of fewer than two rows, or of constant features, is skipped with its reason, and so is the label -1.
 
     Args:
         source: rows with labels.
@@ -64,6 +65,8 @@ def spectra_by_class(
     members = dict(zip(names.tolist(), np.split(order, starts[1:]), strict=True))
     found: dict[Any, Spectrum] = {}
     skipped: dict[Any, str] = {}
+    if members.pop(MISSING, None) is not None:
+        skipped[MISSING] = "-1 marks a missing label"
     for name, make in _each(source, members, options, whole):
         try:
             found[name] = make()

@@ -26,6 +26,7 @@ from featdiv.metrics.spectral.inputs import FLOOR_SHARE
 from featdiv.metrics.spectral.left_out import leave_one_out
 from featdiv.results import Interval, Provenance
 from featdiv.stats import arguments, budget, grouped, partition, resampling
+from featdiv.stats.class_labels import as_labels
 from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def spectrum(
         center: whether to subtract the mean. ``rankme`` is about zero in any case: that is its definition.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
         labels: (n,) class labels, as `featdiv.open` takes them: gives one spectrum a class, in ``per_class`` (with
-            intervals only under ``interval="jackknife"``).
+            intervals only under ``interval="jackknife"``). -1 marks a missing label: there is none of those rows.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out.
         method: ``"gram"`` (second moments, one pass), ``"svd"`` (direct, for rows that fit in memory), ``"tsqr"``
             (QR chunk by chunk: small singular values of float64 rows), ``"dual"`` (n x n, for n < d),
@@ -124,6 +125,8 @@ def spectrum(
             raise InputError(f"{FUNCTION}: labels and groups go with rows; x is Moments, which have forgotten them")
         return of_moments(x, options)
     with grouped.opened(x, labels=labels, groups=groups) as source:
+        if source.labels is not None:
+            source = source.replaced(labels=as_labels(source.labels, function=FUNCTION))
         whole = of_source(source, options)
         if source.labels is None:
             if labels is not None:
