@@ -76,7 +76,7 @@ def spectrum(
     nonfinite: Annotated[
         options.NonFinite, typer.Option(help="What to do with rows that hold NaN or infinity.")
     ] = options.NonFinite.RAISE,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the spectrum into a picture.")] = None,
     save_moments: Annotated[
@@ -172,7 +172,7 @@ def print_classes(result: Spectrum, *, quiet: bool = False) -> None:
 def merge(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="Moments of shards, made anywhere.", show_default=False),
+        typer.Argument(metavar="FILE", help="Moments of shards, made anywhere.", show_default=False),
     ],
     out: Annotated[str, typer.Option("--out", "-o", metavar="OUT.npz", help="Where to write the merged moments.")],
     quiet: options.Quiet = False,

@@ -108,7 +108,7 @@ for _command, _summary in (
     (demo.demo, "The main job on scikit-learn's digits."),
 ):
     app.command(short_help=_summary)(_command)
-app.add_typer(probe.app, name="probe", short_help="Classifiers on features: linear, ridge, few-shot.")
+app.add_typer(probe.app, name="probe", short_help="Classifiers on features: linear, ridge, fewshot.")
 app.add_typer(protocol.app, name="protocol", short_help="Published protocols: list, show, diff.")
 
 

@@ -154,7 +154,7 @@ def check(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="What `featdiv spectrum` reads, or one .json that `featdiv spectrum --json` wrote.",
             show_default=False,
         ),

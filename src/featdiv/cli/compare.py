@@ -19,7 +19,7 @@ MOST_PAIRS_SHOWN = 45
 Models = Annotated[
     list[str],
     typer.Argument(
-        metavar="A B...",
+        metavar="MODEL",
         help="Two models or more: a file, a directory or a glob of shards for each, with the same rows.",
         show_default=False,
     ),
@@ -68,7 +68,7 @@ def compare(
     nonfinite: Annotated[
         options.NonFinite, typer.Option(help="What to do with rows that hold NaN or infinity.")
     ] = options.NonFinite.RAISE,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the matrix as a heat map.")] = None,
     dendrogram: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the models as a tree.")] = None,

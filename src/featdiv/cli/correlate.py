@@ -42,14 +42,15 @@ def correlate(
     x_scale: Annotated[Scale, typer.Option(help="fraction and percent take the logit of x.")] = Scale.RAW,
     y_scale: Annotated[Scale, typer.Option(help="fraction and percent take the logit of y.")] = Scale.RAW,
     test_images: Annotated[
-        int | None, typer.Option(min=1, help="Test images of y: 0 and 1 are clipped to half an image from the end.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Test images of y: 0 and 1 are clipped to half an image from the end."),
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="A row to leave out; may be repeated.")
     ] = None,
-    draws: Annotated[int, typer.Option(min=0, help="Resamples of the bootstrap over models.")] = 2000,
-    permutations: Annotated[int, typer.Option(min=0, help="Permutations for the p-values.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    draws: Annotated[int, typer.Option(metavar="N", min=0, help="Resamples of the bootstrap over models.")] = 2000,
+    permutations: Annotated[int, typer.Option(metavar="N", min=0, help="Permutations for the p-values.")] = 10_000,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     plot: Annotated[
         str | None, typer.Option(metavar="OUT.png", help="Draw the models with the line and its band.")

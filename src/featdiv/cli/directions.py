@@ -29,8 +29,8 @@ def directions(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which part of the images: train, val, test.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="How many directions.")] = 5,
-    extremes: Annotated[int, typer.Option(min=1, help="Rows at each end.")] = 6,
+    k: Annotated[int, typer.Option("--k", "-k", metavar="K", min=1, help="How many directions.")] = 5,
+    extremes: Annotated[int, typer.Option(metavar="N", min=1, help="Rows at each end.")] = 6,
     key: options.Key = None,
     normalize: Annotated[
         options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")

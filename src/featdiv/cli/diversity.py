@@ -52,7 +52,7 @@ def diversity(
         str | None,
         typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     table: Annotated[
         Table | None, typer.Option(help="Print the table as Markdown or LaTeX instead.", show_default=False)

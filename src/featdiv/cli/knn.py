@@ -51,7 +51,9 @@ def knn(
     test_labels: probe_rows.OtherLabels = None,
     test_groups: probe_rows.OtherGroups = None,
     holdout: probe_rows.Holdout = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out, or of the first few-shot draw.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the hold-out, or of the first few-shot draw.")
+    ] = 0,
     k: Annotated[
         str | None,
         typer.Option("-k", metavar="K,K,...", help="Numbers of neighbours. [default: 1,5,10,20,50,100,200]"),
@@ -69,9 +71,10 @@ def knn(
         typer.Option(help="Where the best cell is chosen: on the rows evaluated, or by leaving one out of train."),
     ] = Select.EVALUATED,
     per_class: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Few-shot: so many training rows of every class vote.")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Few-shot: so many training rows of every class vote."),
     ] = None,
-    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Draws of a few-shot probe.")] = 3,
+    draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of a few-shot probe.")] = 3,
     index: Annotated[
         str, typer.Option(metavar="NAME", help="flat, or a FAISS factory string such as IVF1024,Flat:nprobe=32.")
     ] = "flat",

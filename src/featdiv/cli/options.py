@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Paths = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...",
+        metavar="PATH",
         help="Embeddings: a file, a directory or glob of shards, or several files: the shards of one set.",
         show_default=False,
     ),

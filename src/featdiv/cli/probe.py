@@ -36,7 +36,8 @@ def linear(
         str | None, typer.Option("--C", metavar="C,C,...", help="Values of C; default: DINOv2's 45, 1e-6 to 1e5.")
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Choose C by cross-validation, in the place of a tenth of the rows.")
+        int | None,
+        typer.Option(metavar="N", min=2, help="Choose C by cross-validation, in the place of a tenth of the rows."),
     ] = None,
     protocol: Annotated[
         str | None, typer.Option(metavar="NAME", help="A published protocol, such as dinov2-logreg.")
@@ -47,7 +48,7 @@ def linear(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out and the folds.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the hold-out and the folds.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw accuracy against C.")] = None,
     quiet: options.Quiet = False,
@@ -107,7 +108,7 @@ def ridge(
     normalize: Normalize = None,
     ignore: Ignore = None,
     key: options.Key = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the hold-out.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the hold-out.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw accuracy against the penalty.")] = None,
     quiet: options.Quiet = False,
@@ -146,16 +147,16 @@ def fewshot(
     paths: options.Paths,
     labels: options.Labels = None,
     shots: Annotated[str, typer.Option(metavar="N,N,...", help="Support rows of each class.")] = "1,5,20,50",
-    ways: Annotated[int, typer.Option(min=2, help="Classes of an episode.")] = 5,
-    queries: Annotated[int, typer.Option(min=1, help="Query rows of each class.")] = 15,
-    episodes: Annotated[int, typer.Option(min=2, help="Episodes for each number of shots.")] = 600,
+    ways: Annotated[int, typer.Option(metavar="N", min=2, help="Classes of an episode.")] = 5,
+    queries: Annotated[int, typer.Option(metavar="N", min=1, help="Query rows of each class.")] = 15,
+    episodes: Annotated[int, typer.Option(metavar="N", min=2, help="Episodes for each number of shots.")] = 600,
     protocol: Annotated[
         str | None, typer.Option(metavar="NAME", help="A published protocol, such as ericsson2021.")
     ] = None,
     normalize: Normalize = None,
     ignore: Ignore = None,
     key: options.Key = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the draws.")] = 0,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH...]", help="Training rows: a file, or the shards of one set.", show_default=False),
+    typer.Argument(metavar="PATH", help="Training rows: a file, or the shards of one set.", show_default=False),
 ]
 Train = Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")]
 OtherLabels = Annotated[

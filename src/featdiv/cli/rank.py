@@ -55,8 +55,8 @@ def rank_models(
             "--out", "-o", metavar="DIR", help="Keep features and finished steps here; a later call goes on from them."
         ),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of which each is held out once.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="Divisions into folds.")] = 1,
+    folds: Annotated[int, typer.Option(metavar="N", min=2, help="Parts of which each is held out once.")] = 5,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, help="Divisions into folds.")] = 1,
     probe: Annotated[
         list[Probe] | None, typer.Option("--probe", help="linear and knn by default; the first ranks. Repeatable.")
     ] = None,
@@ -83,7 +83,7 @@ def rank_models(
         str | None,
         typer.Option(metavar="top3|all|RUNS", help="Fine-tune too: some, all, or so many runs on the undecided ones."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each fine-tuning run.")] = 1000,
+    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each fine-tuning run.")] = 1000,
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--no-pretrained", help="Published weights, or random ones.")
     ] = True,
@@ -105,7 +105,7 @@ def rank_models(
     autocast: Annotated[Autocast | None, typer.Option(help="Mixed precision in the networks.")] = None,
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile the networks first.")] = False,
     channels_last: Annotated[bool, typer.Option("--channels-last", help="That memory format.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, samples and resamples.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of folds, samples and resamples.")] = 0,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Time a few batches of each model; say how long and how large."),

@@ -16,7 +16,7 @@ def report(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="[NAME=]RESULT.json...",
+            metavar="[NAME=]RESULT.json",
             help="Results that --json wrote, of one model or many; NAME= says which model one is about.",
             show_default=False,
         ),

@@ -26,9 +26,9 @@ def transferability(
     ] = "default",
     key: options.Key = None,
     groups: options.Groups = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Neighbours of the kNN probe.")] = 20,
+    k: Annotated[int, typer.Option("-k", metavar="K", min=1, help="Neighbours of the kNN probe.")] = 20,
     knn_queries: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Rows that are asked for their neighbours; 0 for all.")
+        int, typer.Option(metavar="N", min=0, help="Rows that are asked for their neighbours; 0 for all.")
     ] = 5000,
     normalize: Annotated[
         options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")
@@ -48,7 +48,7 @@ def transferability(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the accuracies.")] = None,
     quiet: options.Quiet = False,
