@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ import featdiv
 from featdiv import InputError, Moments, NotEnoughData, Result
 from featdiv.metrics import catalogue
 from featdiv.metrics.entry import TRANSFORMATIONS
+
+HERE = Path(__file__).parent
 
 COMPARISONS = catalogue.names("similarity")
 """They take two sides of the same rows: `tests/metrics/similarity/test_entries.py` holds them to their laws."""
@@ -295,6 +299,21 @@ def test_definitions_are_different_numbers(metric, rows, others, run):
 def test_an_unknown_definition_is_refused_with_the_known_ones(metric, rows):
     with pytest.raises(InputError, match=rf"definition: expected one of .*{metric.definitions[0].name}.*; got 'mine'"):
         metric.load()(*arguments_of_rows(metric, rows, rows), definition="mine")
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_every_entry_and_definition_has_a_test_of_its_own(name):
+    """The laws hold for many a wrong formula: a case with a known answer stands in the tests of the family."""
+    metric = catalogue.get(name)
+    files = [path for path in (HERE / metric.family).glob("test_*.py") if path.name != "test_entries.py"]
+    words = set(re.findall(r"[\w-]+", "\n".join(path.read_text(encoding="utf-8") for path in files)))
+    assert name in words or metric.alias_of in words
+    assert {definition.name for definition in metric.definitions[1:]} <= words
+
+
+def test_only_entries_without_features_are_excused_from_the_laws():
+    without = {name for name in catalogue.names() if catalogue.get(name).needs == "source probabilities"}
+    assert set(OF_PROBABILITIES) == without
 
 
 def test_get_names_the_nearest():
