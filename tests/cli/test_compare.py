@@ -34,7 +34,8 @@ def test_several_models_as_a_matrix_and_its_pairs(run, files):
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[1] == ["procrustes", "a", "b", "c"]
     expected = float(featdiv.procrustes(files["a"], files["c"], definition="squared"))
-    assert float(lines[2][3]) == pytest.approx(expected, rel=1e-5)
+    assert lines[2] == ["a", "0.000", lines[2][2], f"{expected:.3f}"]
+    assert float(lines[-2][3]) == pytest.approx(expected, rel=1e-5)
     assert [line[:3] for line in lines[-3:]] == [["a", "~", "b"], ["a", "~", "c"], ["b", "~", "c"]]
 
 

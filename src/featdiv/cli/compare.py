@@ -196,11 +196,14 @@ def _value(text: str) -> int | float | str:
 
 
 def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
-    """Prints the matrix, where there are more than two models, and each pair, where these are not too many."""
+    """Prints the matrix, where there are more than two models, and each pair, where these are not too many.
+
+    The matrix has three decimals, so that many columns fit on a line; pairs have all.
+    """
     many = len(result.rows) > 2
     if many:
         lines = [
-            [name, *("undefined" if value != value else output.measured(value) for value in line)]
+            [name, *("undefined" if value != value else f"{value:.3f}" for value in line)]
             for name, line in zip(result.rows, result.values.tolist(), strict=True)
         ]
         columns = [result.metric, *result.columns]
