@@ -33,7 +33,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
-    *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "amx", "avx2", "baseline")),
+    *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "avx512vnni", "amx", "avx2", "baseline")),
     *(f"csrc/cpu/{name}.cpp" for name in ("isa", "amx", "pool", "rows", "scatter", "class_scatter", "pair_sums")),
     *(f"csrc/{name}.cpp" for name in ("cpu/cross_gram", "cpu/nearest_centroid", "cpu/topk", "bindings_cpu")),
 )
@@ -51,6 +51,7 @@ AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma", "-mf16
 ISA_FLAGS = {
     "isa_avx2": ("-mavx2", "-mfma", "-mf16c"),
     "isa_avx512": AVX512,
+    "isa_avx512vnni": (*AVX512, "-mavx512vnni"),
     "isa_amx": (*AVX512, "-mamx-tile", "-mamx-bf16"),
 }
 AMX_DEFINITION = "-DFEATDIV_AMX=1"

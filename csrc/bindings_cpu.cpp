@@ -88,7 +88,7 @@ py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shi
 }
 
 py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, int64_t m, int64_t other_stride,
-                    int64_t d, int element, uintptr_t shift, bool normalize, bool doubles, uintptr_t rates,
+                    int64_t d, int element, uintptr_t shift, bool normalize, bool doubles, bool rounded, uintptr_t rates,
                     int rate_count, bool distances, int measure, int bins, uintptr_t edges, bool has_threshold,
                     double threshold, int64_t most_examples, uintptr_t exp_sums, uintptr_t histogram,
                     uintptr_t examples, int threads, int isa) {
@@ -97,6 +97,7 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                              at<const double>(shift),
                              normalize,
                              doubles,
+                             rounded,
                              at<const double>(rates),
                              rate_count,
                              distances,
@@ -161,9 +162,10 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 8;
+  m.attr("INTERFACE") = 9;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
+  m.def("rounds_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).rounded != nullptr; });
   m.def("amx_problem", [] { return featdiv::amx_problem(); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
         py::arg("element"), py::arg("shift"), py::arg("exponent"), py::arg("normalize"), py::arg("doubles"),
@@ -179,7 +181,7 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("doubles"), py::arg("gram"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
-        py::arg("normalize"), py::arg("doubles"), py::arg("rates"), py::arg("rate_count"),
+        py::arg("normalize"), py::arg("doubles"), py::arg("rounded"), py::arg("rates"), py::arg("rate_count"),
         py::arg("distances"), py::arg("measure"),
         py::arg("bins"), py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"),
         py::arg("most_examples"), py::arg("exp_sums"), py::arg("histogram"), py::arg("examples"), py::arg("threads"),

@@ -194,7 +194,7 @@ def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build
 def test_flags_of_a_machine_stand_only_where_the_processor_is_asked_first(build):
     """One build runs on every machine of its architecture: only kernels of an instruction set are compiled for it."""
     assert not [flag for flag in (*build.FLAGS, *build.WARNINGS) if flag.startswith("-m")]
-    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512", "isa_amx"}
+    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512", "isa_avx512vnni", "isa_amx"}
     assert not [flag for flags in build.ISA_FLAGS.values() for flag in flags if flag.startswith(("-march", "-mtune"))]
 
 

@@ -50,7 +50,7 @@ struct PairBlock {
   int32_t* bin;    // [W W] out: 0 below the first edge, 1 ... bins, bins + 1 above; or one of the above
 };
 
-// exp(x) for x <= 0, to about one unit in the last place; zero below -87.
+// exp(x) for x up to a little above 0, to about one unit in the last place; zero below -87.
 template <int N>
 FEATDIV_INLINE Vec<float, N> exp_negative(Vec<float, N> x) {
   using V = Vec<float, N>;
@@ -138,16 +138,15 @@ FEATDIV_INLINE void add_distances(PairBlock<T>& b, const T* products) {
   for (int i = 0; i < D; ++i) *b.distance_sum += sum[i];
 }
 
-template <class Isa, class T>
-void pair_block(PairBlock<T>& b) {
+// Adds the exponentials of the pairs. Unless products are `Exact` to rounding, a distance may come out below zero, and
+// is taken as it is, so that errors of either sign cancel.
+template <class Isa, class T, bool Exact>
+FEATDIV_INLINE void add_exponentials(const PairBlock<T>& b, const T* products) {
   constexpr int L = lanes<Isa, T>;
   constexpr int W = panel_width<Isa, T>;
   constexpr int D = lanes<Isa, double>;
   using V = Vec<T, L>;
   using VD = Vec<double, D>;
-  using I = Vec<int32_t, L>;
-  alignas(64) T products[W * W];
-  pair_products<Isa, T>(b, products);
   V column[3];
   for (int v = 0; v < 3; ++v)
     for (int i = 0; i < L; ++i) column[v][i] = T(v * L + i);
@@ -162,7 +161,7 @@ void pair_block(PairBlock<T>& b) {
         V row = {};
         for (int v = 0; v < 3; ++v) {
           V q = load<V>(b.right_squares + v * L) + square - T(2) * load<V>(products + i * W + v * L);
-          q = q > T(0) ? q : V{};
+          if constexpr (Exact) q = q > T(0) ? q : V{};
           const V e = exp_negative<L>(-t * q);
           const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
           row += counts ? e : V{};
@@ -177,8 +176,22 @@ void pair_block(PairBlock<T>& b) {
     }
     for (int i = 0; i < D; ++i) b.exp_sums[rate] += sum[i];
   }
+}
+
+template <class Isa, class T>
+void pair_block(PairBlock<T>& b) {
+  constexpr int L = lanes<Isa, T>;
+  constexpr int W = panel_width<Isa, T>;
+  using V = Vec<T, L>;
+  using I = Vec<int32_t, L>;
+  alignas(64) T products[W * W];
+  pair_products<Isa, T>(b, products);
+  add_exponentials<Isa, T, true>(b, products);
   if (b.distance_sum) add_distances<Isa, T>(b, products);
   if (b.measure == Measure::none) return;
+  V column[3];
+  for (int v = 0; v < 3; ++v)
+    for (int i = 0; i < L; ++i) column[v][i] = T(v * L + i);
   constexpr T infinity = __is_same(T, float) ? T(__builtin_inff()) : T(__builtin_inf());
   // Rounding of the edges, of the difference and of its product with `per_unit`; of the threshold, and of a sum.
   constexpr T ulps = __is_same(T, float) ? T(0x1p-22) : T(0x1p-51);

@@ -17,6 +17,15 @@ bool has_f16c() {
 }
 #endif
 
+#if defined(__x86_64__)
+Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded) {
+  Kernels all = avx512_kernels;
+  all.split = split;
+  all.rounded = rounded;
+  return all;
+}
+#endif
+
 }  // namespace
 
 IsaName best_isa() {
@@ -26,8 +35,10 @@ IsaName best_isa() {
   __builtin_cpu_init();
   // The builtin also asks XGETBV whether the operating system saves the registers.
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return *amx_problem() ? IsaName::avx512 : IsaName::amx;
+      __builtin_cpu_supports("avx512vl")) {
+    if (!*amx_problem()) return IsaName::amx;
+    return __builtin_cpu_supports("avx512vnni") ? IsaName::avx512vnni : IsaName::avx512;
+  }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c())
     return IsaName::avx2;
 #endif
@@ -37,15 +48,15 @@ IsaName best_isa() {
 const Kernels& kernels(IsaName isa) {
 #if defined(FEATDIV_AMX)
   if (isa == IsaName::amx) {
-    static const Kernels with_tiles = [] {
-      Kernels all = avx512_kernels;
-      all.split = &amx_kernels;
-      return all;
-    }();
+    static const Kernels with_tiles = with_units(&amx_kernels, &amx_pair_kernels);
     return with_tiles;
   }
 #endif
 #if defined(__x86_64__)
+  if (isa == IsaName::avx512vnni) {
+    static const Kernels with_integers = with_units(nullptr, &vnni_kernels);
+    return with_integers;
+  }
   if (isa == IsaName::avx512) return avx512_kernels;
   if (isa == IsaName::avx2) return avx2_kernels;
 #endif

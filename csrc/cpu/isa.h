@@ -8,11 +8,12 @@
 #include "../core/nearest.h"
 #include "../core/pack.h"
 #include "../core/pairs.h"
+#include "../core/rounded.h"
 #include "../core/split.h"
 
 namespace featdiv {
 
-enum class IsaName : int { baseline, avx2, avx512, amx, count };
+enum class IsaName : int { baseline, avx2, avx512, avx512vnni, amx, count };
 
 template <class T>
 struct ProductKernels {
@@ -35,6 +36,13 @@ struct SplitKernels {
   void (*multiply)(const SplitProduct&);
 };
 
+// A unit that multiplies rounded rows faster than floats.
+struct RoundedKernels {
+  void (*round)(const RoundBlock&);
+  void (*pairs)(const PairBlock<float>&, const RoundedSides&);
+  int64_t (*words)(int64_t d);  // of 32 bits that hold one row of a panel
+};
+
 struct Kernels {
   ProductKernels<float> f32;
   ProductKernels<double> f64;
@@ -45,6 +53,7 @@ struct Kernels {
   void (*centre)(int64_t n, int64_t d, const double* total, const double* gram, double* out);
   void (*centre_narrow)(int64_t n, int64_t d, const double* total, const double* gram, float* out);
   const SplitKernels* split;  // null for an instruction set without such a unit
+  const RoundedKernels* rounded;  // likewise
 
   template <class T>
   const ProductKernels<T>& product() const {
@@ -70,13 +79,17 @@ constexpr Kernels kernels_of() {
           nearest_centroids<Isa>,
           centre_scatter<Isa, double>,
           centre_scatter<Isa, float>,
+          nullptr,
           nullptr};
 }
 
 extern const Kernels baseline_kernels;
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
-extern const SplitKernels amx_kernels;  // beside those of AVX-512
+// Beside those of AVX-512.
+extern const RoundedKernels vnni_kernels;
+extern const SplitKernels amx_kernels;
+extern const RoundedKernels amx_pair_kernels;
 
 // The best set that the processor and the operating system support.
 IsaName best_isa();

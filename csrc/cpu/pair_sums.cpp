@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "arrays.h"
+#include "pair_rows.h"
 #include "pool.h"
 #include "stages.h"
 
@@ -17,63 +18,15 @@ namespace {
 
 // Panels on each side of one task: together they fit the second-level cache for some hundred features.
 constexpr int64_t task_panels = 4;
-// Magnitudes whose squares, and sums of them, neither overflow nor vanish.
-template <class T>
-constexpr double largest_peak = sizeof(T) == sizeof(float) ? 0x1p55 : 0x1p490;
-template <class T>
-constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450;
 
 using Pair = std::array<int64_t, 2>;
 
 // Bytes of packed rows of either side that exist at a time: rows that take more are packed anew for every stretch of
 // the other side, which costs little beside the products of a stretch.
 constexpr int64_t packed_bytes = int64_t{32} << 20;
-// Rows whose norms are taken by one task.
-constexpr int64_t norm_rows = 256;
 // Histograms of up to so many bins are counted in several tables in turn: adding one twice to the same number, one
 // right after the other, waits for the first to be stored.
 constexpr int most_turns = 4, bins_of_turns = 4096;
-
-// A stretch of rows, normalised and shifted, packed feature by feature.
-template <class T>
-struct Packed {
-  Array<T> panels, squares;
-  int64_t first = -1;  // number of the first panel; -1 for none yet
-  int64_t count = 0;   // panels
-};
-
-// One over the norm of each row, where rows are normalised, and whether all rows will do.
-struct Norms {
-  Array<double> inverse;
-  Outcome outcome = Outcome::done;
-};
-
-// Looks at all rows before the first product, so that bad ones end the job early.
-Norms take_norms(const PairJob& job, const Rows& rows, const Kernels& kernels) {
-  Norms norms;
-  if (job.normalize) norms.inverse = aligned_array<double>(rows.n);
-  std::atomic<bool> infinite{false}, zero{false};
-  parallel_for(job.threads, (rows.n + norm_rows - 1) / norm_rows, [&](int64_t task) {
-    const InStage stage(Stage::pack);
-    const Rows part = rows.slice(task * norm_rows, std::min(norm_rows, rows.n - task * norm_rows));
-    double squares[norm_rows];
-    const bool normal =
-        kernels.square_norms(part.data, part.index, part.stride, part.n, part.d, part.element, squares);
-    if (!normal) {
-      const BadRows bad = find_bad_rows(part);
-      if (bad.entries) infinite = true;
-      if (bad.zeros) zero = true;
-    }
-    if (!job.normalize) return;
-    double* inverse = norms.inverse.get() + task * norm_rows;
-    if (normal)
-      for (int64_t r = 0; r < part.n; ++r) inverse[r] = 1.0 / std::sqrt(squares[r]);
-    else invert_norms(part, kernels, inverse);
-  });
-  if (infinite) norms.outcome = Outcome::not_finite;
-  else if (zero && job.normalize) norms.outcome = Outcome::zero_norm;
-  return norms;
-}
 
 template <class T>
 class PairRunner {
@@ -87,20 +40,13 @@ class PairRunner {
         within_(job.other.n == 0),
         sign_(job.measure == Measure::distance ? -1.0 : 1.0),
         turns_(job.bins <= bins_of_turns ? most_turns : 1),
+        stretch_(fitting_panels(job)),
+        packer_(job, kernels_, stretch_),
         histogram_(size_t(job.bins) + 2),
         best_(-std::numeric_limits<double>::infinity()) {
     const double unit = sizeof(T) == sizeof(float) ? 0x1p-24 : 0x1p-53;
     // A chain, the sum of chains, and the roundings of the rows, of their norms and of the sum of three terms.
     rounding_ = T(unit * double(pair_chain + job.x.d / pair_chain + 12));
-    const int64_t d = job.x.d;
-    if (job.shift) {
-      const int64_t padded = (d + width_ - 1) / width_ * width_;
-      shift_ = aligned_array<double>(padded);
-      std::fill_n(shift_.get(), padded, 0.0);
-      std::copy_n(job.shift, d, shift_.get());
-    }
-    const int64_t fitting = packed_bytes / (width_ * d * int64_t(sizeof(T))) / task_panels * task_panels;
-    stretch_ = std::max(fitting, task_panels);
   }
 
   PairOutcome run() {
@@ -112,19 +58,20 @@ class PairRunner {
     }
     const int64_t left_panels = panels_of(job_.x), right_panels = panels_of(right_rows());
     for (int64_t q = 0; q < right_panels; q += stretch_) {
-      if (const PairOutcome outcome = pack(right_, right_rows(), right_norms(), q); outcome != PairOutcome::done)
-        return outcome;
+      const PairOutcome outcome = packer_.pack(right_, right_rows(), right_norms(), q, within_ ? 0 : 1);
+      if (outcome != PairOutcome::done) return outcome;
       for (int64_t p = 0; p < (within_ ? q + 1 : left_panels); p += stretch_) {
         const bool same = within_ && p == q;
         if (!same) {
-          if (const PairOutcome outcome = pack(left_, job_.x, left_norms_, p); outcome != PairOutcome::done)
-            return outcome;
+          const PairOutcome packed = packer_.pack(left_, job_.x, left_norms_, p, 0);
+          if (packed != PairOutcome::done) return packed;
         }
         if (!multiply(same ? right_ : left_)) return PairOutcome::no_memory;
       }
     }
-    // Vanishing squares do no harm beside large ones.
-    if (peak_ != 0 && peak_ < smallest_peak<T>) return PairOutcome::out_of_range;
+    // Beside rates that suit rows of unit length, what vanishes is nothing.
+    const bool harmless = job_.rounded && job_.normalize;
+    if (packer_.vanished() && !harmless) return PairOutcome::out_of_range;
     finish();
     return PairOutcome::done;
   }
@@ -142,77 +89,12 @@ class PairRunner {
 
   const Rows& right_rows() const { return within_ ? job_.x : job_.other; }
   const Norms& right_norms() const { return within_ ? left_norms_ : right_norms_; }
+  int64_t fitting_panels(const PairJob& job) const {
+    const int64_t bytes = width_ * (job.rounded ? kernels_.rounded->words(job.x.d) : job.x.d) * int64_t(sizeof(T));
+    return std::max(packed_bytes / bytes / task_panels * task_panels, task_panels);
+  }
+
   int64_t panels_of(const Rows& rows) const { return (rows.n + width_ - 1) / width_; }
-
-  PairOutcome pack(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t first) {
-    if (packed.first == first) return PairOutcome::done;
-    const int64_t d = rows.d;
-    packed.first = first;
-    packed.count = std::min(stretch_, panels_of(rows) - first);
-    if (!packed.panels) {
-      packed.panels = aligned_array<T>(packed.count * width_ * d);
-      packed.squares = aligned_array<T>(packed.count * width_);
-    }
-    std::atomic<Outcome> worst{Outcome::done};
-    std::mutex mutex;
-    parallel_for(job_.threads, packed.count, [&](int64_t panel) {
-      try {
-        const double peak = pack_panel(packed, rows, norms, panel, worst);
-        std::lock_guard<std::mutex> lock(mutex);
-        peak_ = std::max(peak_, peak);
-      } catch (const std::bad_alloc&) {
-        worst.store(Outcome::no_memory);
-      }
-    });
-    if (worst.load() != Outcome::done) return PairOutcome(int(worst.load()));
-    return peak_ <= largest_peak<T> ? PairOutcome::done : PairOutcome::out_of_range;
-  }
-
-  // Packs one panel and returns its largest magnitude.
-  double pack_panel(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t panel,
-                    std::atomic<Outcome>& worst) const {
-    const InStage stage(Stage::pack);
-    const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
-    const int64_t first_row = (packed.first + panel) * width_, n = std::min(width_, rows.n - first_row);
-    const Rows part = rows.slice(first_row, n);
-    auto by_row = aligned_array<T>(padded * width_);
-    auto total = aligned_array<double>(padded);
-    auto peaks = aligned_array<T>(padded);
-    std::fill_n(peaks.get(), padded, T(0));
-    PackBlock<T> block{};
-    block.rows = part.data;
-    block.index = part.index;
-    block.row_stride = part.stride;
-    block.n = n;
-    block.d = d;
-    block.element = part.element;
-    block.panels = by_row.get();
-    block.panel_stride = width_ * width_;
-    block.wide = true;
-    block.shift = shift_.get();
-    block.inverse_norm = job_.normalize ? norms.inverse.get() + first_row : nullptr;
-    block.total = total.get();
-    block.peak = peaks.get();
-    // They were finite a moment ago, when their norms were taken.
-    if (!product_.pack(block)) worst.store(Outcome::not_finite);
-    T* out = packed.panels.get() + panel * width_ * d;
-    T* squares = packed.squares.get() + panel * width_;
-    std::vector<double> sums(static_cast<size_t>(width_));
-    // A square of rows and features at a time stays in the first-level cache while it is turned.
-    for (int64_t first = 0; first < d; first += width_) {
-      const int64_t features = std::min(width_, d - first);
-      const T* from = by_row.get() + first * width_;
-      for (int64_t r = 0; r < n; ++r)
-        for (int64_t j = 0; j < features; ++j) {
-          const T z = from[r * width_ + j];
-          out[(first + j) * width_ + r] = z;
-          sums[size_t(r)] += double(z) * double(z);
-        }
-      for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width_ + n, out + (j + 1) * width_, T(0));
-    }
-    for (int64_t r = 0; r < width_; ++r) squares[r] = T(sums[size_t(r)]);
-    return double(*std::max_element(peaks.get(), peaks.get() + d));
-  }
 
   // Adds the pairs of one stretch of rows with the packed stretch of the right-hand side; false without memory.
   bool multiply(const Packed<T>& left) {
@@ -279,8 +161,10 @@ class PairRunner {
         if (triangle && p > q) continue;
         const int64_t first_left = (left.first + p) * width_, first_right = (right_.first + q) * width_;
         PairBlock<T> block{};
-        block.left = left.panels.get() + p * width_ * job_.x.d;
-        block.right = right_.panels.get() + q * width_ * job_.x.d;
+        if (left.panels) {
+          block.left = left.panels.get() + p * width_ * job_.x.d;
+          block.right = right_.panels.get() + q * width_ * job_.x.d;
+        }
         block.d = job_.x.d;
         block.left_squares = left.squares.get() + p * width_;
         block.right_squares = right_.squares.get() + q * width_;
@@ -307,7 +191,8 @@ class PairRunner {
         block.bin = bins.get();
         {
           const InStage stage(Stage::product);
-          product_.pairs(block);
+          if (left.words) multiply_rounded(block, left, p, q);
+          else product_.pairs(block);
         }
         const InStage stage(Stage::flush);
         for (int k = 0; k < block.near_count; ++k)
@@ -331,6 +216,14 @@ class PairRunner {
     if (tally.best > best_ || (tally.best == best_ && tally.nearest < nearest_)) {
       best_ = tally.best;
       nearest_ = tally.nearest;
+    }
+  }
+
+  void multiply_rounded(const PairBlock<T>& block, const Packed<T>& left, int64_t p, int64_t q) const {
+    if constexpr (__is_same(T, float)) {
+      const int64_t panel = width_ * packer_.words();
+      kernels_.rounded->pairs(block, {left.words.get() + p * panel, right_.words.get() + q * panel,
+                                      left.units.get() + p * width_, right_.units.get() + q * width_});
     }
   }
 
@@ -404,12 +297,11 @@ class PairRunner {
   const bool within_;
   const double sign_;
   const int turns_;
+  const int64_t stretch_;  // panels packed at a time
+  RowPacker<T> packer_;
   T rounding_;
-  Array<double> shift_;
-  int64_t stretch_;  // panels packed at a time
   Norms left_norms_, right_norms_;
   Packed<T> left_, right_;
-  double peak_ = 0;  // largest magnitude of the rows packed so far
   std::vector<Pair> tasks_;
   std::vector<double> exp_sums_, distance_sums_;  // of each task
   std::vector<double> exp_totals_;

@@ -11,6 +11,7 @@ struct PairJob {
   const double* shift; // [d] subtracted from all rows (distances do not change); null for none
   bool normalize;
   bool doubles;
+  bool rounded;        // exponentials of rows rounded to 16 bits, and nothing else; where the kernels have such
   const double* rates;
   int rate_count;
   bool distances;      // whether to add them up

@@ -35,7 +35,7 @@ SUITE = Suite(
             operations=operations,
             work=work,
             targets=(
-                Target(contender="featdiv.pair_sums native", figure="ratio", limit=1 / 5, to=contenders.BLOCKED),
+                Target(contender="featdiv.pair_sums native mixed", figure="ratio", limit=1 / 5, to=contenders.BLOCKED),
                 # Nothing of n x n, nor of n x d: a fixed amount of packed rows, and a few numbers a row.
                 Target(contender="featdiv.pair_sums native", figure="peak_private_bytes", limit=130e6),
             ),

@@ -30,7 +30,7 @@ def _blocks(rows: Any) -> Any:
 
 def _own(task: str, backend: str, *, gpu: bool = False, accuracy: str = "float32", **arguments: Any) -> Contender:
     return Contender(
-        name=f"featdiv.pair_sums {backend}",
+        name=" ".join(["featdiv.pair_sums", backend, *([arguments["precision"]] if "precision" in arguments else [])]),
         run=functools.partial(_featdiv, backend=backend, **arguments),
         answer=_ANSWERS[task],
         accuracy=accuracy,
@@ -117,6 +117,7 @@ def _peer(name: str, run: Any, task: str, *, gpu: bool = False) -> Contender:
 
 
 UNIFORMITY = (
+    _own("uniformity", "native", precision="mixed"),
     _own("uniformity", "native"),
     _peer(BLOCKED, _blocked_uniformity, "uniformity"),
 )

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 8
+INTERFACE = 9
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
-ISAS = ("baseline", "avx2", "avx512", "amx")
+ISAS = ("baseline", "avx2", "avx512", "avx512vnni", "amx")
 """Instruction sets from the bottom up; the position is the module's number for it."""
 
 ELEMENTS = (

@@ -138,3 +138,17 @@ def test_rows_of_a_file_are_not_copied_and_packed_a_block_at_a_time(tmp_path, mo
     assert (score.interval is None) == (interval is None)
     assert max(len(rows) for rows in seen) <= 3000 // 23 + 1
     assert all(isinstance(rows, np.memmap) for rows in seen)
+
+
+def test_many_rows_are_rounded_where_the_native_module_can(monkeypatch):
+    from featdiv.metrics.geometric import uniformity
+    from featdiv.ops import _native
+
+    x = np.random.default_rng(4).normal(size=(uniformity.ROUNDED_ROWS, 6)).astype(np.float32)
+    score, exact = featdiv.uniformity(x), featdiv.uniformity(x, precision="float64")
+    rounds = _native.missing() is None and _native.module().rounds_pairs(_native.isa())
+    assert score.provenance.precision == ("mixed" if rounds else "float32")
+    assert float(score) == pytest.approx(float(exact), abs=2e-6)
+    assert featdiv.uniformity(x[:-1]).provenance.precision == "float32"
+    assert featdiv.uniformity(x, t=2.1).provenance.precision == "float32"
+    assert featdiv.uniformity(x, precision="float32").provenance.precision == "float32"

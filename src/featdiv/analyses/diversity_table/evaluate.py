@@ -183,7 +183,7 @@ def _pass_of_pairs(metrics: Iterable[Metric], shared: Shared) -> pairs.Pairs:
     made = pairs.reduce(
         rows,
         interval=interval,
-        precision="float32",
+        precision=uniformity.precision_for(rows.n, RATE, "auto"),
         backend=shared.options.backend,
         seed=shared.options.seed,
         **task,
@@ -195,7 +195,7 @@ def _pass_of_pairs(metrics: Iterable[Metric], shared: Shared) -> pairs.Pairs:
 def _of_pairs(metric: Metric, shared: Shared, found: Found, made: pairs.Pairs) -> None:
     rows = shared.rows()
     if metric.name == "uniformity":
-        found.take(metric, uniformity.of_pairs(rows, made, t=RATE, precision="float32"))
+        found.take(metric, uniformity.of_pairs(rows, made, t=RATE))
     elif metric.name == "pair_histogram":
         found.take(metric, pair_histogram.of_pairs(rows, made, measure="cosine", precision="float32"))
     else:

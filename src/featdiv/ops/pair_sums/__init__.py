@@ -15,6 +15,13 @@ of a histogram edge or of the threshold is computed again in float64 from the ro
 those of float64 arithmetic. So is a pair whose squared distance is below 2^-10 (|x|^2 + |y|^2) before its distance is
 added, so that near copies do not add the rounding of a difference. Only the choice of the nearest pair among pairs
 closer than the bound is arbitrary.
+
+With ``precision="mixed"`` and nothing but exponentials wanted, a backend may round the rows, less a mean, to 16-bit
+integers times a unit of each row, at random: floor(z / unit + u) with u uniform in [0, 1), a function of the numbers of
+row and feature. Rounded entries then have the right expectation whatever the rows are and independent errors, which
+cancel in sums over pairs: of rows of norm up to r, n of them, the standard deviation of the logarithm of a sum is at
+most 6.2e-5 t r^2 / sqrt(n), about what rows in two opposite points of one axis have; features of networks have some
+hundredth of it. Nothing in it depends on the number of threads.
 """
 
 from __future__ import annotations
@@ -55,6 +62,7 @@ class PairTask:
         examples: how many close pairs to list.
         normalize: ``"l2"`` or None.
         precision: ``"float32"`` or ``"float64"``.
+        may_round: whether rows may be rounded to 16 bits.
     """
 
     rates: tuple[float, ...]
@@ -65,6 +73,7 @@ class PairTask:
     examples: int
     normalize: str | None
     precision: str
+    may_round: bool = False
 
     @property
     def bins(self) -> int:
@@ -92,6 +101,7 @@ class PairSums:
         close_pairs: (k, 2) int64 the first of them, by left row and then right row.
         nearest: (left row, right row, value in float64) of the nearest pair, or None without a measure or pairs.
         backend: the backend that did it.
+        precision: ``"float64"``, ``"float32"``, or ``"mixed"`` where rows were rounded to 16 bits.
     """
 
     pairs: int
@@ -105,6 +115,7 @@ class PairSums:
     close_pairs: npt.NDArray[np.int64] = dataclasses.field(default_factory=lambda: np.zeros((0, 2), np.int64))
     nearest: tuple[int, int, float] | None = None
     backend: str = ""
+    precision: str = ""
 
 
 @takes_arrays
@@ -136,7 +147,8 @@ def pair_sums(
         threshold: cosine from which, or distance up to which, a pair is close; None to count none.
         examples: how many close pairs to list, the first by row numbers.
         normalize: ``"l2"`` divides each row by its Euclidean norm first; None takes rows as they are.
-        precision: ``"float32"`` or ``"float64"`` products.
+        precision: ``"float32"`` or ``"float64"`` products, or ``"mixed"``: float32, or faster ones of rows rounded to
+            16 bits where ``rates`` alone are asked for (see the bounds in this module's description).
         backend: backend name or ``"auto"``.
 
     Raises:
@@ -171,7 +183,8 @@ def pair_sums(
     request = Request(op="pair_sums", device=device, dtype=dtype, n=n, d=d, precision=precision)
     name = choose(request, backend)
     result: PairSums = load("pair_sums", name).pair_sums(x, other, task)
-    return dataclasses.replace(result, pairs=pairs, edges=task.edges, backend=name)
+    precision = result.precision or task.precision
+    return dataclasses.replace(result, pairs=pairs, edges=task.edges, backend=name, precision=precision)
 
 
 def _checked_rows(x: Rows, other: Rows | None) -> tuple[str, str]:
@@ -231,6 +244,7 @@ def _checked_task(
         examples=examples if threshold is not None else 0,
         normalize=normalize,
         precision="float64" if precision == "float64" else "float32",
+        may_round=precision not in ("float64", "float32") and measure is None and not distances,
     )
 
 

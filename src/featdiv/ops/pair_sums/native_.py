@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -36,7 +37,8 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
     n, d = (int(size) for size in x.shape)
     if n == 0 or (right is not None and not len(right)):
         return _result(task, exp_sums, counts, 0, examples, None, 0.0)
-    shift = _pilot_mean(left) if task.normalize is None else None
+    rounded = task.may_round and bool(_native.module().rounds_pairs(_native.isa()))
+    shift = _pilot_mean(left, task.normalize) if rounded or task.normalize is None else None
     hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
     for doubles in (True,) if task.precision == "float64" else (False, True):
         outcome, close, i, j, value, distance_sum = _native.module().pair_sums(
@@ -51,6 +53,7 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
             shift=_native.address(shift),
             normalize=task.normalize == "l2",
             doubles=doubles,
+            rounded=rounded and not doubles,
             rates=_native.address(rates),
             rate_count=len(rates),
             distances=task.distances,
@@ -74,7 +77,8 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
         raise out_of_range()
     if outcome != _native.DONE:
         _raise_for_sets(x, other, task)
-    return _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None, distance_sum)
+    result = _result(task, exp_sums, counts, close, examples, (i, j, value) if i >= 0 else None, distance_sum)
+    return dataclasses.replace(result, precision="float64" if doubles else "mixed" if rounded else "float32")
 
 
 def _result(
@@ -99,12 +103,15 @@ def _result(
     )
 
 
-def _pilot_mean(rows: Rows) -> npt.NDArray[np.float64] | None:
+def _pilot_mean(rows: Rows, normalize: str | None) -> npt.NDArray[np.float64] | None:
     """Returns a mean about which squared norms are small; distances do not depend on it."""
     step = max(1, len(rows) // _PILOT_ROWS)
-    with np.errstate(invalid="ignore", over="ignore"):
-        # The main pass finds rows that are not finite, and says so.
-        mean: npt.NDArray[np.float64] = reference.to_float64(rows[::step]).mean(axis=0)
+    # The main pass finds rows that are not finite, or zero, and says so.
+    with np.errstate(all="ignore"):
+        pilot = reference.to_float64(rows[::step])
+        if normalize == "l2":
+            pilot = pilot / np.linalg.norm(pilot, axis=1, keepdims=True)
+        mean: npt.NDArray[np.float64] = pilot.mean(axis=0)
     return mean if np.isfinite(mean).all() else None
 
 

@@ -1,0 +1,189 @@
+// Rows of pair_sums on their way to products: norms of all of them first, then stretches packed feature by feature.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <vector>
+
+#include "arrays.h"
+#include "pair_sums.h"
+#include "pool.h"
+#include "stages.h"
+
+namespace featdiv {
+
+// Rows whose norms are taken by one task.
+constexpr int64_t norm_rows = 256;
+
+// A stretch of rows, normalised and shifted, packed feature by feature.
+template <class T>
+struct Packed {
+  Array<T> panels;        // of rows that are not rounded
+  Array<int32_t> words;   // of rounded ones, see rounded.h
+  Array<T> squares;
+  Array<float> units;
+  int64_t first = -1;  // number of the first panel; -1 for none yet
+  int64_t count = 0;   // panels
+};
+
+// One over the norm of each row, where rows are normalised, and whether all rows will do.
+struct Norms {
+  Array<double> inverse;
+  Outcome outcome = Outcome::done;
+};
+
+// Looks at all rows before the first product, so that bad ones end the job early.
+inline Norms take_norms(const PairJob& job, const Rows& rows, const Kernels& kernels) {
+  Norms norms;
+  if (job.normalize) norms.inverse = aligned_array<double>(rows.n);
+  std::atomic<bool> infinite{false}, zero{false};
+  parallel_for(job.threads, (rows.n + norm_rows - 1) / norm_rows, [&](int64_t task) {
+    const InStage stage(Stage::pack);
+    const Rows part = rows.slice(task * norm_rows, std::min(norm_rows, rows.n - task * norm_rows));
+    double squares[norm_rows];
+    const bool normal =
+        kernels.square_norms(part.data, part.index, part.stride, part.n, part.d, part.element, squares);
+    if (!normal) {
+      const BadRows bad = find_bad_rows(part);
+      if (bad.entries) infinite = true;
+      if (bad.zeros) zero = true;
+    }
+    if (!job.normalize) return;
+    double* inverse = norms.inverse.get() + task * norm_rows;
+    if (normal)
+      for (int64_t r = 0; r < part.n; ++r) inverse[r] = 1.0 / std::sqrt(squares[r]);
+    else invert_norms(part, kernels, inverse);
+  });
+  if (infinite) norms.outcome = Outcome::not_finite;
+  else if (zero && job.normalize) norms.outcome = Outcome::zero_norm;
+  return norms;
+}
+
+template <class T>
+class RowPacker {
+ public:
+  // `most` panels at a time.
+  RowPacker(const PairJob& job, const Kernels& kernels, int64_t most)
+      : job_(job), product_(kernels.product<T>()), width_(product_.panel_width), most_(most) {
+    if constexpr (__is_same(T, float)) rounded_ = job.rounded ? kernels.rounded : nullptr;
+    if (!job.shift) return;
+    const int64_t d = job.x.d, padded = (d + width_ - 1) / width_ * width_;
+    shift_ = aligned_array<double>(padded);
+    std::fill_n(shift_.get(), padded, 0.0);
+    std::copy_n(job.shift, d, shift_.get());
+  }
+
+  // Packs the panels from `first` on, unless they are there. `stream` is of the random numbers of rounding.
+  PairOutcome pack(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t first, uint32_t stream) {
+    if (packed.first == first) return PairOutcome::done;
+    packed.first = first;
+    packed.count = std::min(most_, (rows.n + width_ - 1) / width_ - first);
+    if (!packed.squares) {
+      packed.squares = aligned_array<T>(packed.count * width_);
+      if (rounded_) {
+        packed.words = aligned_array<int32_t>(packed.count * width_ * words());
+        packed.units = aligned_array<float>(packed.count * width_);
+      } else {
+        packed.panels = aligned_array<T>(packed.count * width_ * rows.d);
+      }
+    }
+    std::atomic<Outcome> worst{Outcome::done};
+    std::mutex mutex;
+    parallel_for(job_.threads, packed.count, [&](int64_t panel) {
+      try {
+        const double peak = pack_panel(packed, rows, norms, panel, stream, worst);
+        std::lock_guard<std::mutex> lock(mutex);
+        peak_ = std::max(peak_, peak);
+      } catch (const std::bad_alloc&) {
+        worst.store(Outcome::no_memory);
+      }
+    });
+    if (worst.load() != Outcome::done) return PairOutcome(int(worst.load()));
+    return peak_ <= largest_peak ? PairOutcome::done : PairOutcome::out_of_range;
+  }
+
+  // Whether squares of the rows packed so far have vanished. They do no harm beside large ones.
+  bool vanished() const { return peak_ != 0 && peak_ < smallest_peak; }
+
+  // Values of 32 bits in a panel for each of its rows, where rows are rounded.
+  int64_t words() const { return rounded_->words(job_.x.d); }
+
+ private:
+  // Magnitudes whose squares, and sums of them, neither overflow nor vanish.
+  static constexpr double largest_peak = sizeof(T) == sizeof(float) ? 0x1p55 : 0x1p490;
+  static constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450;
+
+  // Packs one panel and returns its largest magnitude.
+  double pack_panel(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t panel,
+                    uint32_t stream, std::atomic<Outcome>& worst) const {
+    const InStage stage(Stage::pack);
+    const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
+    const int64_t first_row = (packed.first + panel) * width_, n = std::min(width_, rows.n - first_row);
+    const Rows part = rows.slice(first_row, n);
+    auto by_row = aligned_array<T>(padded * width_);
+    auto total = aligned_array<double>(padded);
+    auto peaks = aligned_array<T>(padded);
+    std::fill_n(peaks.get(), padded, T(0));
+    PackBlock<T> block{};
+    block.rows = part.data;
+    block.index = part.index;
+    block.row_stride = part.stride;
+    block.n = n;
+    block.d = d;
+    block.element = part.element;
+    block.panels = by_row.get();
+    block.panel_stride = width_ * width_;
+    block.wide = true;
+    block.shift = shift_.get();
+    block.inverse_norm = job_.normalize ? norms.inverse.get() + first_row : nullptr;
+    block.total = total.get();
+    block.peak = peaks.get();
+    // They were finite a moment ago, when their norms were taken.
+    if (!product_.pack(block)) worst.store(Outcome::not_finite);
+    if (rounded_) {
+      if constexpr (__is_same(T, float))
+        rounded_->round({by_row.get(), width_ * width_, n, d, stream, first_row,
+                         packed.words.get() + panel * width_ * words(), packed.units.get() + panel * width_});
+    } else {
+      turn(by_row.get(), n, d, packed.panels.get() + panel * width_ * d);
+    }
+    add_squares(by_row.get(), n, d, packed.squares.get() + panel * width_);
+    return double(*std::max_element(peaks.get(), peaks.get() + d));
+  }
+
+  // A square of rows and features at a time stays in the first-level cache while it is turned.
+  void turn(const T* by_row, int64_t n, int64_t d, T* out) const {
+    for (int64_t first = 0; first < d; first += width_) {
+      const int64_t features = std::min(width_, d - first);
+      const T* from = by_row + first * width_;
+      for (int64_t r = 0; r < n; ++r)
+        for (int64_t j = 0; j < features; ++j) out[(first + j) * width_ + r] = from[r * width_ + j];
+      for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width_ + n, out + (j + 1) * width_, T(0));
+    }
+  }
+
+  // In four chains at a time, which do not wait for each other.
+  void add_squares(const T* by_row, int64_t n, int64_t d, T* squares) const {
+    std::fill_n(squares, width_, T(0));
+    for (int64_t r = 0; r < n; ++r) {
+      double sums[4] = {};
+      for (int64_t first = 0; first < d; first += width_) {
+        const T* from = by_row + first * width_ + r * width_;
+        const int64_t features = std::min(width_, d - first);
+        for (int64_t j = 0; j < features; ++j) sums[j % 4] += double(from[j]) * double(from[j]);
+      }
+      squares[r] = T((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    }
+  }
+
+  const PairJob& job_;
+  const ProductKernels<T>& product_;
+  const int64_t width_, most_;
+  const RoundedKernels* rounded_ = nullptr;
+  Array<double> shift_;
+  double peak_ = 0;  // largest magnitude of the rows packed so far
+};
+
+}  // namespace featdiv

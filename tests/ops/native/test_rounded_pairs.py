@@ -1,0 +1,184 @@
+"""Products of rows that are rounded at random: blocks of them with either unit, and the op within its bound.
+
+The tile unit is a software one with the arithmetic of the manual; the integers need no VNNI here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featdiv.ops import _native
+from featdiv.ops.pair_sums import pair_sums
+
+ROOT = Path(__file__).resolve().parents[3]
+W = 48
+INTEGERS, TILES = 0, 1
+
+pytestmark = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="the C++ sources are not beside the tests")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The blocks as a library, with the flags of AVX-512 where the processor has it."""
+    spec = importlib.util.spec_from_file_location("featdiv_setup_for_pairs", ROOT / "setup.py")
+    build = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = build
+    spec.loader.exec_module(build)
+    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+    if compiler is None:
+        pytest.skip("no C++ compiler is on PATH")
+    wide = _native.module().best_isa() >= _native.ISAS.index("avx512")
+    output = tmp_path_factory.mktemp("pairs") / "pairs.so"
+    flags = [*build.FLAGS, "-O1", "-fPIC", "-shared", "-Wno-psabi", "-DFEATDIV_EMULATED_TILES", f"-I{ROOT / 'csrc'}"]
+    flags += build.ISA_FLAGS["isa_avx512"] if wide else ()
+    source = Path(__file__).with_name("emulate_pairs.cpp")
+    subprocess.run([compiler, *flags, str(source), "-o", str(output)], check=True, capture_output=True)
+    loaded = ctypes.CDLL(str(output))
+    loaded.words_of.restype = ctypes.c_int64
+    loaded.sum_of_pairs.restype = ctypes.c_double
+    return loaded
+
+
+def pointer(array):
+    return ctypes.c_void_p(array.ctypes.data)
+
+
+class Side:
+    """One panel of rows, rounded."""
+
+    def __init__(self, library, unit, rows, *, stream=0, first_row=0):
+        self.n, self.d = rows.shape
+        by_row = np.zeros((-(-self.d // W), W, W), np.float32)
+        for feature in range(self.d):
+            by_row[feature // W, : self.n, feature % W] = rows[:, feature]
+        self.squares = np.zeros(W, np.float32)
+        self.squares[: self.n] = (rows.astype(np.float64) ** 2).sum(1)
+        room = np.zeros(library.words_of(unit, ctypes.c_int64(self.d)) + 16, np.int32)
+        start = -room.ctypes.data % 64 // 4
+        self.words, self.units = room[start:], np.zeros(W, np.float32)
+        sizes = (ctypes.c_int64(self.n), ctypes.c_int64(self.d), ctypes.c_uint32(stream), ctypes.c_int64(first_row))
+        library.round_rows(unit, pointer(by_row), *sizes, pointer(self.words), pointer(self.units))
+
+
+def block_sum(library, unit, left, right, rate, *, triangle=False):
+    arrays = (left.words, right.words, left.units, right.units, left.squares, right.squares)
+    sizes = (ctypes.c_int64(left.d), left.n, right.n, int(triangle), ctypes.c_double(rate))
+    return library.sum_of_pairs(unit, *map(pointer, arrays), *sizes)
+
+
+def truth(x, y, rate, *, triangle=False):
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    terms = np.exp(-rate * ((x[:, None] - y[None]) ** 2).sum(-1))
+    return float(terms[np.triu_indices(len(x), 1)].sum() if triangle else terms.sum())
+
+
+def deviation(rows, rate, n):
+    """The bound on the standard deviation of the logarithm of a sum."""
+    return 6.2e-5 * rate * float((rows.astype(np.float64) ** 2).sum(1).max()) / np.sqrt(n)
+
+
+@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize(("m", "n", "d"), [(48, 48, 144), (17, 48, 145), (48, 1, 31), (5, 33, 600), (48, 48, 1)])
+def test_a_block_against_float64(library, unit, m, n, d):
+    rng = np.random.default_rng(d)
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) / np.float32(np.sqrt(d)) for rows in (m, n))
+    left, right = Side(library, unit, x), Side(library, unit, y, stream=1, first_row=48)
+    off = np.log(block_sum(library, unit, left, right, 2.0) / truth(x, y, 2.0))
+    assert abs(off) < 5 * deviation(np.concatenate([x, y]), 2.0, min(m, n))
+
+
+@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+def test_a_block_on_the_diagonal_counts_each_pair_once(library, unit):
+    rng = np.random.default_rng(1)
+    x = (rng.normal(size=(37, 50)) / 7).astype(np.float32)
+    side = Side(library, unit, x)
+    off = np.log(block_sum(library, unit, side, side, 1.0, triangle=True) / truth(x, x, 1.0, triangle=True))
+    assert abs(off) < 5 * deviation(x, 1.0, 37)
+
+
+@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_largest_products_that_the_integers_hold(library, unit, sign):
+    """All of the norm in one chain of features, or in one feature: the sums of products end just below 2^31."""
+    for d, filled in ((144, 144), (300, 2), (2, 2), (1, 1)):
+        x = np.zeros((4, d), np.float32)
+        x[:, :filled] = 1 / np.sqrt(filled)
+        left, right = Side(library, unit, x), Side(library, unit, np.float32(sign) * x, stream=1)
+        off = np.log(block_sum(library, unit, left, right, 0.25) / truth(x, sign * x, 0.25))
+        assert abs(off) < 5 * deviation(x, 0.25, 4)
+
+
+@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+def test_rounding_has_mean_zero_whatever_the_rows_are(library, unit):
+    """Entries of two sizes round to the nearest integer the same way in all rows; at random they do not."""
+    rng = np.random.default_rng(3)
+    x = np.where(rng.random((48, 96)) < 0.5, 0.137, 0.0411).astype(np.float32)
+    streams, want = 400, np.log(truth(x, x, 2.0, triangle=True))
+    off = []
+    for stream in range(streams):
+        side = Side(library, unit, x, first_row=48 * stream)
+        off.append(np.log(block_sum(library, unit, side, side, 2.0, triangle=True)) - want)
+    # Float32 arithmetic itself is some 1e-8 off.
+    assert abs(np.mean(off)) < 4 * np.std(off) / np.sqrt(streams) + 2e-8
+    assert np.std(off) < deviation(x, 2.0, 48)
+
+
+def rows_of(kind, n, rng):
+    if kind == "isotropic":
+        return rng.normal(size=(n, 61))
+    if kind == "collapsed":
+        return rng.normal(size=61) + 1e-3 * rng.normal(size=(n, 61))
+    if kind == "equal":
+        return np.tile(rng.normal(size=61), (n, 1))
+    if kind == "antipodes":
+        return rng.choice([-1.0, 1.0], size=(n, 1)) * rng.normal(size=61)
+    if kind == "spiked":
+        return np.c_[100 * rng.normal(size=n), rng.normal(size=(n, 60))]
+    return 0.4 + (rng.random((n, 61)) < 0.3)
+
+
+@pytest.mark.parametrize("kind", ["isotropic", "collapsed", "equal", "antipodes", "spiked", "two levels"])
+def test_the_op_within_its_bound(kind, rng):
+    if not _native.module().rounds_pairs(_native.isa()):
+        pytest.skip("this machine has no unit for rounded rows")
+    x = rows_of(kind, 1500, rng)
+    want = pair_sums(x, precision="float64", backend="native").exp_sums[0]
+    got = pair_sums(x.astype(np.float32), precision="mixed", backend="native")
+    assert got.precision == "mixed"
+    # Rows of unit length less their mean.
+    assert abs(np.log(got.exp_sums[0] / want)) < 4 * 6.2e-5 * 2.0 / np.sqrt(1500)
+
+
+def test_rounded_rows_of_two_sets_and_of_several_stretches(rng, threads):
+    """45,000 features: a stretch holds four panels."""
+    if not _native.module().rounds_pairs(_native.isa()):
+        pytest.skip("this machine has no unit for rounded rows")
+    x = rng.standard_normal((250, 45_000), dtype=np.float32)
+    y = rng.standard_normal((60, 45_000), dtype=np.float32)
+    for other in (None, y):
+        want = pair_sums(x, other, rates=[0.5, 2.0], backend="torch")
+        found = []
+        for count in (1, 3):
+            threads(count)
+            found.append(pair_sums(x, other, rates=[0.5, 2.0], precision="mixed", backend="native"))
+        assert found[0].exp_sums.tolist() == found[1].exp_sums.tolist()
+        assert found[0].precision == "mixed"
+        np.testing.assert_allclose(np.log(found[0].exp_sums), np.log(want.exp_sums), atol=4e-6)
+
+
+def test_rows_are_rounded_only_for_exponentials(isa, rng):
+    x = rng.normal(size=(300, 16)).astype(np.float32)
+    for wanted in ({"distances": True}, {"measure": "cosine", "bins": 4}):
+        mixed, plain = (pair_sums(x, precision=name, backend="native", **wanted) for name in ("mixed", "float32"))
+        assert mixed.precision == plain.precision == "float32"
+        assert mixed.exp_sums.tolist() == plain.exp_sums.tolist()
+    assert pair_sums(x, precision="mixed", backend="native").precision == "float32"
+    assert pair_sums(x, precision="mixed", backend="torch").precision == "float32"
