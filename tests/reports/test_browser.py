@@ -125,3 +125,25 @@ def test_nothing_is_wider_than_a_narrow_screen(used):
 
 def test_print_shows_what_is_folded(used):
     assert used["folded"] == 0 < used["foldedAgain"]
+
+
+def test_nothing_is_wider_than_paper(page, tmp_path):
+    # A browser shrinks all that it prints until the widest thing fits; A4 leaves 680 pixels between its margins.
+    copy = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    copy = copy.replace("narrow", "a_network_of_" + 12 * "many_").replace("@media print", "@media all")
+    asks = (
+        'dispatchEvent(new Event("beforeprint"));'
+        "document.body.dataset.told = JSON.stringify([document.documentElement.scrollWidth,"
+        'getComputedStyle(document.querySelector("thead button")).display,'
+        'getComputedStyle(document.getElementById("theme")).display, '
+        'document.querySelectorAll("#runs .runs-made section").length]);'
+    )
+    document, console = browse(
+        copy.replace("</body>", f"<script>{asks}</script></body>"), tmp_path, "--window-size=680,900"
+    )
+    assert not console
+    width, head, theme, runs = json.loads(html.unescape(re.search(r'data-told="([^"]*)"', document).group(1)))
+    assert width <= 680
+    # Chromium repeats the head of a table on its next page, but not the text of buttons.
+    assert (head, theme) == ("contents", "none")
+    assert runs > 3

@@ -94,6 +94,20 @@ def test_nothing_is_loaded_from_outside(page, parsed):
     assert "default-src 'none'" in policy
 
 
+def test_what_one_can_only_press_is_not_printed(page, parsed):
+    printed = page.partition("@media print {")[2].partition("</style>")[0]
+    (hidden,) = re.findall(r"\n  ([^{}]*#theme[^{}]*) \{ display: none; \}", printed)
+    assert set(hidden.split(", ")) == {".contents", "#theme", ".skip", "summary", ".arrow"}
+    assert parsed.of("button", id="theme")
+    assert parsed.of("nav", **{"class": "contents"})
+    assert parsed.of("summary")
+    # Headings lose the button and keep its text; the buttons of legends are the keys of the lines.
+    assert "th button { display: contents; }" in printed
+    assert {button.get("id") or button["type"] for button in parsed.of("button")} <= {"theme", "button"}
+    wide = [cell for cell in parsed.of("th") + parsed.of("td") if "wide" in (cell.get("class") or "").split()]
+    assert {cell.get("scope") for cell in wide} == {"col", None}
+
+
 def test_what_comes_from_data_is_text(page, parsed, models):
     attack = next(name for name in models if name.startswith("<script>"))
     assert page.count("<script>") == 1

@@ -100,7 +100,7 @@ def _head(column: Column, *, sorts: bool) -> Markup:
         "th",
         content,
         scope="col",
-        class_="number" if column.numeric else None,
+        class_="number" if column.numeric else "wide" if column.wide else None,
         title=column.hint or None,
         aria_sort="none" if sorts else None,
         data_numeric=sorts and column.numeric,

@@ -11,8 +11,8 @@ from featdiv.reports.markup import Markup, join, tag
 from featdiv.reports.numbers import shown, span
 
 LINE = 24
-LETTER = 6.6
-"""Width of an average letter of a label, in CSS pixels."""
+LETTER = 7.2
+"""Width of an average letter of a label in a wide font, in CSS pixels."""
 
 LONGEST_NAME = 26
 

@@ -36,7 +36,7 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
         table(f"What was run, with featdiv {parts.sentence(versions)}.", [COLUMNS[place] for place in kept], rows),
         parts.folded(
             "Everything that shaped the numbers: arguments, fingerprints, error bounds",
-            *(_provenance(entry) for entry in entries),
+            tag("div", *(_provenance(entry) for entry in entries), class_="runs-made"),
         ),
     )
     return Section(name="runs", title="What was run", body=body)
