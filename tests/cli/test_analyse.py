@@ -135,6 +135,13 @@ def test_merged_moments_of_shards_give_the_spectrum_of_the_whole(run, tmp_path):
     merged = run("merge", "part0.npz", "part1.npz", "part2.npz", "-o", "all.npz")
     assert merged.exit_code == 0
     assert "400 rows of 6 features, from 3 files" in merged.stderr
+    assert "rows of 6 features, from 1 file\n" in run("merge", "part0.npz", "-o", "one.npz").stderr
+    assert run("spectrum", "all.npz").stdout.startswith("400 × 6 float64, from moments by ")
+    assert run("diversity", "all.npz", "--metrics", "rankme").stdout.startswith("400 × 6 float64, from a statistic\n")
+    refused = run("knn", "all.npz", "--labels", "y.npy")
+    assert refused.exit_code == 1
+    assert "all.npz: it holds a statistic that featdiv saved, such as Moments, and no rows" in refused.stderr
+    assert "Moments.load: path: no such file: gone.npz" in run("merge", "gone.npz", "-o", "x.npz").stderr
     whole = scores(run("spectrum", "whole.npy", "--precision", "float64", "--method", "gram", "--json", "-"))
     parts = scores(run("spectrum", "all.npz", "--json", "-"))
     undefined = {name for name, value in whole.items() if value is None}

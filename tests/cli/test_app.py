@@ -88,6 +88,16 @@ def test_missing_file_is_one_line_without_a_traceback(run):
     assert "Traceback" not in result.stderr
 
 
+def test_an_error_of_the_system_names_the_file_first(run, isotropic, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "moments.npz")
+
+    monkeypatch.setattr(featdiv.Moments, "save", full)
+    result = run("spectrum", isotropic, "--save-moments", "moments.npz", "--quiet")
+    assert result.exit_code == 1
+    assert result.stderr == "featdiv: error: moments.npz: No space left on device\n"
+
+
 def test_an_error_that_nobody_foresaw_keeps_its_traceback(run, isotropic, monkeypatch):
     def broken(*_, **__):
         raise ZeroDivisionError("a bug")

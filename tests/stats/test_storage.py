@@ -198,5 +198,5 @@ def test_other_files_are_refused(tmp_path):
         archive.writestr("a.txt", "hello")
     with pytest.raises(FormatError, match="something else"):
         Moments.load(tmp_path / "x.zip")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"Moments\.load: path: no such file: .*"):
         Moments.load(tmp_path / "missing.npz")

@@ -150,7 +150,7 @@ def describe(result: Any) -> str:
     """Returns one line on where a result comes from."""
     made = result.provenance
     backends = ", ".join(sorted(set(made.backends.values())))
-    how = f"{made.method} in {made.precision} ({backends})"
+    how = f"{made.method} in {made.precision} ({backends})" if made.precision else f"from moments by {backends}"
     return f"{made.n:,} × {made.d} {made.dtype}, {how}, {made.source}"
 
 
@@ -203,4 +203,5 @@ def merge(
     if merged is None:
         raise typer.BadParameter("no files to merge")
     merged.save(out)
-    output.say(f"wrote {out}: {merged.n:,} rows of {merged.d} features, from {len(files)} files", quiet=quiet)
+    shards = "1 file" if len(files) == 1 else f"{len(files)} files"
+    output.say(f"wrote {out}: {merged.n:,} rows of {merged.d} features, from {shards}", quiet=quiet)

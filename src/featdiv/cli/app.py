@@ -53,7 +53,8 @@ class _Commands(TyperGroup):
         except (FeatdivError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            typer.echo(f"featdiv: error: {error}", err=True)
+            unnamed = isinstance(error, FeatdivError) or error.filename is None
+            typer.echo(f"featdiv: error: {error if unnamed else f'{error.filename}: {error.strerror}'}", err=True)
             raise typer.Exit(BAD_DATA) from None
         except KeyboardInterrupt:
             typer.echo("featdiv: interrupted; no file was left half-written", err=True)

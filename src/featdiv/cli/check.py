@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from featdiv.cli import options, output
-from featdiv.errors import FormatError
+from featdiv.errors import FormatError, SourceNotFound
 
 CHECK_FAILED = 3
 
@@ -139,8 +139,10 @@ def read_result(path: str, option: str) -> dict[str, Any]:
 
     Raises:
         FormatError: if the file holds anything else.
-        FileNotFoundError: if there is no such file.
+        SourceNotFound: if there is no such file.
     """
+    if not Path(path).exists():
+        raise SourceNotFound(f"featdiv check: {option}: no such file: {path}")
     try:
         content = json_module.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(content, dict) and isinstance(content["scores"], dict) and content["schema"] == 1:

@@ -177,5 +177,7 @@ def describe(result: Diversity) -> str:
     """Returns one line on where a result comes from."""
     made = result.provenance
     backends = ", ".join(f"{op} by {name}" for op, name in made.backends.items())
-    passes = {0: "no reading", 1: "1 reading"}.get(made.passes or 0, f"{made.passes} readings")
+    if not made.passes:
+        return f"{made.n:,} × {made.d} {made.dtype}, from {made.source}"
+    passes = "1 reading" if made.passes == 1 else f"{made.passes} readings"
     return f"{made.n:,} × {made.d} {made.dtype}, {passes} ({backends}), {made.source}"

@@ -12,6 +12,9 @@ from featdiv.io.dtypes import ITEMSIZE
 SHOWN = 12
 """Entries that a message lists at most."""
 
+SAVED_STATISTIC = frozenset(("format", "schema", "version"))
+"""Entries of every file that `Moments.save` and its like write."""
+
 
 class Entry(NamedTuple):
     """A named array in a file: its shape and type, as far as a choice needs them."""
@@ -38,8 +41,14 @@ def choose(entries: Sequence[Entry], key: Any, where: str) -> Entry:
             raise InputError(f"{where}: it holds no arrays")
         if len(entries) == 1:
             check_shape(entries[0].shape, f"{where}[{entries[0].name!r}]")
-        what = "no 2-D numeric array" if not candidates else f"{len(candidates)} 2-D arrays"
-        raise InputError(f"{where}: it holds {what}; say which to read with key=, one of: {listing(entries)}")
+        if {entry.name for entry in entries} >= SAVED_STATISTIC:
+            raise InputError(f"{where}: it holds a statistic that featdiv saved, such as Moments, and no rows")
+        if not candidates:
+            raise InputError(f"{where}: it holds no 2-D numeric array; expected rows (n, d), got {listing(entries)}")
+        listed = listing(entries)
+        raise InputError(
+            f"{where}: it holds {len(candidates)} 2-D arrays; say which to read with key=, one of: {listed}"
+        )
     if not isinstance(key, str):
         raise InputError(f"{where}: key: expected the name of one entry, got {key!r}; it holds {listing(entries)}")
     for entry in entries:

@@ -328,7 +328,7 @@ class ClassMoments:
 
         Raises:
             FormatError: if the file is not a complete class moments file of a version this featdiv knows.
-            FileNotFoundError: if there is no such file.
+            SourceNotFound: if there is no such file.
         """
         from featdiv.stats import storage
 

@@ -294,7 +294,7 @@ class CrossMoments:
 
         Raises:
             FormatError: if the file is not a complete one of this kind and of a version this featdiv knows.
-            FileNotFoundError: if there is no such file.
+            SourceNotFound: if there is no such file.
         """
         from featdiv.stats import cross_moments_storage
 

@@ -37,7 +37,7 @@ def load(path: str | os.PathLike[str]) -> CrossMoments:
 
     Raises:
         FormatError: if the file is not a complete one of this kind.
-        FileNotFoundError: if there is no such file.
+        SourceNotFound: if there is no such file.
     """
     with reading(path, _KIND) as entries:
         sizes = entries.array("sizes", np.int64, (None,))

@@ -277,7 +277,7 @@ class Moments:
 
         Raises:
             FormatError: if the file is not a complete moments file of a version this featdiv knows.
-            FileNotFoundError: if there is no such file.
+            SourceNotFound: if there is no such file.
         """
         from featdiv.stats import storage
 

@@ -224,7 +224,7 @@ class Neighbours:
 
         Raises:
             FormatError: if the file is not a complete one of a version that this featdiv knows.
-            FileNotFoundError: if there is no such file.
+            SourceNotFound: if there is no such file.
         """
         from featdiv.stats import neighbours_storage
 

@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> Neighbours:
 
     Raises:
         FormatError: if the file is not a complete one of this kind.
-        FileNotFoundError: if there is no such file.
+        SourceNotFound: if there is no such file.
     """
     with reading(path, _KIND) as entries:
         indices = entries.array("indices", np.int64, (None, None))

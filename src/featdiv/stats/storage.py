@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import FormatError
+from featdiv.errors import FormatError, SourceNotFound
 from featdiv.stats.class_moments import ClassMoments
 from featdiv.stats.moments import Float64Array, Moments, NormSums
 
@@ -64,7 +64,7 @@ def load_moments(path: str | os.PathLike[str]) -> Moments:
 
     Raises:
         FormatError: if the file is not a complete one of this kind.
-        FileNotFoundError: if there is no such file.
+        SourceNotFound: if there is no such file.
     """
     with reading(path, "Moments") as entries:
         d = entries.array("mean", np.float64, (None,)).size
@@ -88,7 +88,7 @@ def load_class_moments(path: str | os.PathLike[str]) -> ClassMoments:
 
     Raises:
         FormatError: if the file is not a complete one of this kind.
-        FileNotFoundError: if there is no such file.
+        SourceNotFound: if there is no such file.
     """
     with reading(path, "ClassMoments") as entries:
         means = entries.array("means", np.float64, (None, None))
@@ -175,6 +175,8 @@ def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], m
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[_Entries]:
     """Opens a file of one kind, and turns whatever damage shows while it is read into a FormatError."""
     function = f"{kind}.load"
+    if not os.path.exists(path):
+        raise SourceNotFound(f"{function}: path: no such file: {os.fspath(path)}")
     with open(path, "rb") as file:
         if file.read(2) != b"PK":
             raise FormatError(
