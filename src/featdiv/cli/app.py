@@ -38,6 +38,13 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.echo(f"featdiv: warning: {message}", err=True)
 
 
+def _described(error: FeatdivError | OSError) -> str:
+    """Returns a message of featdiv as it is, and one of the system with its file first."""
+    if isinstance(error, FeatdivError) or error.filename is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}"
+
+
 class _Commands(TyperGroup):
     """Turns errors that a user can meet into a line on stderr and an exit code; a bug keeps its traceback."""
 
@@ -53,8 +60,7 @@ class _Commands(TyperGroup):
         except (FeatdivError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            unnamed = isinstance(error, FeatdivError) or error.filename is None
-            typer.echo(f"featdiv: error: {error if unnamed else f'{error.filename}: {error.strerror}'}", err=True)
+            typer.echo(f"featdiv: error: {_described(error)}", err=True)
             raise typer.Exit(BAD_DATA) from None
         except KeyboardInterrupt:
             typer.echo("featdiv: interrupted; no file was left half-written", err=True)
