@@ -223,19 +223,20 @@ FEATDIV_GRAM(gram_bfloat16_1_64, featdiv::BFloat16Unit, 64, 2, 2, 1, 64, 3)
 FEATDIV_GRAM(gram_float16_1_64, featdiv::Float16Unit, 64, 2, 2, 1, 64, 3)
 FEATDIV_GRAM(gram_float64_1_64, featdiv::Float64Unit, 64, 2, 4, 1, 32, 3)
 
-// Adds the segments of each group, in their order, to `out` (groups, d, d). Grid: tiles x groups, side^2 / 256.
+// Adds the segments of each group, in their order, to `out` (groups, rows, columns), whose first column is
+// `first_column` of the packed ones. Grid: tiles x groups, side^2 / 256.
 extern "C" __global__ void __launch_bounds__(segment_threads)
     sum_segments(const double* slab, int side, const int* tile_row, const int* tile_column, int tiles,
-                 const long long* of_group, double* out, int d) {
+                 const long long* of_group, double* out, int rows, int columns, int first_column) {
   const long long tile = blockIdx.x % (unsigned)tiles, group = blockIdx.x / (unsigned)tiles;
   const int inner = blockIdx.y * segment_threads + threadIdx.x;
-  const long long i = tile_row[tile] + inner / side, j = tile_column[tile] + inner % side;
-  if (i >= d || j >= d) return;
+  const long long i = tile_row[tile] + inner / side, j = tile_column[tile] - first_column + inner % side;
+  if (i >= rows || j >= columns) return;
   double total = 0.0;
 #pragma unroll 4
   for (long long segment = of_group[group]; segment < of_group[group + 1]; ++segment) {
     total += slab[(segment * tiles + tile) * (side * side) + inner];
   }
-  double* const where = out + (group * d + i) * d + j;
+  double* const where = out + (group * rows + i) * columns + j;
   *where += total;
 }

@@ -1,5 +1,5 @@
-// What scatter and class_scatter do with rows before their products: reading any type, moving, scaling, splitting into
-// planes of terms, and sums of columns in float64.
+// What scatter, class_scatter and cross_gram do with rows before their products: reading any type, moving, scaling,
+// splitting into planes of terms, and sums of columns in float64.
 //
 // A packed row p comes from row source[p] of x, or first + p where `source` is null; -1 marks filling, which becomes
 // zeros. Planes lie one after the other: plane t holds term t of every packed row, rows of `padded` entries (a multiple
@@ -75,32 +75,37 @@ __device__ __forceinline__ unsigned short stored_bits(T) {
   return 0;  // only float16 rows are packed as they are
 }
 
-// Writes z of one place and column as terms.
+// Writes z of one place and column as terms, and returns what they leave out of it.
 template <class T, class Z>
-__device__ __forceinline__ void write_terms(const Planes& out, long long where, T raw, Z z) {
+__device__ __forceinline__ Z write_terms(const Planes& out, long long where, T raw, Z z) {
   if (out.terms < 0) {
     static_cast<double*>(out.planes)[where] = z;
-    return;
+    return Z(0);
   }
   unsigned short* const plane = static_cast<unsigned short*>(out.planes) + where;
-  if (out.terms == 0) *plane = stored_bits(raw);
+  if (out.terms == 0) {
+    *plane = stored_bits(raw);
+    return Z(0);
+  }
   for (int term = 0; term < out.terms; ++term) {
     const BFloat part = {nearest_bfloat16(float(z))};
     plane[term * out.stride] = part.bits;
     z -= Z(to_float(part));
   }
+  return z;
 }
 
-// Packs 64 rows by 64 columns, and writes the sums of the columns and of their squares: (blocks, padded).
+// Packs 64 rows by 64 columns, and writes the sums of the columns, of their squares, and (unless that is null) of the
+// squares of what their terms leave out: (blocks, padded).
 template <class T, bool narrow>
 __device__ __forceinline__ void pack_block(const Moved& rows, const Places& places, const Planes& out, double* totals,
-                                           double* squares, const int* group_of_block, double* shared) {
+                                           double* squares, double* rests, const int* group_of_block, double* shared) {
   const long long block = blockIdx.x;
   const int inner = threadIdx.x % block_columns, strip = threadIdx.x / block_columns;
   const int column = blockIdx.y * block_columns + inner;
   const int group = group_of_block[block];
   constexpr int strips = moments_threads / block_columns;
-  double total = 0.0, square = 0.0;
+  double total = 0.0, square = 0.0, rest = 0.0;
 #pragma unroll 2
   for (int r = strip; r < block_rows; r += strips) {
     const long long place = block * block_rows + r, row = places.row(place);
@@ -111,27 +116,66 @@ __device__ __forceinline__ void pack_block(const Moved& rows, const Places& plac
       const float z = to_float(raw);
       total += z;
       square += double(z) * z;
-      write_terms(out, place * rows.padded + column, raw, z);
+      const double left = write_terms(out, place * rows.padded + column, raw, z);
+      if (rests) rest += left * left;
     } else {
       const double z = present ? rows.wide<T>(row, column, group) : 0.0;
       total += z;
       square += z * z;
-      write_terms(out, place * rows.padded + column, raw, z);
+      const double left = write_terms(out, place * rows.padded + column, raw, z);
+      if (rests) rest += left * left;
     }
   }
   const long long sums = block * rows.padded + column;
   if (add_strips<block_columns, strips>(shared, inner, strip, &total)) totals[sums] = total;
   if (add_strips<block_columns, strips>(shared, inner, strip, &square)) squares[sums] = square;
+  if (rests && add_strips<block_columns, strips>(shared, inner, strip, &rest)) rests[sums] = rest;
+}
+
+// Squared norms of 64 rows, one warp for each at a time.
+template <class T>
+__device__ __forceinline__ void squared_norms(const Moved& rows, const Places& places, int group, double* squares) {
+  const int lane = threadIdx.x % 32;
+  for (int r = threadIdx.x / 32; r < block_rows; r += moments_threads / 32) {
+    const long long row = places.row((long long)blockIdx.x * block_rows + r);
+    double square = 0.0;
+    for (int column = lane; row >= 0 && column < rows.d; column += 32) {
+      const double z = rows.wide<T>(row, column, group);
+      square += z * z;
+    }
+    square = over_warp(square);
+    if (lane == 0) squares[r] = square;
+  }
+}
+
+__device__ __forceinline__ double product_of_norms(const double* squares, const double* other_squares) {
+  double sum = 0.0;
+  for (int r = 0; r < block_rows; ++r) sum += squares[r] * other_squares[r];
+  return sum;
+}
+
+// Sums of the columns of 64 rows times `weights`.
+template <class T>
+__device__ __forceinline__ void weigh_columns(const Moved& rows, const Places& places, int group, const double* weights,
+                                              double* out) {
+  for (int column = threadIdx.x; column < rows.padded; column += moments_threads) {
+    double sum = 0.0;
+    for (int r = 0; r < block_rows && column < rows.d; ++r) {
+      const long long row = places.row((long long)blockIdx.x * block_rows + r);
+      if (row >= 0) sum += weights[r] * rows.wide<T>(row, column, group);
+    }
+    out[column] = sum;
+  }
 }
 
 }  // namespace featdiv
 
-// Grid: blocks of rows, padded / 64. `wide`: whether z is computed in float64.
+// Grid: blocks of rows, columns to fill / 64. `wide`: whether z is computed in float64.
 extern "C" __global__ void __launch_bounds__(moments_threads)
     pack_rows(const void* x, int element, long long row_stride, long long column_stride, int d, int padded,
               const long long* source, long long first, long long count, const int* group_of_block, const double* shift,
               const double* powers, const double* scale, const double* inverse, int wide, void* planes,
-              long long plane_stride, int terms, double* totals, double* squares) {
+              long long plane_stride, int terms, double* totals, double* squares, double* rests) {
   using namespace featdiv;
   __shared__ double shared[moments_threads];
   const Moved rows = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
@@ -140,9 +184,9 @@ extern "C" __global__ void __launch_bounds__(moments_threads)
   with_element(element, [&](auto value) {
     using T = decltype(value);
     if (wide || sizeof(T) == 8) {
-      pack_block<T, false>(rows, places, out, totals, squares, group_of_block, shared);
+      pack_block<T, false>(rows, places, out, totals, squares, rests, group_of_block, shared);
     } else {
-      pack_block<T, true>(rows, places, out, totals, squares, group_of_block, shared);
+      pack_block<T, true>(rows, places, out, totals, squares, rests, group_of_block, shared);
     }
   });
 }
@@ -215,34 +259,40 @@ extern "C" __global__ void __launch_bounds__(moments_threads)
   __shared__ double squares[block_rows];
   const Moved rows = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
   const Places places = {source, first, count};
-  const long long block = blockIdx.x;
-  const int group = group_of_block[block], lane = threadIdx.x % 32;
+  const int group = group_of_block[blockIdx.x];
   with_element(element, [&](auto value) {
     using T = decltype(value);
-    for (int r = threadIdx.x / 32; r < block_rows; r += moments_threads / 32) {
-      const long long row = places.row(block * block_rows + r);
-      double square = 0.0;
-      for (int column = lane; row >= 0 && column < d; column += 32) {
-        const double z = rows.wide<T>(row, column, group);
-        square += z * z;
-      }
-      square = over_warp(square);
-      if (lane == 0) squares[r] = square;
-    }
+    squared_norms<T>(rows, places, group, squares);
     __syncthreads();
-    if (threadIdx.x == 0) {
-      double sum = 0.0;
-      for (int r = 0; r < block_rows; ++r) sum += squares[r] * squares[r];
-      fourth[block] = sum;
-    }
-    for (int column = threadIdx.x; column < padded; column += moments_threads) {
-      double sum = 0.0;
-      for (int r = 0; r < block_rows && column < d; ++r) {
-        const long long row = places.row(block * block_rows + r);
-        if (row >= 0) sum += squares[r] * rows.wide<T>(row, column, group);
-      }
-      weighted[block * padded + column] = sum;
-    }
+    if (threadIdx.x == 0) fourth[blockIdx.x] = product_of_norms(squares, squares);
+    weigh_columns<T>(rows, places, group, squares, weighted + (long long)blockIdx.x * padded);
+  });
+}
+
+// For blocks of 64 rows of two sets of features: sums of |w|^2 z and, `padded` columns on, of |z|^2 w into `weighted`
+// (blocks, padded + other_padded), and of |z|^2 |w|^2 into `fourth` (blocks).
+extern "C" __global__ void __launch_bounds__(moments_threads)
+    cross_norm_sums(int element, long long first, long long count, const void* x, long long row_stride,
+                    long long column_stride, int d, int padded, const double* shift, const double* powers,
+                    const double* scale, const double* inverse, const void* other, long long other_row_stride,
+                    long long other_column_stride, int other_d, int other_padded, const double* other_shift,
+                    const double* other_powers, const double* other_scale, const double* other_inverse,
+                    double* weighted, double* fourth) {
+  using namespace featdiv;
+  __shared__ double squares[block_rows], other_squares[block_rows];
+  const Moved left = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
+  const Moved right = {other,         other_shift,      other_powers,        other_scale,
+                       other_inverse, other_row_stride, other_column_stride, other_d,     other_padded};
+  const Places places = {nullptr, first, count};
+  double* const out = weighted + (long long)blockIdx.x * (padded + other_padded);
+  with_element(element, [&](auto value) {
+    using T = decltype(value);
+    squared_norms<T>(left, places, 0, squares);
+    squared_norms<T>(right, places, 0, other_squares);
+    __syncthreads();
+    if (threadIdx.x == 0) fourth[blockIdx.x] = product_of_norms(squares, other_squares);
+    weigh_columns<T>(left, places, 0, other_squares, out);
+    weigh_columns<T>(right, places, 0, squares, out + padded);
   });
 }
 

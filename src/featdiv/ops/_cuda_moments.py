@@ -1,4 +1,4 @@
-"""The kernels of scatter and class_scatter in CUDA; what they are put together to is in `_device_moments`."""
+"""The kernels of scatter, class_scatter and cross_gram in CUDA; `_device_moments` puts them together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from featdiv.ops._tiles import Tiles
 if TYPE_CHECKING:
     import torch
 
-    from featdiv.ops._device_moments import Grid, Norms, Places, Transform
+    from featdiv.ops._device_kernels import Grid, Norms, Packed, Places, Transform
 
 ELEMENTS = ("float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8")
 """Element types that the kernels read in place, in the order of `Element` in csrc/cuda/elements.cuh."""
@@ -47,13 +47,19 @@ def unsupported_reason(request: Request) -> str | None:
 
 
 class CudaMoments:
-    """`featdiv.ops._device_moments.Kernels` of csrc/cuda."""
+    """`featdiv.ops._device_kernels.CrossKernels` of csrc/cuda."""
 
     def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
         """Returns the tiling of the products of ``x``."""
         d = int(x.shape[1])
-        side = 64 if route.element == "float64" or d <= _FEW_FEATURES else 128
+        side = _side(d, route)
         return Tiles.upper(d, side, side)
+
+    def cross_tiles(self, x: torch.Tensor, other: torch.Tensor, route: Route) -> Tiles:
+        """Returns the tiling of the products of ``x`` and ``other``."""
+        p, q = int(x.shape[1]), int(other.shape[1])
+        side = _side(min(p, q), route)
+        return Tiles.across(p, q, side, side)
 
     def row_norms(self, x: torch.Tensor) -> Norms:
         """Returns (a power of two, the inverse norm of the row times it) of each row."""
@@ -88,16 +94,18 @@ class CudaMoments:
         transform: Transform,
         route: Route,
         padded: int,
+        width: int,
         planes: torch.Tensor,
         plane: int,
         total: torch.Tensor,
         squares: torch.Tensor,
+        rests: torch.Tensor | None = None,
     ) -> None:
         """Writes planes and sums of columns."""
         terms = {"bfloat16": route.terms, "float16": 0, "float64": -1}[route.element]
-        out = (np.int32(route.wide), planes, np.int64(plane), np.int32(terms), total, squares)
+        out = (np.int32(route.wide), planes, np.int64(plane), np.int32(terms), total, squares, rests)
         arguments = (*_moved(x, places, transform, padded), *out)
-        _launch("moments.cuh", "pack_rows", (places.blocks, padded // _COLUMNS), arguments)
+        _launch("moments.cuh", "pack_rows", (places.blocks, width // _COLUMNS), arguments)
 
     def norm_sums(
         self,
@@ -111,6 +119,17 @@ class CudaMoments:
         """Writes the norm-weighted sums of blocks."""
         arguments = (*_moved(x, places, transform, padded), weighted, fourth)
         _launch("moments.cuh", "norm_sums", (places.blocks,), arguments)
+
+    def cross_norm_sums(
+        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
+    ) -> None:
+        """Writes the sums of blocks, weighted by the norms of the other side."""
+        element, first = _rows(sides[0].x)[1], np.int64(places.first)
+        arguments = [element, first, np.int64(places.count)]
+        for side in sides:
+            x, _, *strides = _rows(side.x)
+            arguments += [x, *strides, np.int32(x.shape[1]), np.int32(side.width), *_moves(side.transform)]
+        _launch("moments.cuh", "cross_norm_sums", (places.blocks,), (*arguments, weighted, fourth))
 
     def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
         """Adds the sums of blocks to those of their groups."""
@@ -140,9 +159,14 @@ class CudaMoments:
         """Adds the segments of groups."""
         tiles = grid.tiles
         corners = (grid.row, grid.column, np.int32(tiles.count))
-        arguments = (slab, np.int32(tiles.height), *corners, of_group, out, np.int32(grid.d))
+        shape = (np.int32(grid.rows), np.int32(grid.columns), np.int32(grid.first_column))
+        arguments = (slab, np.int32(tiles.height), *corners, of_group, out, *shape)
         strips = tiles.height * tiles.width // _THREADS
         _launch("gram.cuh", "sum_segments", (tiles.count * len(out), strips), arguments)
+
+
+def _side(d: int, route: Route) -> int:
+    return 64 if route.element == "float64" or d <= _FEW_FEATURES else 128
 
 
 def _rows(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:
@@ -154,8 +178,11 @@ def _moved(x: torch.Tensor, places: Places, transform: Transform, padded: int) -
     """Returns what `pack_rows` and `norm_sums` take first."""
     sizes = (np.int32(x.shape[1]), np.int32(padded))
     rows = (places.source, np.int64(places.first), np.int64(places.count), places.group_of_block)
-    moves = (transform.shift, transform.powers, *(transform.norms or (None, None)))
-    return (*_rows(x), *sizes, *rows, *moves)
+    return (*_rows(x), *sizes, *rows, *_moves(transform))
+
+
+def _moves(transform: Transform) -> tuple[torch.Tensor | None, ...]:
+    return (transform.shift, transform.powers, *(transform.norms or (None, None)))
 
 
 def _launch(

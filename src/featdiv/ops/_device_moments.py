@@ -1,23 +1,22 @@
 """Sums of rows and of their products by group on a device: what scatter and class_scatter share, whoever's kernels.
 
-Rows are packed once into planes of terms, block by block; one triangle of their products is summed by segment in
-float32 with Kahan's rule, and segments are added in float64 in a fixed order. Kernels allocate nothing: all that a
-call works in is planned by `workspace` and taken before the first of them runs.
+Rows are packed once into planes of terms, block by block; their products are summed by segment in float32 with Kahan's
+rule, and segments are added in float64 in a fixed order. `_device_cross` packs two sets of features. Kernels allocate
+nothing: all that a call works in is planned by `workspace` and taken before the first of them runs.
 """
 
 from __future__ import annotations
 
-import contextlib
+import abc
 import dataclasses
 import math
-from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from featdiv.errors import BudgetExceeded
+from featdiv.ops._device_kernels import Grid, Kernels, Norms, Places, Transform, on_device
 from featdiv.ops._routes import LARGEST_SQUARE_SUM, LEAST_MEAN_SQUARE, Route
 from featdiv.ops._tiles import BLOCK_ROWS, Segments, Tiles
 
@@ -26,9 +25,6 @@ PACKED_BYTES = 1 << 28
 
 PROGRAMS = 512
 """Programs to aim for; the largest devices of today run about half of them at a time."""
-
-Norms = tuple[torch.Tensor, torch.Tensor]
-"""Two float64 factors of each row, whose meaning is the kernels' own, that make its norm 1; NaN without a direction."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -60,123 +56,6 @@ class GroupSums:
         good = drift & ((self.squares == 0) | low) & (self.squares <= LARGEST_SQUARE_SUM)
         diagonal.copy_(self.squares)
         return good.all(dim=1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Transform:
-    """What is done to rows: z = (x / |x| - shift) 2^e.
-
-    Attributes:
-        shift: (groups, padded) float64, or None.
-        powers: (padded,) float64 powers of two, or None.
-        norms: factors of each row, or None.
-    """
-
-    shift: torch.Tensor | None = None
-    powers: torch.Tensor | None = None
-    norms: Norms | None = None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Places:
-    """Where packed rows come from.
-
-    Attributes:
-        source: row of ``x`` by packed place, -1 for filling; None for rows in order.
-        first: the row of the first place, without ``source``.
-        count: places that rows may take.
-        group_of_block: (blocks,) int32.
-    """
-
-    source: torch.Tensor | None
-    first: int
-    count: int
-    group_of_block: torch.Tensor
-
-    @property
-    def blocks(self) -> int:
-        """Number of blocks."""
-        return len(self.group_of_block)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
-    """Tiles whose corners lie on the device.
-
-    Attributes:
-        tiles: the tiling.
-        d: features.
-        row: (tiles,) int32 first rows.
-        column: (tiles,) int32 first columns.
-    """
-
-    tiles: Tiles
-    d: int
-    row: torch.Tensor
-    column: torch.Tensor
-
-
-class Kernels(Protocol):
-    """Launches of the kernels, each on the device of its tensors, in its current stream, without waiting."""
-
-    def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
-        """Returns the tiling of the products of ``x``."""
-
-    def row_norms(self, x: torch.Tensor) -> Norms:
-        """Returns the factors that make the norm of each row 1."""
-
-    def first_means(
-        self,
-        x: torch.Tensor,
-        source: torch.Tensor,
-        places: torch.Tensor,
-        used: torch.Tensor,
-        norms: Norms | None,
-        out: torch.Tensor,
-    ) -> None:
-        """Writes the mean of the first used[g] packed rows of group g, which begin at places[g]: (groups, padded)."""
-
-    def pack(
-        self,
-        x: torch.Tensor,
-        places: Places,
-        transform: Transform,
-        route: Route,
-        padded: int,
-        planes: torch.Tensor,
-        plane: int,
-        total: torch.Tensor,
-        squares: torch.Tensor,
-    ) -> None:
-        """Writes planes of ``plane`` numbers, and sums of columns and of their squares for each block of rows."""
-
-    def norm_sums(
-        self,
-        x: torch.Tensor,
-        places: Places,
-        transform: Transform,
-        padded: int,
-        weighted: torch.Tensor,
-        fourth: torch.Tensor,
-    ) -> None:
-        """Writes the norm-weighted sums of each block of rows."""
-
-    def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
-        """Adds the sums of the blocks of each group, in a fixed order, to ``out`` (groups, width)."""
-
-    def gram(
-        self,
-        planes: torch.Tensor,
-        plane: int,
-        grid: Grid,
-        starts: torch.Tensor,
-        route: Route,
-        slab: torch.Tensor,
-    ) -> None:
-        """Writes the products of each segment and tile into ``slab`` (segments, tiles, height, width) in float64."""
-
-    def sum_segments(self, slab: torch.Tensor, grid: Grid, of_group: torch.Tensor, out: torch.Tensor) -> None:
-        """Adds the segments of each group, in their order, to ``out`` (groups, d, d)."""
 
 
 def workspace(blocks: int, groups: int, tiles: Tiles, route: Route, *, norm_sums: bool) -> dict[str, int]:
@@ -255,45 +134,57 @@ def group_sums(
     Raises:
         BudgetExceeded: if the device has no memory for one block of rows at a time.
     """
-    run = _Run(kernels, x, blocks, source, transform, route, norm_sums)
+    run = _GroupRun(kernels, x, blocks, source, transform, route, norm_sums)
     with on_device(x):
         run.all()
     return run.sums()
 
 
-class _Run:
+class Run(abc.ABC):
+    """Packs blocks of rows, adds up their columns and multiplies them, as many at a time as there is memory for.
+
+    Attributes:
+        out: name to float64 sums of packed columns, (groups, width), of buffers of that name.
+        gram: (groups, rows, columns) float64 sums of products.
+    """
+
+    features: str
+    """What the rows have, for a message."""
+
     def __init__(
         self,
         kernels: Kernels,
-        x: torch.Tensor,
+        device: torch.device,
         blocks: npt.NDArray[np.int64],
-        source: torch.Tensor | None,
-        transform: Transform,
         route: Route,
-        norm_sums: bool,
+        tiles: Tiles,
+        shape: tuple[int, int],
+        first_column: int,
     ) -> None:
-        self.kernels, self.x, self.source, self.transform, self.route = kernels, x, source, transform, route
-        self.d, self.blocks = int(x.shape[1]), blocks
-        self.tiles = tiles = kernels.tiles(x, route)
-        row, column = (torch.from_numpy(axis).to(x.device) for axis in (tiles.row, tiles.column))
-        self.grid = Grid(tiles=tiles, d=self.d, row=row, column=column)
-        groups = len(blocks)
-        self.out = {"total": self._zeros(groups, tiles.padded), "squares": self._zeros(groups, tiles.padded)}
-        if norm_sums:
-            self.out |= {"weighted": self._zeros(groups, tiles.padded), "fourth": self._zeros(groups, 1)}
-        self.gram = self._zeros(groups, self.d, self.d)
+        self.kernels, self.device, self.blocks, self.route, self.tiles = kernels, device, blocks, route, tiles
+        self.grid = self._grid(tiles, *shape, first_column)
+        self.out = {"total": self._zeros(len(blocks), tiles.padded), "squares": self._zeros(len(blocks), tiles.padded)}
+        self.gram = self._zeros(len(blocks), *shape)
+
+    def _grid(self, tiles: Tiles, rows: int, columns: int, first_column: int) -> Grid:
+        row, column = (torch.from_numpy(axis).to(self.device) for axis in (tiles.row, tiles.column))
+        return Grid(tiles=tiles, rows=rows, columns=columns, first_column=first_column, row=row, column=column)
 
     def _zeros(self, *shape: int) -> torch.Tensor:
-        return torch.zeros(shape, dtype=torch.float64, device=self.x.device)
+        return torch.zeros(shape, dtype=torch.float64, device=self.device)
+
+    def _keep_norm_sums(self) -> None:
+        groups = len(self.blocks)
+        self.out |= {"weighted": self._zeros(groups, self.tiles.padded), "fourth": self._zeros(groups, 1)}
 
     def all(self) -> None:
-        """Packs and adds all blocks, as many at a time as there is memory for."""
+        """Packs and adds all blocks."""
         ends = np.cumsum(self.blocks)
         number = int(ends[-1]) if len(ends) else 0
         step = min(number, blocks_at_a_time(self.tiles.padded, self.route))
         buffers: dict[str, torch.Tensor] = {}
         while number and not buffers:
-            sizes = workspace(step, len(self.blocks), self.tiles, self.route, norm_sums="fourth" in self.out)
+            sizes = self.workspace(step)
             try:
                 buffers = {name: self._empty(name, size) for name, size in sizes.items()}
             except torch.cuda.OutOfMemoryError as error:
@@ -305,54 +196,85 @@ class _Run:
             here = np.diff(np.clip(ends, start, start + step), prepend=start).clip(min=0)
             self._add(start, here.astype(np.int64), buffers)
 
+    def workspace(self, step: int) -> dict[str, int]:
+        """Returns the numbers of each buffer of a step of some blocks; see `workspace`."""
+        return workspace(step, len(self.blocks), self.tiles, self.route, norm_sums="fourth" in self.out)
+
     def _empty(self, name: str, size: int) -> torch.Tensor:
         dtype = getattr(torch, self.route.element) if name == "planes" else torch.float64
-        return torch.empty(size, dtype=dtype, device=self.x.device)
+        return torch.empty(size, dtype=dtype, device=self.device)
 
     def _too_little(self, sizes: dict[str, int]) -> str:
         wanted = sum(size * (_size(self.route) if name == "planes" else 8) for name, size in sizes.items())
         return (
-            f"products of rows of {self.d} features need {math.ceil(wanted / 2**20)} MiB of free memory on "
-            f"{self.x.device} for {BLOCK_ROWS} rows at a time, beside their result; free some, or move the rows "
+            f"products of rows of {self.features} features need {math.ceil(wanted / 2**20)} MiB of free memory on "
+            f"{self.device} for {BLOCK_ROWS} rows at a time, beside their result; free some, or move the rows "
             "with .cpu()"
         )
 
     def _add(self, start: int, blocks: npt.NDArray[np.int64], buffers: dict[str, torch.Tensor]) -> None:
         """Packs blocks from ``start`` on and adds their sums; ``blocks`` says how many of them each group has."""
-        tiles, route, kernels, device = self.tiles, self.route, self.kernels, self.x.device
         number = int(blocks.sum())
-        aimed = max(1, PROGRAMS // tiles.count)
+        aimed = max(1, PROGRAMS // self.tiles.count)
         segments = Segments.of(blocks, longest=max(1, -(-number // aimed)))
-        group_of_block, starts, of_group, first_blocks = (
-            torch.from_numpy(values).to(device)
-            for values in (
-                segments.group_of_block,
-                segments.starts,
-                segments.of_group,
-                np.concatenate([[0], np.cumsum(blocks)]),
-            )
+        group_of_block, first_blocks = (
+            torch.from_numpy(values).to(self.device)
+            for values in (segments.group_of_block, np.concatenate([[0], np.cumsum(blocks)]))
         )
-        places = self._places(start, number, group_of_block)
-        plane = number * BLOCK_ROWS * tiles.padded
-        kernels.pack(
-            *(self.x, places, self.transform, route, tiles.padded),
+        plane = number * BLOCK_ROWS * self.tiles.padded
+        self._pack(start, group_of_block, plane, buffers)
+        for name, out in self.out.items():
+            self.kernels.sum_blocks(buffers[name], first_blocks, out)
+        self._multiply(segments, plane, buffers)
+
+    @abc.abstractmethod
+    def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        """Fills the buffers with blocks from ``start`` on."""
+
+    def _multiply(self, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        starts, of_group = (torch.from_numpy(each).to(self.device) for each in (segments.starts, segments.of_group))
+        self.kernels.gram(buffers["planes"], plane, self.grid, starts, self.route, buffers["slab"])
+        self.kernels.sum_segments(buffers["slab"], self.grid, of_group, self.gram)
+
+
+def places_in_order(rows: int, start: int, group_of_block: torch.Tensor) -> Places:
+    """Returns the places of blocks from ``start`` on of rows that are packed in order."""
+    first = start * BLOCK_ROWS
+    count = min(len(group_of_block) * BLOCK_ROWS, rows - first)
+    return Places(source=None, first=first, count=count, group_of_block=group_of_block)
+
+
+class _GroupRun(Run):
+    def __init__(
+        self,
+        kernels: Kernels,
+        x: torch.Tensor,
+        blocks: npt.NDArray[np.int64],
+        source: torch.Tensor | None,
+        transform: Transform,
+        route: Route,
+        norm_sums: bool,
+    ) -> None:
+        self.x, self.source, self.transform = x, source, transform
+        self.d = int(x.shape[1])
+        self.features = str(self.d)
+        super().__init__(kernels, x.device, blocks, route, kernels.tiles(x, route), (self.d, self.d), 0)
+        if norm_sums:
+            self._keep_norm_sums()
+
+    def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        padded, places = self.tiles.padded, self._places(start, group_of_block)
+        self.kernels.pack(
+            *(self.x, places, self.transform, self.route, padded, padded),
             *(buffers["planes"], plane, buffers["total"], buffers["squares"]),
         )
         if "fourth" in self.out:
-            kernels.norm_sums(self.x, places, self.transform, tiles.padded, buffers["weighted"], buffers["fourth"])
-        for name, out in self.out.items():
-            kernels.sum_blocks(buffers[name], first_blocks, out)
-        kernels.gram(buffers["planes"], plane, self.grid, starts, route, buffers["slab"])
-        kernels.sum_segments(buffers["slab"], self.grid, of_group, self.gram)
+            self.kernels.norm_sums(self.x, places, self.transform, padded, buffers["weighted"], buffers["fourth"])
 
-    def _places(self, start: int, number: int, group_of_block: torch.Tensor) -> Places:
-        count = number * BLOCK_ROWS
+    def _places(self, start: int, group_of_block: torch.Tensor) -> Places:
         if self.source is None:
-            first = start * BLOCK_ROWS
-            return Places(
-                source=None, first=first, count=min(count, len(self.x) - first), group_of_block=group_of_block
-            )
-        source = self.source[start * BLOCK_ROWS :]
+            return places_in_order(len(self.x), start, group_of_block)
+        source, count = self.source[start * BLOCK_ROWS :], len(group_of_block) * BLOCK_ROWS
         return Places(source=source, first=0, count=count, group_of_block=group_of_block)
 
     def sums(self) -> GroupSums:
@@ -365,10 +287,3 @@ class _Run:
             weighted=None if weighted is None else weighted[:, : self.d],
             fourth=None if fourth is None else fourth[:, 0],
         )
-
-
-@contextlib.contextmanager
-def on_device(x: torch.Tensor) -> Iterator[None]:
-    """Makes the device of ``x`` the current one, on which kernels are launched, in torch's current stream there."""
-    with torch.cuda.device(x.device) if x.device.type == "cuda" else contextlib.nullcontext():
-        yield

@@ -42,7 +42,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "class_scatter": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "pair_sums": ("native", "torch", "triton", "cuda", "reference"),
     "topk": ("native", "numpy", "torch", "triton", "cuda", "reference"),
-    "cross_gram": ("native", "numpy", "torch", "reference"),
+    "cross_gram": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "eigvals_batched": ("numpy", "torch", "cuda", "cupy", "reference"),
     "nearest_centroid": ("native", "numpy", "torch", "reference"),
 }

@@ -1,4 +1,4 @@
-"""How a symmetric product of grouped rows is cut into tiles and segments: plain integers, the same for every device.
+"""How a product of grouped rows is cut into tiles and segments: plain integers, the same for every device.
 
 The rows of each group are packed one after the other into blocks of `BLOCK_ROWS`, the last of a group filled up with
 zeros, so that no block holds rows of two groups. A *segment* is a run of blocks of one group whose products one
@@ -21,14 +21,14 @@ BLOCK_ROWS = 64
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """The tiles of a d x d matrix that hold some of its upper triangle.
+    """The tiles of a product of packed features with packed features.
 
     Attributes:
         height: rows of a tile.
         width: columns of a tile.
-        padded: d rounded up to a multiple of both.
-        row: (tiles,) int32 first row of each tile.
-        column: (tiles,) int32 first column of each tile.
+        padded: packed features, a multiple of both.
+        row: (tiles,) int32 packed feature of the first row of each tile.
+        column: (tiles,) int32 packed feature of the first column of each tile.
     """
 
     height: int
@@ -44,15 +44,43 @@ class Tiles:
 
     @classmethod
     def upper(cls, d: int, height: int, width: int) -> Tiles:
-        """Returns the tiles that meet the upper triangle, row of tiles after row of tiles."""
-        step = int(np.lcm(height, width))
-        padded = -(-d // step) * step
-        row, column = (
-            axis.ravel().astype(np.int32)
-            for axis in np.meshgrid(np.arange(0, d, height), np.arange(0, d, width), indexing="ij")
-        )
+        """Returns the tiles that meet the upper triangle of a d x d matrix, row of tiles after row of tiles."""
+        row, column = _corners(d, d, height, width)
         above = column + width > row
+        padded = padded_to(d, height, width)
         return cls(height=height, width=width, padded=padded, row=row[above], column=column[above])
+
+    @classmethod
+    def across(cls, p: int, q: int, height: int, width: int) -> Tiles:
+        """Returns the tiles of a p x q matrix; the q features are packed behind the p, from `padded_to` (p) on."""
+        row, column = _corners(p, q, height, width)
+        first, second = padded_to(p, height, width), padded_to(q, height, width)
+        return cls(height=height, width=width, padded=first + second, row=row, column=column + np.int32(first))
+
+    def on_diagonal(self) -> tuple[Tiles, Int64Array]:
+        """Returns the tiles that meet the diagonal of the packed features, and where in them each of its entries is."""
+        row, column = _corners(self.padded, self.padded, self.height, self.width)
+        meets = (column < row + self.height) & (row < column + self.width)
+        tiles = dataclasses.replace(self, row=row[meets], column=column[meets])
+        corner = np.zeros((self.padded // self.height, self.padded // self.width), dtype=np.int64)
+        corner[tiles.row // self.height, tiles.column // self.width] = np.arange(tiles.count)
+        feature = np.arange(self.padded)
+        tile = corner[feature // self.height, feature // self.width]
+        return tiles, (tile * self.height + feature % self.height) * self.width + feature % self.width
+
+
+def padded_to(d: int, height: int, width: int) -> int:
+    """Returns d rounded up to a multiple of both."""
+    step = int(np.lcm(height, width))
+    return -(-d // step) * step
+
+
+def _corners(rows: int, columns: int, height: int, width: int) -> tuple[Int32Array, Int32Array]:
+    row, column = (
+        axis.ravel().astype(np.int32)
+        for axis in np.meshgrid(np.arange(0, rows, height), np.arange(0, columns, width), indexing="ij")
+    )
+    return row, column
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

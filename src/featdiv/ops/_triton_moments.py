@@ -1,11 +1,11 @@
-"""The kernels of scatter and class_scatter through Triton; what they are put together to is in `_device_moments`."""
+"""The kernels of scatter, class_scatter and cross_gram through Triton; `_device_moments` puts them together."""
 
 from __future__ import annotations
 
 import torch
 
 from featdiv.ops import _triton
-from featdiv.ops._device_moments import Grid, Norms, Places, Transform, on_device
+from featdiv.ops._device_kernels import Grid, Norms, Packed, Places, Transform, on_device
 from featdiv.ops._routes import Route
 from featdiv.ops._tiles import BLOCK_ROWS, Tiles
 from featdiv.ops._triton_shapes import Shape, gram_shape, major_capability
@@ -36,12 +36,18 @@ def inverse_norms(x: torch.Tensor) -> Norms:
 
 
 class TritonMoments:
-    """`featdiv.ops._device_moments.Kernels` through Triton."""
+    """`featdiv.ops._device_kernels.CrossKernels` through Triton."""
 
     def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
         """Returns the tiling of the products of ``x``."""
         shape = _shape(int(x.shape[1]), route, x)
         return Tiles.upper(int(x.shape[1]), shape.height, shape.width)
+
+    def cross_tiles(self, x: torch.Tensor, other: torch.Tensor, route: Route) -> Tiles:
+        """Returns the tiling of the products of ``x`` and ``other``."""
+        p, q = int(x.shape[1]), int(other.shape[1])
+        shape = _shape(min(p, q), route, x)
+        return Tiles.across(p, q, shape.height, shape.width)
 
     def row_norms(self, x: torch.Tensor) -> Norms:
         """Returns (largest magnitude, inverse norm of the row over it) of each row."""
@@ -76,22 +82,27 @@ class TritonMoments:
         transform: Transform,
         route: Route,
         padded: int,
+        width: int,
         planes: torch.Tensor,
         plane: int,
         total: torch.Tensor,
         squares: torch.Tensor,
+        rests: torch.Tensor | None = None,
     ) -> None:
         """Writes planes and sums of columns."""
         from featdiv.ops._triton_kernels import pack
 
-        pack.pack[(places.blocks, padded // _COLUMNS)](
-            *(x, planes, plane, total, squares, *_rows(places, total), *_moves(transform, total)),
+        pack.pack[(places.blocks, width // _COLUMNS)](
+            *(x, planes, plane, total, squares, total if rests is None else rests),
+            *(*_rows(places, total), *_moves(transform, total)),
             *(x.shape[1], padded, x.stride(0), x.stride(1)),
             block_rows=BLOCK_ROWS,
             block_columns=_COLUMNS,
             terms=route.terms,
             wide=route.wide,
-            **_flags(places, transform),
+            has_rests=rests is not None,
+            gather=places.source is not None,
+            **_flags(transform),
         )
 
     def norm_sums(
@@ -113,7 +124,28 @@ class TritonMoments:
             block_columns=_NORM_COLUMNS,
             num_warps=8,
             num_stages=1,
-            **_flags(places, transform),
+            gather=places.source is not None,
+            **_flags(transform),
+        )
+
+    def cross_norm_sums(
+        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
+    ) -> None:
+        """Writes the sums of blocks, weighted by the norms of the other side."""
+        from featdiv.ops._triton_kernels import pack
+
+        (left, right), arguments, flags = sides, [], {}
+        for name, side in (("", left), ("other_", right)):
+            x, shape = side.x, (side.x.shape[1], side.width)
+            arguments += [x, *shape, x.stride(0), x.stride(1), *_moves(side.transform, fourth)]
+            flags |= {name + flag: value for flag, value in _flags(side.transform).items()}
+        pack.cross_norm_sums[(places.blocks,)](
+            *(places.first, places.count, *arguments, weighted, fourth),
+            block_rows=BLOCK_ROWS,
+            block_columns=_NORM_COLUMNS,
+            num_warps=8,
+            num_stages=1,
+            **flags,
         )
 
     def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
@@ -138,7 +170,7 @@ class TritonMoments:
         """Writes the products of segments."""
         from featdiv.ops._triton_kernels import gram
 
-        tiles, shape = grid.tiles, _shape(grid.d, route, planes)
+        tiles, shape = grid.tiles, _shape(min(grid.rows, grid.columns), route, planes)
         gram.tuned_gram(shape.pipelines)[((len(starts) - 1) * tiles.count,)](
             *(planes, plane, tiles.padded, grid.row, grid.column, tiles.count, starts, slab),
             height=tiles.height,
@@ -155,7 +187,7 @@ class TritonMoments:
 
         tiles = grid.tiles
         gram.sum_segments[(tiles.count * len(out), tiles.height // _STRIP)](
-            *(slab, grid.row, grid.column, tiles.count, of_group, out, out.shape[-1]),
+            *(slab, grid.row, grid.column, tiles.count, of_group, out, grid.rows, grid.columns, grid.first_column),
             height=tiles.height,
             width=tiles.width,
             strip=_STRIP,
@@ -174,9 +206,8 @@ def _moves(transform: Transform, unused: torch.Tensor) -> tuple[torch.Tensor, ..
     return (unused if shift is None else shift, unused if powers is None else powers, *norms)
 
 
-def _flags(places: Places, transform: Transform) -> dict[str, bool]:
+def _flags(transform: Transform) -> dict[str, bool]:
     return {
-        "gather": places.source is not None,
         "has_shift": transform.shift is not None,
         "has_powers": transform.powers is not None,
         "has_norms": transform.norms is not None,

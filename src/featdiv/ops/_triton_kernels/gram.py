@@ -1,4 +1,4 @@
-"""One triangle of the products of packed rows, summed by segment and then by group."""
+"""Products of packed rows, one triangle or a rectangle of them, summed by segment and then by group."""
 
 from __future__ import annotations
 
@@ -60,10 +60,13 @@ def gram(
 
 @triton.jit
 def sum_segments(
-    slab, tile_row, tile_column, tiles, of_group, out, d,
+    slab, tile_row, tile_column, tiles, of_group, out, rows, columns, first_column,
     height: tl.constexpr, width: tl.constexpr, strip: tl.constexpr,
 ):  # fmt: skip
-    """Adds the segments of each group, in their order, to ``out`` (groups, d, d)."""
+    """Adds the segments of each group, in their order, to ``out`` (groups, rows, columns).
+
+    The first column of ``out`` is the packed column ``first_column``.
+    """
     program = tl.program_id(0)
     tile, group = program % tiles, program // tiles
     inner_row = tl.program_id(1) * strip + tl.arange(0, strip)
@@ -72,9 +75,9 @@ def sum_segments(
     for segment in range(tl.load(of_group + group), tl.load(of_group + group + 1)):
         total += tl.load(slab + (segment * tiles + tile) * (height * width) + inner)
     i = tl.load(tile_row + tile) + inner_row
-    j = tl.load(tile_column + tile) + tl.arange(0, width)
-    mask = (i < d)[:, None] & (j < d)[None, :]
-    where = out + group.to(tl.int64) * d * d + i.to(tl.int64)[:, None] * d + j[None, :]
+    j = tl.load(tile_column + tile) - first_column + tl.arange(0, width)
+    mask = (i < rows)[:, None] & (j < columns)[None, :]
+    where = out + group.to(tl.int64) * rows * columns + i.to(tl.int64)[:, None] * columns + j[None, :]
     tl.store(where, tl.load(where, mask=mask, other=0.0) + total, mask=mask)
 
 

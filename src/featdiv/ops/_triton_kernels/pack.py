@@ -51,14 +51,16 @@ def moved(
 
 @triton.jit
 def pack(
-    x, planes, plane_stride, totals, squares, source, first, count, group_of_block, shift, powers, largest, inverse,
-    d, padded, row_stride, column_stride,
-    block_rows: tl.constexpr, block_columns: tl.constexpr, terms: tl.constexpr, gather: tl.constexpr,
+    x, planes, plane_stride, totals, squares, rests, source, first, count, group_of_block,
+    shift, powers, largest, inverse, d, padded, row_stride, column_stride,
+    block_rows: tl.constexpr, block_columns: tl.constexpr, terms: tl.constexpr, has_rests: tl.constexpr,
+    gather: tl.constexpr,
     has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr, wide: tl.constexpr,
 ):  # fmt: skip
     """Packs one block of rows by some columns; adds up its columns and their squares in float64.
 
-    Writes ``totals`` and ``squares``: (blocks, padded), for each block of rows its own.
+    Writes ``totals``, ``squares`` and, if it is wanted, ``rests``, the squares of what the terms leave out:
+    (blocks, padded), for each block of rows its own.
     """
     block = tl.program_id(0)
     place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
@@ -82,6 +84,9 @@ def pack(
             part = nearest_bfloat16(z.to(tl.float32))
             tl.store(out + term * plane_stride, part.to(tl.bfloat16))
             z = z - part.to(z.dtype)
+        if has_rests:
+            left = z.to(tl.float64)
+            tl.store(rests + sums, tl.sum(left * left, axis=0))
 
 
 @triton.jit
@@ -137,6 +142,38 @@ def group_means(
 
 
 @triton.jit
+def squared_norms(
+    x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
+    block_columns: tl.constexpr, has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
+):  # fmt: skip
+    """Returns |z|^2 of rows."""
+    square = tl.zeros(row.shape, dtype=tl.float64)
+    for start in range(0, padded, block_columns):
+        column = start + tl.arange(0, block_columns)
+        z = moved(
+            x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
+            has_shift, has_powers, has_norms, True,
+        )  # fmt: skip
+        square += tl.sum(z * z, axis=1)
+    return square
+
+
+@triton.jit
+def weigh_columns(
+    x, shift, powers, largest, inverse, row, present, group, weights, out, d, padded, row_stride, column_stride,
+    block_columns: tl.constexpr, has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
+):  # fmt: skip
+    """Writes the sums of the columns of rows times their weights."""
+    for start in range(0, padded, block_columns):
+        column = start + tl.arange(0, block_columns)
+        z = moved(
+            x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
+            has_shift, has_powers, has_norms, True,
+        )  # fmt: skip
+        tl.store(out + column, tl.sum(weights[:, None] * z, axis=0))
+
+
+@triton.jit
 def norm_sums(
     x, weighted, fourth, source, first, count, group_of_block, shift, powers, largest, inverse,
     d, padded, row_stride, column_stride,
@@ -148,22 +185,57 @@ def norm_sums(
     place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
     row, present = source_rows(source, first, count, place, gather)
     group = tl.load(group_of_block + block)
-    square = tl.zeros((block_rows,), dtype=tl.float64)
-    for start in range(0, padded, block_columns):
-        column = start + tl.arange(0, block_columns)
-        z = moved(
-            x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
-            has_shift, has_powers, has_norms, True,
-        )  # fmt: skip
-        square += tl.sum(z * z, axis=1)
+    square = squared_norms(
+        x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
+        block_columns, has_shift, has_powers, has_norms,
+    )  # fmt: skip
     tl.store(fourth + block, tl.sum(square * square, axis=0))
-    for start in range(0, padded, block_columns):
-        column = start + tl.arange(0, block_columns)
-        z = moved(
-            x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
-            has_shift, has_powers, has_norms, True,
-        )  # fmt: skip
-        tl.store(weighted + block.to(tl.int64) * padded + column, tl.sum(square[:, None] * z, axis=0))
+    weigh_columns(
+        x, shift, powers, largest, inverse, row, present, group, square, weighted + block.to(tl.int64) * padded,
+        d, padded, row_stride, column_stride, block_columns, has_shift, has_powers, has_norms,
+    )  # fmt: skip
+
+
+@triton.jit
+def cross_norm_sums(
+    first, count,
+    x, d, padded, row_stride, column_stride, shift, powers, largest, inverse,
+    other, other_d, other_padded, other_row_stride, other_column_stride,
+    other_shift, other_powers, other_largest, other_inverse,
+    weighted, fourth,
+    block_rows: tl.constexpr, block_columns: tl.constexpr,
+    has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
+    other_has_shift: tl.constexpr, other_has_powers: tl.constexpr, other_has_norms: tl.constexpr,
+):  # fmt: skip
+    """Writes the sums of one block of rows of two sets of features, weighted by the norms of the other set.
+
+    sum |w|^2 z and, ``padded`` columns on, sum |z|^2 w go into ``weighted`` (blocks, padded + other_padded), and
+    sum |z|^2 |w|^2 into ``fourth``.
+    """
+    block = tl.program_id(0)
+    place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
+    row, present = source_rows(x, first, count, place, False)
+    group = block * 0
+    left = squared_norms(
+        x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
+        block_columns, has_shift, has_powers, has_norms,
+    )  # fmt: skip
+    right = squared_norms(
+        other, other_shift, other_powers, other_largest, other_inverse, row, present, group, other_d,
+        other_padded, other_row_stride, other_column_stride, block_columns, other_has_shift, other_has_powers,
+        other_has_norms,
+    )  # fmt: skip
+    tl.store(fourth + block, tl.sum(left * right, axis=0))
+    out = weighted + block.to(tl.int64) * (padded + other_padded)
+    weigh_columns(
+        x, shift, powers, largest, inverse, row, present, group, right, out, d, padded, row_stride, column_stride,
+        block_columns, has_shift, has_powers, has_norms,
+    )  # fmt: skip
+    weigh_columns(
+        other, other_shift, other_powers, other_largest, other_inverse, row, present, group, left, out + padded,
+        other_d, other_padded, other_row_stride, other_column_stride, block_columns, other_has_shift, other_has_powers,
+        other_has_norms,
+    )  # fmt: skip
 
 
 @triton.jit

@@ -20,7 +20,7 @@ from featdiv.ops.scatter.tensor_cores import LADDER
 if TYPE_CHECKING:
     import torch
 
-    from featdiv.ops._device_moments import Kernels, Norms
+    from featdiv.ops._device_kernels import Kernels, Norms
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
@@ -42,7 +42,7 @@ def scatter_of_classes(
     normalize: str | None,
 ) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters) through some kernels; see `featdiv.ops.class_scatter.class_scatter`."""
-    from featdiv.ops._device_moments import on_device
+    from featdiv.ops._device_kernels import on_device
 
     x = _triton.tensor_of(rows)
     d = int(x.shape[1])
@@ -89,7 +89,8 @@ def _some_classes(
     """Returns means and scatters of some classes, and which of them keep the limit."""
     import torch
 
-    from featdiv.ops._device_moments import Transform, group_means, group_sums
+    from featdiv.ops._device_kernels import Transform
+    from featdiv.ops._device_moments import group_means, group_sums
     from featdiv.ops._routes import route
     from featdiv.ops._tiles import packed_sources
 

@@ -22,7 +22,8 @@ from featdiv.ops.scatter import reference
 if TYPE_CHECKING:
     import torch
 
-    from featdiv.ops._device_moments import GroupSums, Kernels
+    from featdiv.ops._device_kernels import Kernels
+    from featdiv.ops._device_moments import GroupSums
     from featdiv.ops.scatter import Sums
 
     Rows = npt.NDArray[Any] | torch.Tensor
@@ -84,7 +85,8 @@ def _call(
     """Returns the sums, or None if multiplying in ``precision`` breaks the bound of ``limit`` on these rows."""
     import torch
 
-    from featdiv.ops._device_moments import Transform, group_sums, on_device
+    from featdiv.ops._device_kernels import Transform, on_device
+    from featdiv.ops._device_moments import group_sums
 
     transformed = shift is not None or exponent is not None or normalize is not None
     chosen = route(str(x.dtype).removeprefix("torch."), precision, transformed=transformed)

@@ -1,0 +1,177 @@
+"""What is asked of the kernels of a device: their launches, and what these are told of rows and products."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+
+from featdiv.ops._routes import Route
+from featdiv.ops._tiles import Tiles
+
+Norms = tuple[torch.Tensor, torch.Tensor]
+"""Two float64 factors of each row, whose meaning is the kernels' own, that make its norm 1; NaN without a direction."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Transform:
+    """What is done to rows: z = (x / |x| - shift) 2^e.
+
+    Attributes:
+        shift: (groups, padded) float64, or None.
+        powers: (padded,) float64 powers of two, or None.
+        norms: factors of each row, or None.
+    """
+
+    shift: torch.Tensor | None = None
+    powers: torch.Tensor | None = None
+    norms: Norms | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where packed rows come from.
+
+    Attributes:
+        source: row of ``x`` by packed place, -1 for filling; None for rows in order.
+        first: the row of the first place, without ``source``.
+        count: places that rows may take.
+        group_of_block: (blocks,) int32.
+    """
+
+    source: torch.Tensor | None
+    first: int
+    count: int
+    group_of_block: torch.Tensor
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.group_of_block)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Tiles whose corners lie on the device.
+
+    Attributes:
+        tiles: the tiling.
+        rows: of the product.
+        columns: of the product.
+        first_column: packed feature that its first column is of.
+        row: (tiles,) int32 first rows.
+        column: (tiles,) int32 first columns.
+    """
+
+    tiles: Tiles
+    rows: int
+    columns: int
+    first_column: int
+    row: torch.Tensor
+    column: torch.Tensor
+
+
+class Kernels(Protocol):
+    """Launches of the kernels, each on the device of its tensors, in its current stream, without waiting."""
+
+    def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
+        """Returns the tiling of the products of ``x``."""
+
+    def row_norms(self, x: torch.Tensor) -> Norms:
+        """Returns the factors that make the norm of each row 1."""
+
+    def first_means(
+        self,
+        x: torch.Tensor,
+        source: torch.Tensor,
+        places: torch.Tensor,
+        used: torch.Tensor,
+        norms: Norms | None,
+        out: torch.Tensor,
+    ) -> None:
+        """Writes the mean of the first used[g] packed rows of group g, which begin at places[g]: (groups, padded)."""
+
+    def pack(
+        self,
+        x: torch.Tensor,
+        places: Places,
+        transform: Transform,
+        route: Route,
+        padded: int,
+        width: int,
+        planes: torch.Tensor,
+        plane: int,
+        total: torch.Tensor,
+        squares: torch.Tensor,
+        rests: torch.Tensor | None = None,
+    ) -> None:
+        """Writes planes of ``plane`` numbers, and sums of columns and of their squares for each block of rows.
+
+        Fills ``width`` of the ``padded`` packed columns. ``rests`` gets the sums of the squares of what the terms of
+        bfloat16 leave out.
+        """
+
+    def norm_sums(
+        self,
+        x: torch.Tensor,
+        places: Places,
+        transform: Transform,
+        padded: int,
+        weighted: torch.Tensor,
+        fourth: torch.Tensor,
+    ) -> None:
+        """Writes the norm-weighted sums of each block of rows."""
+
+    def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
+        """Adds the sums of the blocks of each group, in a fixed order, to ``out`` (groups, width)."""
+
+    def gram(
+        self,
+        planes: torch.Tensor,
+        plane: int,
+        grid: Grid,
+        starts: torch.Tensor,
+        route: Route,
+        slab: torch.Tensor,
+    ) -> None:
+        """Writes the products of each segment and tile into ``slab`` (segments, tiles, height, width) in float64."""
+
+    def sum_segments(self, slab: torch.Tensor, grid: Grid, of_group: torch.Tensor, out: torch.Tensor) -> None:
+        """Adds the segments of each group, in their order, to ``out`` (groups, rows, columns)."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Packed:
+    """One of two sets of features that are packed beside each other.
+
+    Attributes:
+        x: (n, d) rows.
+        transform: what is done to them.
+        width: packed columns that they fill, d of them with numbers.
+    """
+
+    x: torch.Tensor
+    transform: Transform
+    width: int
+
+
+class CrossKernels(Kernels, Protocol):
+    """What two sets of features want beside `Kernels`."""
+
+    def cross_tiles(self, x: torch.Tensor, other: torch.Tensor, route: Route) -> Tiles:
+        """Returns the tiling of the products of ``x`` with ``other``."""
+
+    def cross_norm_sums(
+        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
+    ) -> None:
+        """Writes the sums of each block of rows, weighted by the norms of the other side: (blocks, both widths)."""
+
+
+@contextlib.contextmanager
+def on_device(x: torch.Tensor) -> Iterator[None]:
+    """Makes the device of ``x`` the current one, on which kernels are launched, in torch's current stream there."""
+    with torch.cuda.device(x.device) if x.device.type == "cuda" else contextlib.nullcontext():
+        yield

@@ -1,0 +1,22 @@
+"""cross_gram through Triton kernels; how they are put together stands in `tensor_cores`."""
+
+from __future__ import annotations
+
+from featdiv.ops import _triton
+from featdiv.ops._dispatch import Request
+from featdiv.ops.cross_gram import CrossSums, Side
+from featdiv.ops.cross_gram.tensor_cores import add_cross_gram
+
+
+def unsupported_reason(request: Request) -> str | None:
+    """Returns why Triton cannot run the request."""
+    return _triton.unsupported_reason(request)
+
+
+def cross_gram(
+    left: Side, right: Side, sums: CrossSums, *, precision: str = "float32", normalize: str | None = None
+) -> None:
+    """Adds the sums; see `featdiv.ops.cross_gram.cross_gram`."""
+    from featdiv.ops._triton_moments import TritonMoments
+
+    add_cross_gram(TritonMoments(), left, right, sums, precision=precision, normalize=normalize)
