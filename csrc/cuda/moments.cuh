@@ -132,42 +132,6 @@ __device__ __forceinline__ void pack_block(const Moved& rows, const Places& plac
   if (rests && add_strips<block_columns, strips>(shared, inner, strip, &rest)) rests[sums] = rest;
 }
 
-// Squared norms of 64 rows, one warp for each at a time.
-template <class T>
-__device__ __forceinline__ void squared_norms(const Moved& rows, const Places& places, int group, double* squares) {
-  const int lane = threadIdx.x % 32;
-  for (int r = threadIdx.x / 32; r < block_rows; r += moments_threads / 32) {
-    const long long row = places.row((long long)blockIdx.x * block_rows + r);
-    double square = 0.0;
-    for (int column = lane; row >= 0 && column < rows.d; column += 32) {
-      const double z = rows.wide<T>(row, column, group);
-      square += z * z;
-    }
-    square = over_warp(square);
-    if (lane == 0) squares[r] = square;
-  }
-}
-
-__device__ __forceinline__ double product_of_norms(const double* squares, const double* other_squares) {
-  double sum = 0.0;
-  for (int r = 0; r < block_rows; ++r) sum += squares[r] * other_squares[r];
-  return sum;
-}
-
-// Sums of the columns of 64 rows times `weights`.
-template <class T>
-__device__ __forceinline__ void weigh_columns(const Moved& rows, const Places& places, int group, const double* weights,
-                                              double* out) {
-  for (int column = threadIdx.x; column < rows.padded; column += moments_threads) {
-    double sum = 0.0;
-    for (int r = 0; r < block_rows && column < rows.d; ++r) {
-      const long long row = places.row((long long)blockIdx.x * block_rows + r);
-      if (row >= 0) sum += weights[r] * rows.wide<T>(row, column, group);
-    }
-    out[column] = sum;
-  }
-}
-
 }  // namespace featdiv
 
 // Grid: blocks of rows, columns to fill / 64. `wide`: whether z is computed in float64.
@@ -250,49 +214,59 @@ extern "C" __global__ void __launch_bounds__(moments_threads)
   });
 }
 
-// Sums of |z|^2 z into `weighted` (blocks, padded) and of |z|^4 into `fourth` (blocks), for blocks of 64 rows.
+// |z|^2 of blocks of 64 rows, 0 for filling.
 extern "C" __global__ void __launch_bounds__(moments_threads)
-    norm_sums(const void* x, int element, long long row_stride, long long column_stride, int d, int padded,
-              const long long* source, long long first, long long count, const int* group_of_block, const double* shift,
-              const double* powers, const double* scale, const double* inverse, double* weighted, double* fourth) {
+    squared_norms(const void* x, int element, long long row_stride, long long column_stride, int d, int padded,
+                  const long long* source, long long first, long long count, const int* group_of_block,
+                  const double* shift, const double* powers, const double* scale, const double* inverse,
+                  double* squares) {
   using namespace featdiv;
-  __shared__ double squares[block_rows];
   const Moved rows = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
   const Places places = {source, first, count};
-  const int group = group_of_block[blockIdx.x];
+  const long long block = blockIdx.x;
+  const int group = group_of_block[block], lane = threadIdx.x % 32;
   with_element(element, [&](auto value) {
     using T = decltype(value);
-    squared_norms<T>(rows, places, group, squares);
-    __syncthreads();
-    if (threadIdx.x == 0) fourth[blockIdx.x] = product_of_norms(squares, squares);
-    weigh_columns<T>(rows, places, group, squares, weighted + (long long)blockIdx.x * padded);
+    for (int r = threadIdx.x / 32; r < block_rows; r += moments_threads / 32) {
+      const long long row = places.row(block * block_rows + r);
+      double square = 0.0;
+      for (int column = lane; row >= 0 && column < d; column += 32) {
+        const double z = rows.wide<T>(row, column, group);
+        square += z * z;
+      }
+      square = over_warp(square);
+      if (lane == 0) squares[block * block_rows + r] = square;
+    }
   });
 }
 
-// For blocks of 64 rows of two sets of features: sums of |w|^2 z and, `padded` columns on, of |z|^2 w into `weighted`
-// (blocks, padded + other_padded), and of |z|^2 |w|^2 into `fourth` (blocks).
+// For blocks of 64 rows, with the squared norms of these rows and of those that weigh them, which may be the same: sums
+// of weight z into `width` columns of `weighted` (blocks, padded), and of |z|^2 weight into `fourth` (blocks).
 extern "C" __global__ void __launch_bounds__(moments_threads)
-    cross_norm_sums(int element, long long first, long long count, const void* x, long long row_stride,
-                    long long column_stride, int d, int padded, const double* shift, const double* powers,
-                    const double* scale, const double* inverse, const void* other, long long other_row_stride,
-                    long long other_column_stride, int other_d, int other_padded, const double* other_shift,
-                    const double* other_powers, const double* other_scale, const double* other_inverse,
-                    double* weighted, double* fourth) {
+    norm_sums(const void* x, int element, long long row_stride, long long column_stride, int d, int padded,
+              const long long* source, long long first, long long count, const int* group_of_block, const double* shift,
+              const double* powers, const double* scale, const double* inverse, const double* squares,
+              const double* weights, int width, double* weighted, double* fourth) {
   using namespace featdiv;
-  __shared__ double squares[block_rows], other_squares[block_rows];
-  const Moved left = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
-  const Moved right = {other,         other_shift,      other_powers,        other_scale,
-                       other_inverse, other_row_stride, other_column_stride, other_d,     other_padded};
-  const Places places = {nullptr, first, count};
-  double* const out = weighted + (long long)blockIdx.x * (padded + other_padded);
+  const Moved rows = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
+  const Places places = {source, first, count};
+  const long long block = blockIdx.x;
+  const int group = group_of_block[block];
+  if (threadIdx.x == 0) {
+    double sum = 0.0;
+    for (int r = 0; r < block_rows; ++r) sum += squares[block * block_rows + r] * weights[block * block_rows + r];
+    fourth[block] = sum;
+  }
   with_element(element, [&](auto value) {
     using T = decltype(value);
-    squared_norms<T>(left, places, 0, squares);
-    squared_norms<T>(right, places, 0, other_squares);
-    __syncthreads();
-    if (threadIdx.x == 0) fourth[blockIdx.x] = product_of_norms(squares, other_squares);
-    weigh_columns<T>(left, places, 0, other_squares, out);
-    weigh_columns<T>(right, places, 0, squares, out + padded);
+    for (int column = threadIdx.x; column < width; column += moments_threads) {
+      double sum = 0.0;
+      for (int r = 0; r < block_rows && column < d; ++r) {
+        const long long row = places.row(block * block_rows + r);
+        if (row >= 0) sum += weights[block * block_rows + r] * rows.wide<T>(row, column, group);
+      }
+      weighted[block * padded + column] = sum;
+    }
   });
 }
 

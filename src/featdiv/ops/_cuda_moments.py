@@ -14,7 +14,7 @@ from featdiv.ops._tiles import Tiles
 if TYPE_CHECKING:
     import torch
 
-    from featdiv.ops._device_kernels import Grid, Norms, Packed, Places, Transform
+    from featdiv.ops._device_kernels import Grid, Norms, Places, Transform
 
 ELEMENTS = ("float64", "float32", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8")
 """Element types that the kernels read in place, in the order of `Element` in csrc/cuda/elements.cuh."""
@@ -107,29 +107,29 @@ class CudaMoments:
         arguments = (*_moved(x, places, transform, padded), *out)
         _launch("moments.cuh", "pack_rows", (places.blocks, width // _COLUMNS), arguments)
 
+    def squared_norms(
+        self, x: torch.Tensor, places: Places, transform: Transform, padded: int, squares: torch.Tensor
+    ) -> None:
+        """Writes the squared norms of packed rows."""
+        arguments = (*_moved(x, places, transform, padded), squares)
+        _launch("moments.cuh", "squared_norms", (places.blocks,), arguments)
+
     def norm_sums(
         self,
         x: torch.Tensor,
         places: Places,
         transform: Transform,
         padded: int,
+        width: int,
+        squares: torch.Tensor,
+        weights: torch.Tensor,
         weighted: torch.Tensor,
         fourth: torch.Tensor,
     ) -> None:
-        """Writes the norm-weighted sums of blocks."""
-        arguments = (*_moved(x, places, transform, padded), weighted, fourth)
+        """Writes the weighted sums of blocks."""
+        out = (squares, weights, np.int32(width), weighted, fourth)
+        arguments = (*_moved(x, places, transform, padded), *out)
         _launch("moments.cuh", "norm_sums", (places.blocks,), arguments)
-
-    def cross_norm_sums(
-        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
-    ) -> None:
-        """Writes the sums of blocks, weighted by the norms of the other side."""
-        element, first = _rows(sides[0].x)[1], np.int64(places.first)
-        arguments = [element, first, np.int64(places.count)]
-        for side in sides:
-            x, _, *strides = _rows(side.x)
-            arguments += [x, *strides, np.int32(x.shape[1]), np.int32(side.width), *_moves(side.transform)]
-        _launch("moments.cuh", "cross_norm_sums", (places.blocks,), (*arguments, weighted, fourth))
 
     def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
         """Adds the sums of blocks to those of their groups."""
@@ -175,14 +175,11 @@ def _rows(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:
 
 
 def _moved(x: torch.Tensor, places: Places, transform: Transform, padded: int) -> tuple[_cupy.Argument, ...]:
-    """Returns what `pack_rows` and `norm_sums` take first."""
+    """Returns what kernels that read rows take first."""
     sizes = (np.int32(x.shape[1]), np.int32(padded))
     rows = (places.source, np.int64(places.first), np.int64(places.count), places.group_of_block)
-    return (*_rows(x), *sizes, *rows, *_moves(transform))
-
-
-def _moves(transform: Transform) -> tuple[torch.Tensor | None, ...]:
-    return (transform.shift, transform.powers, *(transform.norms or (None, None)))
+    moves = (transform.shift, transform.powers, *(transform.norms or (None, None)))
+    return (*_rows(x), *sizes, *rows, *moves)
 
 
 def _launch(

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from featdiv.ops._device_kernels import CrossKernels, Packed, Transform, on_device
+from featdiv.ops._device_kernels import CrossKernels, Packed, Places, Transform, on_device
 from featdiv.ops._device_moments import Run, places_in_order
 from featdiv.ops._routes import LARGEST_SQUARE_SUM, LEAST_MEAN_SQUARE, Route
 from featdiv.ops._tiles import BLOCK_ROWS, Segments
@@ -152,6 +152,8 @@ class _CrossRun(Run):
         found, tiles = super().workspace(step), self.diagonal.tiles
         if "rests" in self.out:
             found["rests"] = found["squares"]
+        if "fourth" in self.out:
+            found["norms"] *= 2
         return found | {"diagonal": tiles.count * tiles.height * tiles.width}
 
     def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
@@ -163,7 +165,18 @@ class _CrossRun(Run):
                 *(buffers["planes"][first:], plane, *sums),
             )
         if "fourth" in self.out:
-            self.kernels.cross_norm_sums(self.sides, places, buffers["weighted"], buffers["fourth"])
+            self._weigh(places, buffers)
+
+    def _weigh(self, places: Places, buffers: dict[str, torch.Tensor]) -> None:
+        padded, count = self.tiles.padded, places.blocks * BLOCK_ROWS
+        norms = buffers["norms"][:count], buffers["norms"][count : 2 * count]
+        for side, squares in zip(self.sides, norms, strict=True):
+            self.kernels.squared_norms(side.x, places, side.transform, padded, squares)
+        for side, first, squares, weights in zip(self.sides, (0, self.first), norms, norms[::-1], strict=True):
+            self.kernels.norm_sums(
+                *(side.x, places, side.transform, padded, side.width),
+                *(squares, weights, buffers["weighted"][first:], buffers["fourth"]),
+            )
 
     def _multiply(self, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
         super()._multiply(segments, plane, buffers)

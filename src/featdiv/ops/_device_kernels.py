@@ -114,16 +114,28 @@ class Kernels(Protocol):
         bfloat16 leave out.
         """
 
+    def squared_norms(
+        self, x: torch.Tensor, places: Places, transform: Transform, padded: int, squares: torch.Tensor
+    ) -> None:
+        """Writes |z|^2 of each packed row, 0 for filling."""
+
     def norm_sums(
         self,
         x: torch.Tensor,
         places: Places,
         transform: Transform,
         padded: int,
+        width: int,
+        squares: torch.Tensor,
+        weights: torch.Tensor,
         weighted: torch.Tensor,
         fourth: torch.Tensor,
     ) -> None:
-        """Writes the norm-weighted sums of each block of rows."""
+        """Writes, for each block of rows, the sums of weight z and of |z|^2 weight.
+
+        ``weights`` are the squared norms of the rows, or of the other features of the same samples. Fills ``width`` of
+        the ``padded`` columns of ``weighted``.
+        """
 
     def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
         """Adds the sums of the blocks of each group, in a fixed order, to ``out`` (groups, width)."""
@@ -163,11 +175,6 @@ class CrossKernels(Kernels, Protocol):
 
     def cross_tiles(self, x: torch.Tensor, other: torch.Tensor, route: Route) -> Tiles:
         """Returns the tiling of the products of ``x`` with ``other``."""
-
-    def cross_norm_sums(
-        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
-    ) -> None:
-        """Writes the sums of each block of rows, weighted by the norms of the other side: (blocks, both widths)."""
 
 
 @contextlib.contextmanager

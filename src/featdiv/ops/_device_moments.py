@@ -75,7 +75,9 @@ def workspace(blocks: int, groups: int, tiles: Tiles, route: Route, *, norm_sums
         "squares": blocks * tiles.padded,
         "slab": segments * tiles.count * tiles.height * tiles.width,
     }
-    return found | ({"weighted": blocks * tiles.padded, "fourth": blocks} if norm_sums else {})
+    if norm_sums:
+        found |= {"norms": blocks * BLOCK_ROWS, "weighted": blocks * tiles.padded, "fourth": blocks}
+    return found
 
 
 def blocks_at_a_time(padded: int, route: Route) -> int:
@@ -269,7 +271,11 @@ class _GroupRun(Run):
             *(buffers["planes"], plane, buffers["total"], buffers["squares"]),
         )
         if "fourth" in self.out:
-            self.kernels.norm_sums(self.x, places, self.transform, padded, buffers["weighted"], buffers["fourth"])
+            self.kernels.squared_norms(self.x, places, self.transform, padded, buffers["norms"])
+            self.kernels.norm_sums(
+                *(self.x, places, self.transform, padded, padded),
+                *(buffers["norms"], buffers["norms"], buffers["weighted"], buffers["fourth"]),
+            )
 
     def _places(self, start: int, group_of_block: torch.Tensor) -> Places:
         if self.source is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from featdiv.ops import _triton
-from featdiv.ops._device_kernels import Grid, Norms, Packed, Places, Transform, on_device
+from featdiv.ops._device_kernels import Grid, Norms, Places, Transform, on_device
 from featdiv.ops._routes import Route
 from featdiv.ops._tiles import BLOCK_ROWS, Tiles
 from featdiv.ops._triton_shapes import Shape, gram_shape, major_capability
@@ -101,8 +101,23 @@ class TritonMoments:
             terms=route.terms,
             wide=route.wide,
             has_rests=rests is not None,
-            gather=places.source is not None,
-            **_flags(transform),
+            **_flags(places, transform),
+        )
+
+    def squared_norms(
+        self, x: torch.Tensor, places: Places, transform: Transform, padded: int, squares: torch.Tensor
+    ) -> None:
+        """Writes the squared norms of packed rows."""
+        from featdiv.ops._triton_kernels import pack
+
+        pack.squared_norms[(places.blocks,)](
+            *(x, squares, *_rows(places, squares), *_moves(transform, squares)),
+            *(x.shape[1], padded, x.stride(0), x.stride(1)),
+            block_rows=BLOCK_ROWS,
+            block_columns=_NORM_COLUMNS,
+            num_warps=8,
+            num_stages=1,
+            **_flags(places, transform),
         )
 
     def norm_sums(
@@ -111,41 +126,23 @@ class TritonMoments:
         places: Places,
         transform: Transform,
         padded: int,
+        width: int,
+        squares: torch.Tensor,
+        weights: torch.Tensor,
         weighted: torch.Tensor,
         fourth: torch.Tensor,
     ) -> None:
-        """Writes the norm-weighted sums of blocks."""
+        """Writes the weighted sums of blocks."""
         from featdiv.ops._triton_kernels import pack
 
         pack.norm_sums[(places.blocks,)](
-            *(x, weighted, fourth, *_rows(places, fourth), *_moves(transform, fourth)),
-            *(x.shape[1], padded, x.stride(0), x.stride(1)),
+            *(x, squares, weights, weighted, fourth, *_rows(places, fourth), *_moves(transform, fourth)),
+            *(x.shape[1], width, padded, x.stride(0), x.stride(1)),
             block_rows=BLOCK_ROWS,
             block_columns=_NORM_COLUMNS,
             num_warps=8,
             num_stages=1,
-            gather=places.source is not None,
-            **_flags(transform),
-        )
-
-    def cross_norm_sums(
-        self, sides: tuple[Packed, Packed], places: Places, weighted: torch.Tensor, fourth: torch.Tensor
-    ) -> None:
-        """Writes the sums of blocks, weighted by the norms of the other side."""
-        from featdiv.ops._triton_kernels import pack
-
-        (left, right), arguments, flags = sides, [], {}
-        for name, side in (("", left), ("other_", right)):
-            x, shape = side.x, (side.x.shape[1], side.width)
-            arguments += [x, *shape, x.stride(0), x.stride(1), *_moves(side.transform, fourth)]
-            flags |= {name + flag: value for flag, value in _flags(side.transform).items()}
-        pack.cross_norm_sums[(places.blocks,)](
-            *(places.first, places.count, *arguments, weighted, fourth),
-            block_rows=BLOCK_ROWS,
-            block_columns=_NORM_COLUMNS,
-            num_warps=8,
-            num_stages=1,
-            **flags,
+            **_flags(places, transform),
         )
 
     def sum_blocks(self, partial: torch.Tensor, first_blocks: torch.Tensor, out: torch.Tensor) -> None:
@@ -206,8 +203,9 @@ def _moves(transform: Transform, unused: torch.Tensor) -> tuple[torch.Tensor, ..
     return (unused if shift is None else shift, unused if powers is None else powers, *norms)
 
 
-def _flags(transform: Transform) -> dict[str, bool]:
+def _flags(places: Places, transform: Transform) -> dict[str, bool]:
     return {
+        "gather": places.source is not None,
         "has_shift": transform.shift is not None,
         "has_powers": transform.powers is not None,
         "has_norms": transform.norms is not None,

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.ops._dispatch import PRECISIONS
+from featdiv.ops.cross_gram import CrossSums, Side
 from featdiv.ops.scatter import Sums
 
 MULTIPLE = 3.0
@@ -83,11 +84,7 @@ def exact_second_moments(z: Array) -> Array:
 
 def plain_second_moments(z: Array, dtype: str) -> Array:
     """Returns z^T z as plain torch computes it in an element type, on the CPU."""
-    import torch
-
-    rows = torch.from_numpy(np.array(z, dtype=np.float64)).to(getattr(torch, dtype))
-    product: Array = (rows.T @ rows).to(torch.float64).numpy()
-    return product
+    return _plain_product(z, z, dtype)
 
 
 def assert_scatter_backend(
@@ -142,6 +139,79 @@ def assert_scatter_backend(
     for name, (value, truth, scale) in vectors.items():
         off = np.abs(np.asarray(value, dtype=np.longdouble) - truth) > allowed * scale
         assert not off.any(), f"{context}: {name}: off by more than {allowed:.3g} of its scale: got {value}"
+
+
+def assert_cross_gram_backend(
+    cross_gram: Callable[..., Any],
+    rows: Any,
+    other: Any,
+    *,
+    shifts: tuple[Array | None, Array | None] = (None, None),
+    exponents: tuple[Array | None, Array | None] = (None, None),
+    normalize: str | None = None,
+    precision: str = "float32",
+    context: str = "",
+) -> CrossSums:
+    """Requires of a cross_gram backend what its contract says, on these rows; returns the sums.
+
+    Args:
+        cross_gram: the backend's function; adds to `CrossSums` as `featdiv.ops.cross_gram.cross_gram` does.
+        rows: (m, p) array or CPU tensor.
+        other: (m, q) array or CPU tensor; compared, so keep m p q below 1e8.
+        shifts: of either, as the backend takes them.
+        exponents: likewise.
+        normalize: as the backend takes it.
+        precision: as the backend takes it.
+        context: words for the failure message.
+
+    Raises:
+        AssertionError: if the counts, sums or products are off, or the rows were changed.
+    """
+    both, before = (rows, other), (_bytes(rows), _bytes(other))
+    z, w = (
+        _z(each, shift=shift, exponent=exponent, normalize=normalize)
+        for each, shift, exponent in zip(both, shifts, exponents, strict=True)
+    )
+    sums = CrossSums.zeros(z.shape[1], w.shape[1], norm_sums=True)
+    left, right = (
+        Side(rows=each, shift=shift, exponent=exponent)
+        for each, shift, exponent in zip(both, shifts, exponents, strict=True)
+    )
+    cross_gram(left, right, sums, precision=precision, normalize=normalize)
+    assert (_bytes(rows), _bytes(other)) == before, f"{context}: the backend changed the rows"
+    assert sums.n == len(z), f"{context}: n: expected {len(z)}; got {sums.n}"
+    k, other_k = ((each.astype(np.longdouble) ** 2).sum(axis=1) for each in (z, w))
+    exact = np.einsum("ni,nj->ij", z.astype(np.longdouble), w.astype(np.longdouble))
+    scale = np.sqrt(np.outer((z.astype(np.longdouble) ** 2).sum(axis=0), (w.astype(np.longdouble) ** 2).sum(axis=0)))
+    plain = _plain_product(z, w, WORKING[precision])
+    worst, off = (
+        _nan_is_wrong(float((np.abs(found - exact) / np.where(scale > 0.0, scale, 1.0)).max()))
+        for found in (plain, sums.gram)
+    )
+    allowed = tolerance(precision, terms=len(z), plain=worst)
+    assert off <= allowed, (
+        f"{context}: gram: entrywise error {off:.3g} against float64; plain torch in {WORKING[precision]} makes "
+        f"{worst:.3g}, allowed are {allowed:.3g}"
+    )
+    vectors = {
+        "total": (sums.total, z.sum(axis=0), np.abs(z).sum(axis=0)),
+        "other_total": (sums.other_total, w.sum(axis=0), np.abs(w).sum(axis=0)),
+        "weighted": (sums.weighted, other_k @ z, other_k @ np.abs(z)),
+        "other_weighted": (sums.other_weighted, k @ w, k @ np.abs(w)),
+        "fourth": (sums.fourth, k @ other_k, k @ other_k),
+    }
+    for name, (value, truth, size) in vectors.items():
+        far = ~(np.abs(np.asarray(value, dtype=np.longdouble) - truth) <= allowed * size)
+        assert not far.any(), f"{context}: {name}: off by more than {allowed:.3g} of its size: got {value}"
+    return sums
+
+
+def _plain_product(z: Array, w: Array, dtype: str) -> Array:
+    import torch
+
+    left, right = (torch.from_numpy(np.array(each, dtype=np.float64)).to(getattr(torch, dtype)) for each in (z, w))
+    product: Array = (left.T @ right).to(torch.float64).numpy()
+    return product
 
 
 def _z(rows: Any, *, shift: Array | None, exponent: Array | None, normalize: str | None) -> Array:

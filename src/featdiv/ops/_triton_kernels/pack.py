@@ -143,99 +143,51 @@ def group_means(
 
 @triton.jit
 def squared_norms(
-    x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
-    block_columns: tl.constexpr, has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
+    x, squares, source, first, count, group_of_block, shift, powers, largest, inverse,
+    d, padded, row_stride, column_stride,
+    block_rows: tl.constexpr, block_columns: tl.constexpr, gather: tl.constexpr,
+    has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
 ):  # fmt: skip
-    """Returns |z|^2 of rows."""
-    square = tl.zeros(row.shape, dtype=tl.float64)
-    for start in range(0, padded, block_columns):
+    """Writes |z|^2 of one block of rows, 0 for filling."""
+    block = tl.program_id(0)
+    place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
+    row, present = source_rows(source, first, count, place, gather)
+    group = tl.load(group_of_block + block)
+    square = tl.zeros((block_rows,), dtype=tl.float64)
+    for start in range(0, d, block_columns):
         column = start + tl.arange(0, block_columns)
         z = moved(
             x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
             has_shift, has_powers, has_norms, True,
         )  # fmt: skip
         square += tl.sum(z * z, axis=1)
-    return square
+    tl.store(squares + place, square)
 
 
 @triton.jit
-def weigh_columns(
-    x, shift, powers, largest, inverse, row, present, group, weights, out, d, padded, row_stride, column_stride,
-    block_columns: tl.constexpr, has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
+def norm_sums(
+    x, squares, weights, weighted, fourth, source, first, count, group_of_block, shift, powers, largest, inverse,
+    d, width, padded, row_stride, column_stride,
+    block_rows: tl.constexpr, block_columns: tl.constexpr, gather: tl.constexpr,
+    has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
 ):  # fmt: skip
-    """Writes the sums of the columns of rows times their weights."""
-    for start in range(0, padded, block_columns):
+    """Writes the sums of one block of rows, weighted by squared norms of other rows, or of the same.
+
+    sum weight z goes into ``width`` columns of ``weighted`` (blocks, padded), sum |z|^2 weight into ``fourth``.
+    """
+    block = tl.program_id(0)
+    place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
+    row, present = source_rows(source, first, count, place, gather)
+    group = tl.load(group_of_block + block)
+    weight = tl.load(weights + place)
+    tl.store(fourth + block, tl.sum(tl.load(squares + place) * weight, axis=0))
+    for start in range(0, width, block_columns):
         column = start + tl.arange(0, block_columns)
         z = moved(
             x, shift, powers, largest, inverse, row, present, column, group, d, padded, row_stride, column_stride,
             has_shift, has_powers, has_norms, True,
         )  # fmt: skip
-        tl.store(out + column, tl.sum(weights[:, None] * z, axis=0))
-
-
-@triton.jit
-def norm_sums(
-    x, weighted, fourth, source, first, count, group_of_block, shift, powers, largest, inverse,
-    d, padded, row_stride, column_stride,
-    block_rows: tl.constexpr, block_columns: tl.constexpr, gather: tl.constexpr,
-    has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
-):  # fmt: skip
-    """Writes, for one block of rows, sum |z|^2 z into ``weighted`` (blocks, padded) and sum |z|^4 into ``fourth``."""
-    block = tl.program_id(0)
-    place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
-    row, present = source_rows(source, first, count, place, gather)
-    group = tl.load(group_of_block + block)
-    square = squared_norms(
-        x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
-        block_columns, has_shift, has_powers, has_norms,
-    )  # fmt: skip
-    tl.store(fourth + block, tl.sum(square * square, axis=0))
-    weigh_columns(
-        x, shift, powers, largest, inverse, row, present, group, square, weighted + block.to(tl.int64) * padded,
-        d, padded, row_stride, column_stride, block_columns, has_shift, has_powers, has_norms,
-    )  # fmt: skip
-
-
-@triton.jit
-def cross_norm_sums(
-    first, count,
-    x, d, padded, row_stride, column_stride, shift, powers, largest, inverse,
-    other, other_d, other_padded, other_row_stride, other_column_stride,
-    other_shift, other_powers, other_largest, other_inverse,
-    weighted, fourth,
-    block_rows: tl.constexpr, block_columns: tl.constexpr,
-    has_shift: tl.constexpr, has_powers: tl.constexpr, has_norms: tl.constexpr,
-    other_has_shift: tl.constexpr, other_has_powers: tl.constexpr, other_has_norms: tl.constexpr,
-):  # fmt: skip
-    """Writes the sums of one block of rows of two sets of features, weighted by the norms of the other set.
-
-    sum |w|^2 z and, ``padded`` columns on, sum |z|^2 w go into ``weighted`` (blocks, padded + other_padded), and
-    sum |z|^2 |w|^2 into ``fourth``.
-    """
-    block = tl.program_id(0)
-    place = block.to(tl.int64) * block_rows + tl.arange(0, block_rows)
-    row, present = source_rows(x, first, count, place, False)
-    group = block * 0
-    left = squared_norms(
-        x, shift, powers, largest, inverse, row, present, group, d, padded, row_stride, column_stride,
-        block_columns, has_shift, has_powers, has_norms,
-    )  # fmt: skip
-    right = squared_norms(
-        other, other_shift, other_powers, other_largest, other_inverse, row, present, group, other_d,
-        other_padded, other_row_stride, other_column_stride, block_columns, other_has_shift, other_has_powers,
-        other_has_norms,
-    )  # fmt: skip
-    tl.store(fourth + block, tl.sum(left * right, axis=0))
-    out = weighted + block.to(tl.int64) * (padded + other_padded)
-    weigh_columns(
-        x, shift, powers, largest, inverse, row, present, group, right, out, d, padded, row_stride, column_stride,
-        block_columns, has_shift, has_powers, has_norms,
-    )  # fmt: skip
-    weigh_columns(
-        other, other_shift, other_powers, other_largest, other_inverse, row, present, group, left, out + padded,
-        other_d, other_padded, other_row_stride, other_column_stride, block_columns, other_has_shift, other_has_powers,
-        other_has_norms,
-    )  # fmt: skip
+        tl.store(weighted + block.to(tl.int64) * padded + column, tl.sum(weight[:, None] * z, axis=0))
 
 
 @triton.jit
