@@ -65,6 +65,7 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
     import torch
 
     from featdiv.ops.class_scatter import class_scatter
+    from featdiv.ops.cross_gram import CrossSums, cross_gram
     from featdiv.ops.eigvals_batched import eigvals_batched
     from featdiv.ops.pair_sums import pair_sums
     from featdiv.ops.scatter import Sums, scatter
@@ -79,6 +80,12 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
         scatter(x, sums, backend=backend)
         return sums.gram.triu()
 
+    def run_cross_gram(x: torch.Tensor, backend: str) -> Any:
+        half = x.shape[1] // 2
+        sums = CrossSums.zeros(half, half, norm_sums=True, device="cuda")
+        cross_gram(x[:, :half], x[:, half:], sums, backend=backend)
+        return sums.gram, sums.weighted, sums.other_weighted, sums.fourth
+
     def close(bound: float) -> Callable[[Any, Any], bool]:
         def gate(mine: Any, truth: Any) -> bool:
             mine, truth = (
@@ -87,6 +94,9 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
             return bool((mine - truth).norm() <= bound * truth.norm())
 
         return gate
+
+    def all_close(mine: Any, truth: Any) -> bool:
+        return all(close(2e-6)(*pair) for pair in zip(mine, truth, strict=True))
 
     def matrices() -> torch.Tensor:
         half = rows(4096 * 64, 64, torch.float64).reshape(4096, 64, 64)
@@ -100,6 +110,13 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
             lambda: rows(1_000_000, 768, torch.bfloat16),
             run_scatter,
             close(2e-6),
+        ),
+        "cross_gram 1M x (384, 384) float32, norm sums": (
+            "cross_gram",
+            # With a mean, so that no product is small beside what it is a sum of.
+            lambda: rows(1_000_000, 768) + 1.0,
+            run_cross_gram,
+            all_close,
         ),
         "class_scatter 200k x 256, 1000 classes": (
             "class_scatter",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 
 import numpy as np
 import pytest
 
+from featdiv.ops.cross_gram import CrossSums
+from featdiv.ops.cross_gram import reference as cross_gram_reference
 from featdiv.ops.scatter import numpy_, reference
 from featdiv.stats import ClassMoments, Moments
 from featdiv.testing import cases, laws
-from featdiv.testing.compare import assert_scatter_backend
+from featdiv.testing.compare import assert_cross_gram_backend, assert_scatter_backend
 
 ROWS = cases.make("gaussian", 300, 9, dtype="float64", seed=4).rows
 
@@ -88,6 +91,45 @@ def test_right_backends_pass(backend, precision):
 def test_wrong_backends_are_caught(backend, precision, complaint):
     with pytest.raises(AssertionError, match=complaint):
         assert_scatter_backend(backend, ROWS.copy(), shift=np.full(9, 0.25), precision=precision)
+
+
+def cross_reference(left, right, sums, **arguments):
+    cross_gram_reference.cross_gram(left, right, sums, **arguments)
+
+
+def sides_confused(left, right, sums, **arguments):
+    cross_reference(left, right, sums, **arguments)
+    # As if each side were weighted by its own norms.
+    own = CrossSums.zeros(len(sums.total), len(sums.total), norm_sums=True)
+    cross_reference(left, left, own, **arguments)
+    sums.weighted[:] = own.weighted
+
+
+def cross_row_missing(left, right, sums, **arguments):
+    shorter = (dataclasses.replace(side, rows=side.rows[:-1]) for side in (left, right))
+    cross_reference(*shorter, sums, **arguments)
+    sums.n += 1
+
+
+def cross_entry_off(left, right, sums, **arguments):
+    cross_reference(left, right, sums, **arguments)
+    z, w = reference.transformed(left.rows, shift=left.shift), right.rows
+    sums.gram[2, 1] += 1.5e-6 * np.linalg.norm(z[:, 2]) * np.linalg.norm(w[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("backend", "complaint"),
+    [
+        (cross_reference, None),
+        (sides_confused, "weighted: off"),
+        (cross_row_missing, "gram: entrywise error"),
+        (cross_entry_off, "gram: entrywise error"),
+    ],
+)
+def test_wrong_backends_of_cross_gram_are_caught(backend, complaint):
+    outcome = pytest.raises(AssertionError, match=complaint) if complaint else contextlib.nullcontext()
+    with outcome:
+        assert_cross_gram_backend(backend, ROWS, ROWS[:, :4] ** 2, shifts=(np.full(9, 0.25), None))
 
 
 def test_unset_memory_is_caught(nan_filled_scratch):

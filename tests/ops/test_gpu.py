@@ -10,6 +10,7 @@ import featdiv
 from featdiv.errors import NonFiniteError
 from featdiv.ops import _dispatch
 from featdiv.ops.class_scatter import class_scatter
+from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.eigvals_batched import eigvals_batched
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import PRECISIONS, Sums, scatter
@@ -53,6 +54,21 @@ def check_scatter(rows, backend, precision="float32", **arguments):
     np.testing.assert_allclose(there.fourth.cpu(), here.fourth, rtol=1e-5)
 
 
+def check_cross_gram(x, y, backend, precision="float32", **arguments):
+    there, here = (CrossSums.zeros(x.shape[1], y.shape[1], norm_sums=True, device=each) for each in ("cuda", "cpu"))
+    cross_gram(x.cuda(), y.cuda(), there, backend=backend, precision=precision, **arguments)
+    cross_gram(x, y, here, backend="reference", **arguments)
+    sizes = [Sums.zeros(each.shape[1]) for each in (x, y)]
+    scatter(x, sizes[0], backend="reference", **arguments)
+    scatter(y, sizes[1], backend="reference", normalize=arguments.get("normalize"))
+    scale = np.sqrt(np.outer(*(each.symmetric_gram().diagonal() for each in sizes)))
+    assert (np.abs(there.gram.cpu().numpy() - here.gram) <= PRECISIONS[precision] * scale + 1e-300).all()
+    for name in ("total", "other_total", "weighted", "other_weighted", "fourth"):
+        got, want = getattr(there, name).cpu().numpy(), getattr(here, name)
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5 * np.abs(want).max())
+    assert there.n == here.n
+
+
 @pytest.mark.parametrize(("backend", "dtype"), cases("scatter", "float64", "float32", "float16", "bfloat16", "uint8"))
 @pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_scatter_of_every_type(backend, dtype, precision):
@@ -84,6 +100,26 @@ def test_scatter_finds_bad_rows(backend, bad):
     rows[650, 2] = bad
     with pytest.raises(NonFiniteError, match="the first in row 650"):
         scatter(rows.cuda(), Sums.zeros(7, device="cuda"), backend=backend)
+
+
+@pytest.mark.parametrize(("backend", "dtype"), cases("cross_gram", "float64", "float32", "float16", "bfloat16"))
+@pytest.mark.parametrize("precision", list(PRECISIONS))
+def test_cross_gram_of_every_type(backend, dtype, precision):
+    check_cross_gram(rows_of(dtype, 1000, 65), rows_of(dtype, 1000, 200).flip(0), backend, precision)
+
+
+@pytest.mark.parametrize(("backend", "shape"), cases("cross_gram", *SHAPES))
+def test_cross_gram_of_odd_shapes(backend, shape):
+    x = rows_of("float32", *shape)
+    y = rows_of("float32", shape[0], 3)
+    check_cross_gram(x, y, backend)
+    check_cross_gram(y.T.contiguous().T[::2], x[::2], backend, shift=np.full(3, 0.25), normalize="l2")
+
+
+@pytest.mark.parametrize(("backend", "n"), cases("cross_gram", 200_000))
+def test_cross_gram_of_aligned_features_does_not_drift(backend, n):
+    signs = torch.from_numpy(np.sign(np.random.default_rng(1).normal(size=(n, 64))).astype(np.float32))
+    check_cross_gram(signs / 3, 0.3 * signs.flip(1), backend)
 
 
 @pytest.mark.parametrize(("backend", "d"), cases("class_scatter", 1, 65, 200))

@@ -159,10 +159,10 @@ class _CrossRun(Run):
     def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
         places, padded = places_in_order(self.n, start, group_of_block), self.tiles.padded
         for side, first in zip(self.sides, (0, self.first), strict=True):
-            sums = [buffers[name][first:] for name in ("total", "squares", "rests") if name in self.out]
             self.kernels.pack(
                 *(side.x, places, side.transform, self.route, padded, side.width),
-                *(buffers["planes"][first:], plane, *sums),
+                *(buffers["planes"][first:], plane, buffers["total"][first:], buffers["squares"][first:]),
+                buffers["rests"][first:] if "rests" in self.out else None,
             )
         if "fourth" in self.out:
             self._weigh(places, buffers)

@@ -62,24 +62,25 @@ def pack_jobs() -> list[dict]:
         ("fp32", "bf16", 3, False),
         ("fp32", "bf16", 3, True),
         ("fp16", "fp16", 1, False),
-        ("bf16", "bf16", 2, True),
+        ("bf16", "bf16", 1, True),
         ("fp64", "fp64", 1, True),
     ]:
         flags = dict.fromkeys(("gather", "has_shift", "has_powers", "has_norms"), everything)
         constants = {"block_rows": 64, "block_columns": 64}
         types = {"x": f"*{element}", **SOURCES, **MOVES, **ROWS}
-        out = {"planes": f"*{planes}", "plane_stride": "i64", "totals": "*fp64", "squares": "*fp64"}
+        out = {"planes": f"*{planes}", "plane_stride": "i64"} | dict.fromkeys(("totals", "squares", "rests"), "*fp64")
         wide = everything or element in ("fp64", "i64")
         jobs.append(
             {
                 "name": "pack",
                 "types": {**types, **out},
-                "constants": {**constants, **flags, "terms": terms, "wide": wide},
+                "constants": {**constants, **flags, "terms": terms, "wide": wide, "has_rests": element == "bf16"},
             }
         )
-        out = {"weighted": "*fp64", "fourth": "*fp64"}
-        jobs.append({"name": "norm_sums", "types": {**types, **out}, "warps": 8, "stages": 1})
-        jobs[-1]["constants"] = {"block_rows": 64, "block_columns": 32, **flags}
+        out = dict.fromkeys(("squares", "weights", "weighted", "fourth"), "*fp64")
+        for name, more in (("squared_norms", {"squares": "*fp64"}), ("norm_sums", {**out, "width": "i32"})):
+            jobs.append({"name": name, "types": {**types, **more}, "warps": 8, "stages": 1})
+            jobs[-1]["constants"] = {"block_rows": 64, "block_columns": 32, **flags}
         norms = {"x": f"*{element}", "largest": "*fp64", "inverse": "*fp64", "n": "i32", "d": "i32"}
         strides = {"row_stride": "i64", "column_stride": "i64"}
         narrow = {"block_rows": 16, "block_columns": 64}
@@ -92,7 +93,7 @@ def pack_jobs() -> list[dict]:
     for job in jobs:
         job["module"] = "pack"
     slab = {"slab": "*fp64", "tile_row": "*i32", "tile_column": "*i32", "tiles": "i32", "of_group": "*i64"}
-    slab |= {"out": "*fp64", "d": "i32"}
+    slab |= {"out": "*fp64", "rows": "i32", "columns": "i32", "first_column": "i32"}
     constants = {"height": 128, "width": 64, "strip": 32}
     jobs.append({"module": "gram", "name": "sum_segments", "types": slab, "constants": constants})
     return [{"warps": 4, "stages": 3, **job, "capability": capability} for job in jobs for capability in (80, 90)]
