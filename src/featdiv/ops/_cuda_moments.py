@@ -67,7 +67,7 @@ class CudaMoments:
 
         n = len(x)
         scale, inverse = (torch.empty(n, dtype=torch.float64, device=x.device) for _ in range(2))
-        arguments = (*_rows(x), np.int64(n), np.int32(x.shape[1]), scale, inverse)
+        arguments = (*rows_given(x), np.int64(n), np.int32(x.shape[1]), scale, inverse)
         _launch("moments.cuh", "row_norms", (-(-n // (_THREADS // 32)),), arguments)
         return scale, inverse
 
@@ -83,7 +83,7 @@ class CudaMoments:
         """Writes the means of the first rows of groups."""
         groups, padded = out.shape
         sizes = (np.int32(x.shape[1]), np.int32(padded))
-        arguments = (*_rows(x), *sizes, source, places, used, *(norms or (None, None)), out)
+        arguments = (*rows_given(x), *sizes, source, places, used, *(norms or (None, None)), out)
         _launch("moments.cuh", "first_rows", (groups, padded // _COLUMNS), arguments)
         out /= used[:, None]
 
@@ -169,7 +169,8 @@ def _side(d: int, route: Route) -> int:
     return 64 if route.element == "float64" or d <= _FEW_FEATURES else 128
 
 
-def _rows(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:
+def rows_given(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:
+    """Returns rows, the number of their type and their strides, as kernels take them."""
     element = ELEMENTS.index(str(x.dtype).removeprefix("torch."))
     return x, np.int32(element), np.int64(x.stride(0)), np.int64(x.stride(1))
 
@@ -179,7 +180,7 @@ def _moved(x: torch.Tensor, places: Places, transform: Transform, padded: int) -
     sizes = (np.int32(x.shape[1]), np.int32(padded))
     rows = (places.source, np.int64(places.first), np.int64(places.count), places.group_of_block)
     moves = (transform.shift, transform.powers, *(transform.norms or (None, None)))
-    return (*_rows(x), *sizes, *rows, *moves)
+    return (*rows_given(x), *sizes, *rows, *moves)
 
 
 def _launch(

@@ -44,7 +44,7 @@ OPS: dict[str, tuple[str, ...]] = {
     "topk": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "cross_gram": ("native", "numpy", "torch", "triton", "cuda", "reference"),
     "eigvals_batched": ("numpy", "torch", "cuda", "cupy", "reference"),
-    "nearest_centroid": ("native", "numpy", "torch", "reference"),
+    "nearest_centroid": ("native", "numpy", "torch", "triton", "cuda", "reference"),
 }
 """Op name to the backends it has; the module of backend ``b`` is ``featdiv.ops.<op>.<b>_`` or ``reference``."""
 
