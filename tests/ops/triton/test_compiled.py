@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from featdiv.ops._triton_shapes import GRAM_SHAPES, pair_shape
+from featdiv.ops.nearest_centroid import triton_ as episodes_triton
 from featdiv.ops.pair_sums import blocks
 from featdiv.ops.pair_sums import triton_ as pair_sums_triton
 from featdiv.ops.topk import triton_ as topk_triton
@@ -77,8 +78,8 @@ def pack_jobs() -> list[dict]:
                 "constants": {**constants, **flags, "terms": terms, "wide": wide, "has_rests": element == "bf16"},
             }
         )
-        out = dict.fromkeys(("squares", "weights", "weighted", "fourth"), "*fp64")
-        for name, more in (("squared_norms", {"squares": "*fp64"}), ("norm_sums", {**out, "width": "i32"})):
+        out = dict.fromkeys(("squares", "weights", "weighted", "fourth"), "*fp64") | {"width": "i32"}
+        for name, more in (("squared_norms", {"squares": "*fp64"}), ("norm_sums", out)) if everything else ():
             jobs.append({"name": name, "types": {**types, **more}, "warps": 8, "stages": 1})
             jobs[-1]["constants"] = {"block_rows": 64, "block_columns": 32, **flags}
         norms = {"x": f"*{element}", "largest": "*fp64", "inverse": "*fp64", "n": "i32", "d": "i32"}
@@ -194,6 +195,28 @@ def nearest_jobs() -> list[dict]:
     return [{"module": "nearest", **job} for job in jobs]
 
 
+def episode_jobs() -> list[dict]:
+    sizes = dict.fromkeys(("ways", "taken", "shots", "d"), "i32") | {"row_stride": "i64", "column_stride": "i64"}
+    blocks = {"block_queries": episodes_triton.QUERIES, "block_ways": episodes_triton.WAYS}
+    kernels = {
+        "centroids": ({"out": "*fp32"}, {"block_columns": episodes_triton.CENTROID_COLUMNS}),
+        "nearest": ({"given": "*fp32", "out": "*i64"}, {**blocks, "block_columns": episodes_triton.COLUMNS}),
+    }
+    return [
+        {
+            "module": "episodes",
+            "name": name,
+            "types": {"x": f"*{element}", "index": "*i64", "centre": "*fp32", **own, **sizes},
+            "constants": constants,
+            "capability": capability,
+            "warps": 4,
+            "stages": 3,
+        }
+        for name, (own, constants) in kernels.items()
+        for element, capability in (("fp32", 80), ("bf16", 90))
+    ]
+
+
 def compiled(jobs: list[dict]) -> list[dict]:
     script = Path(__file__).with_name("compile_kernels.py")
     run = subprocess.run(
@@ -224,6 +247,11 @@ def test_products_use_tensor_cores_and_spill_nothing():
 @pytest.mark.slow
 def test_packing_spills_nothing():
     check(compiled(pack_jobs()))
+
+
+@pytest.mark.slow
+def test_episodes_spill_nothing():
+    check(compiled(episode_jobs()))
 
 
 @pytest.mark.slow

@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
+TOGETHER = [str(HERE / f"interpreted_{op}.py") for op in ("cross_gram", "nearest_centroid")]
+"""Short ones, which share a process."""
+
 JOBS = {
-    **{path.stem: [str(path)] for path in sorted(HERE.glob("interpreted_*.py"))},
+    **{path.stem: [str(path)] for path in sorted(HERE.glob("interpreted_*.py")) if str(path) not in TOGETHER},
+    "interpreted_cross_gram_and_nearest_centroid": TOGETHER,
     "pair_sums": [
         str(HERE.parent / "test_pair_sums.py"),
         "-k",
