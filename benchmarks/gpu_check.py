@@ -67,6 +67,7 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
     from featdiv.ops.class_scatter import class_scatter
     from featdiv.ops.cross_gram import CrossSums, cross_gram
     from featdiv.ops.eigvals_batched import eigvals_batched
+    from featdiv.ops.nearest_centroid import nearest_centroid
     from featdiv.ops.pair_sums import pair_sums
     from featdiv.ops.scatter import Sums, scatter
     from featdiv.ops.topk import topk
@@ -103,6 +104,7 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
         return half + half.mT
 
     labels = np.arange(200_000) % 1000
+    episodes = np.random.default_rng(0).integers(100_000, size=(20_000, 5, 20))
     return {
         "scatter 1M x 768 float32": ("scatter", lambda: rows(1_000_000, 768), run_scatter, close(2e-6)),
         "scatter 1M x 768 bfloat16": (
@@ -135,6 +137,13 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
             lambda: rows(200_000, 384),
             lambda x, backend: topk(x[:10_000], x, k=20, backend=backend).values,
             close(1e-6),
+        ),
+        "nearest_centroid 20k episodes of 5 classes, 5 + 15 rows of 768": (
+            "nearest_centroid",
+            lambda: rows(100_000, 768),
+            lambda x, backend: nearest_centroid(x, episodes, shots=5, backend=backend).nearest,
+            # Random rows are about as near to every centroid: some distances differ by no more than their rounding.
+            lambda mine, truth: bool((mine == truth).mean() > 0.999),
         ),
         "eigvals_batched 4096 of 64 x 64": (
             "eigvals_batched",

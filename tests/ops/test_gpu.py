@@ -12,6 +12,7 @@ from featdiv.ops import _dispatch
 from featdiv.ops.class_scatter import class_scatter
 from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.eigvals_batched import eigvals_batched
+from featdiv.ops.nearest_centroid import nearest_centroid
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.ops.scatter import PRECISIONS, Sums, scatter
 from featdiv.ops.topk import topk
@@ -170,6 +171,17 @@ def test_topk_of_a_sorted_gallery(backend, measure):
     gallery = torch.linspace(0.0, 0.9, 5000)[:, None] * torch.ones(8)
     found = topk(torch.ones(65, 8).cuda(), gallery.cuda(), k=20, measure=measure, backend=backend)
     assert (found.indices == np.arange(4999, 4979, -1)).all()
+
+
+@pytest.mark.parametrize(("backend", "dtype"), cases("nearest_centroid", "float32", "float64", "bfloat16", "int8"))
+@pytest.mark.parametrize("ways", [1, 4, 16])
+def test_nearest_centroid_of_small_integers_is_exact_to_the_last_tie(backend, dtype, ways):
+    random = np.random.default_rng(4)
+    rows = torch.from_numpy(8 * random.integers(-2, 3, size=(700, 65))).to(getattr(torch, dtype))
+    index = random.integers(700, size=(300, ways, 17))
+    want = nearest_centroid(rows, index, shots=2, backend="reference").nearest
+    for device in (rows.cuda(), rows.cuda().T.contiguous().T):
+        np.testing.assert_array_equal(nearest_centroid(device, index, shots=2, backend=backend).nearest, want)
 
 
 @pytest.mark.parametrize(("backend", "d"), cases("eigvals_batched", 1, 2, 17, 64, 256))

@@ -124,13 +124,3 @@ def test_arguments(backend):
         with pytest.raises(InputError, match="index: expected rows from 0 to 3"):
             nearest_centroid(rows, np.full_like(index, wrong), shots=1, backend=backend)
     assert nearest_centroid(rows, index[:0], shots=1, backend=backend).nearest.shape == (0, 2, 2)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_a_gpu():
-    rng = np.random.default_rng(3)
-    rows = 8 * rng.integers(-2, 3, size=(700, 20))
-    index = rng.integers(700, size=(300, 4, 17))
-    found = nearest_centroid(torch.from_numpy(rows).float().cuda(), index, shots=2)
-    np.testing.assert_array_equal(found.nearest, by_loops(rows, index, 2))
