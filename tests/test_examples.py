@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 import subprocess
@@ -115,8 +116,18 @@ def test_cifar10_checkpoints(tmp_path):
     if not (data / "cifar10-train.parquet").exists():
         pytest.skip("the data of the study is not beside the repository")
     pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
-    small = {"images": 64, "test-images": 20, "epochs": 1, "target-images": 60, "target-test-images": 20}
-    options = [f"--{name}={value}" for name, value in {**small, "finetune-steps": 1}.items()]
+    small = {
+        "images": 64,
+        "test-images": 20,
+        "epochs": 1,
+        "target-images": 60,
+        "target-test-images": 20,
+        "batch-size": 32,
+    }
+    options = [
+        f"--{name}={value}" for name, value in {**small, "finetune-steps": 1, "finetune-lr": 0.1, "seeds": 0}.items()
+    ]
+    options += ["--measured", "0", "1"]
     output_of("cifar10_checkpoints/study.py", f"--data={data}", f"--out={tmp_path}", *options)
     with (tmp_path / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -124,5 +135,51 @@ def test_cifar10_checkpoints(tmp_path):
         (epoch, target) for epoch in "01" for target in ("mnist", "sign-digits")
     ]
     assert all(0.0 <= float(row["finetune_accuracy"]) <= 1.0 for row in rows)
-    assert json.loads((tmp_path / "summary.json").read_text())["settings"]["images"] == 64
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["settings"]["images"] == 64
+    with (tmp_path / "means.csv").open(newline="") as file:
+        means = {(line["target"], line["epoch"]): line for line in csv.DictReader(file)}
+    assert {line["seeds"] for line in means.values()} == {"1"}
+    for row in rows:
+        line = means[row["target"], row["epoch"]]
+        assert line["vendi"] == line["vendi_low"] == line["vendi_high"] == row["vendi"]
+    # Two checkpoints go together or against one another.
+    assert {abs(found["vendi"]["linear_accuracy"]["pooled"] or 1.0) for found in summary["spearman"].values()} == {1.0}
     assert (tmp_path / "checkpoints.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_cifar10_checkpoints_go_on_after_a_kill(tmp_path, monkeypatch):
+    data = EXAMPLES.parents[1] / "shared" / "data"
+    if not (data / "cifar10-train.parquet").exists():
+        pytest.skip("the data of the study is not beside the repository")
+    pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
+    torch = pytest.importorskip("torch")
+    spec = importlib.util.spec_from_file_location("study", EXAMPLES / "cifar10_checkpoints" / "study.py")
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+
+    def options(out):
+        small = [f"--data={data}", f"--out={tmp_path / out}", "--images=64", "--test-images=20", "--batch-size=16"]
+        monkeypatch.setattr(sys, "argv", ["study.py", *small, "--epochs=2"])
+        return study.arguments()
+
+    whole = study.train(options("whole"), 0)
+    save, saved = study.save, []
+
+    def dying(value, path):
+        # The weights of the second epoch are there, and not what the third needs.
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+        saved.append(path)
+        save(value, path)
+
+    monkeypatch.setattr(study, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        study.train(options("killed"), 0)
+    monkeypatch.setattr(study, "save", save)
+    again = study.train(options("killed"), 0)
+    for (path, accuracy), (other, expected) in zip(again, whole, strict=True):
+        assert accuracy == expected
+        found, weights = (torch.load(one, weights_only=True) for one in (path, other))
+        assert all(torch.equal(found[name], value) for name, value in weights.items())
