@@ -87,3 +87,19 @@ def test_the_pattern_sees_wrong_advice():
     with pytest.raises(AssertionError, match="advises what rankme does not take"):
         require_known("Use nonfinite='drop' to leave such rows out.", featdiv.rankme)
     require_known("Use nonfinite='drop' to leave such rows out.", featdiv.spectrum)
+
+
+SEEDED = [name for name, function in OF_ROWS.items() if "seed" in inspect.signature(function).parameters]
+
+
+@pytest.mark.parametrize("name", [name for name in SEEDED if name != "linear_probe"])
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None, True])
+def test_a_seed_that_is_no_whole_number_is_refused_before_work_starts(name, seed, rows):
+    x, y = rows
+    x[0, 0] = np.nan  # which no function has seen yet
+    function = OF_ROWS[name]
+    given = {"labels": y} if name != "spectrum" and "labels" in inspect.signature(function).parameters else {}
+    if "other" in inspect.signature(function).parameters:
+        given["other"] = x
+    with pytest.raises(InputError, match=r"seed: expected a whole number of at least 0; got"):
+        function(x, seed=seed, **given)

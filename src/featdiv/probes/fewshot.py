@@ -146,6 +146,7 @@ def fewshot_probe(
         if value < least:
             raise InputError(f"{FUNCTION}: {name}: expected at least {least}; got {value}")
     arguments.one_of(FUNCTION, "normalize", normalize, (None, "l2"))
+    arguments.check_seed(FUNCTION, seed)
     if isinstance(x, ClassMoments):
         raise InputError(f"{FUNCTION}: x: expected labelled rows; got ClassMoments, which no longer hold them")
     limit = budget.budget_bytes(memory, function=FUNCTION)

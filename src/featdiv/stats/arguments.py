@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from featdiv.errors import InputError
@@ -15,12 +16,24 @@ def check(
     precision: str = "float32",
     backend: str = "auto",
     nonfinite: str = "raise",
+    seed: int = 0,
 ) -> None:
     """Raises InputError if one of the shared arguments has a value that no function knows."""
     one_of(function, "normalize", normalize, (None, "l2"))
     one_of(function, "precision", precision, tuple(PRECISIONS))
     one_of(function, "nonfinite", nonfinite, ("raise", "drop"))
     check_name(backend, argument=f"{function}: backend")
+    check_seed(function, seed)
+
+
+def check_seed(function: str, seed: object) -> None:
+    """Raises InputError unless ``seed`` is a whole number that NumPy's generators take."""
+    try:
+        usable = not isinstance(seed, bool) and operator.index(seed) >= 0  # type: ignore[arg-type]
+    except TypeError:
+        usable = False
+    if not usable:
+        raise InputError(f"{function}: seed: expected a whole number of at least 0; got {seed!r}")
 
 
 def one_of(function: str, argument: str, value: object, allowed: Sequence[object]) -> None:

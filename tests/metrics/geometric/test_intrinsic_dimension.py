@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 import featdiv
-from featdiv import InputError, NotEnoughData
+from featdiv import BackendUnavailable, InputError, NotEnoughData
 from featdiv.metrics.geometric import intrinsic_dimension
 from featdiv.stats.neighbours import Neighbours
 
@@ -122,6 +122,7 @@ def test_a_sample_says_so():
         ({"discard": 1.0}, r"discard: expected a share in \[0, 1\)"),
         ({"k": (5, 4)}, "k: expected a number of neighbours"),
         ({"k": 1}, "k: expected a number of neighbours"),
+        ({"k": 1.5}, "k: expected a number of neighbours"),
         ({"interval": "bootstrap"}, "interval: expected one of 'auto', 'jackknife', None"),
         ({"interval": "jackknife"}, "interval: 'jackknife' cannot be had here: a jackknife needs at least 5 slabs"),
     ],
@@ -129,6 +130,17 @@ def test_a_sample_says_so():
 def test_arguments_out_of_range(arguments, message):
     with pytest.raises(InputError, match=message):
         featdiv.intrinsic_dimension(sheet(60, 2), **arguments)
+
+
+def test_neighbours_by_a_backend_that_is_not_there():
+    x = np.random.default_rng(0).normal(size=(40, 3))
+    with pytest.raises(BackendUnavailable, match="topk has no cupy backend") as caught:
+        featdiv.intrinsic_dimension(x, backend="cupy")
+    assert list(caught.value.reasons) == ["cupy"]
+
+
+def test_numbers_of_neighbours_may_be_numpy_integers():
+    assert featdiv.intrinsic_dimension(sheet(60, 2), definition="mle", k=np.int64(5)).details["k"] == [5, 5]
 
 
 def test_too_few_rows():

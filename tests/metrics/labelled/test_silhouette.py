@@ -71,7 +71,7 @@ def test_every_row_alone_is_not_enough(some):
 
 @pytest.mark.parametrize("sample", [0, -3, True])
 def test_a_sample_is_a_number_of_rows(sample, some):
-    with pytest.raises(InputError, match="silhouette: sample: expected a number of rows above 0"):
+    with pytest.raises(InputError, match="silhouette: sample: expected a positive integer"):
         featdiv.silhouette(*some, sample=sample)
 
 

@@ -121,7 +121,7 @@ def compare(
     """
     chosen = measure(metric, definition, function=FUNCTION)
     arguments.check(
-        FUNCTION, normalize=normalize, precision=precision or "float32", backend=backend, nonfinite=nonfinite
+        FUNCTION, normalize=normalize, precision=precision or "float32", backend=backend, nonfinite=nonfinite, seed=seed
     )
     arguments.one_of(FUNCTION, "interval", interval, ("auto", "jackknife", None))
     given = chosen.parameters(parameters, function=FUNCTION)

@@ -122,7 +122,7 @@ def spectra(
         >>> batch.eigenvalues.shape, len(batch.column("effective_rank"))
         ((3, 8), 3)
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
+    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, seed=seed)
     options = Options(
         center=bool(center),
         normalize=normalize,

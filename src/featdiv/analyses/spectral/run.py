@@ -106,7 +106,7 @@ def spectrum(
         >>> round(spectrum.effective_rank, 1), round(spectrum.participation_ratio, 1)
         (39.7, 13.2)
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
+    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, seed=seed)
     options = Options(
         center=bool(center),
         normalize=normalize,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from featdiv import io
-from featdiv.errors import FeatdivError, InputError, NotEnoughData, RowError
+from featdiv.errors import BackendUnavailable, FeatdivError, InputError, NotEnoughData, RowError
 from featdiv.metrics.geometric import neighbour_distances
 from featdiv.metrics.geometric.neighbour_distances import Distances
 from featdiv.metrics.geometric.rows import Rows, read
@@ -89,6 +89,8 @@ def search(rows: Rows, k: int, *, backend: str = "auto", memory: Any = None, pro
         message = str(error).replace("Neighbours.of: gallery", f"{rows.function}: x")
         first = error.first_row if rows.index is None else int(rows.index[error.first_row])
         raise type(error)(message, count=error.count, first_row=first) from None
+    except BackendUnavailable:
+        raise
     except FeatdivError as error:
         raise type(error)(str(error).replace("Neighbours.of: gallery", f"{rows.function}: x")) from None
 
@@ -98,12 +100,13 @@ def check(function: str, definition: str, discard: Any, k: Any) -> tuple[int, in
     arguments.one_of(function, "definition", definition, DEFINITIONS)
     if not 0.0 <= discard < 1.0:
         raise InputError(f"{function}: discard: expected a share in [0, 1); got {discard!r}")
-    first, last = (k, k) if isinstance(k, int) else tuple(k)
-    if not 2 <= first <= last:
+    ends = (k, k) if isinstance(k, (int, np.integer)) else k
+    usable = isinstance(ends, (tuple, list)) and all(isinstance(end, (int, np.integer)) for end in ends)
+    if not (usable and len(ends) == 2 and 2 <= ends[0] <= ends[1]):
         raise InputError(
             f"{function}: k: expected a number of neighbours, or (first, last) with 2 <= first <= last; got {k!r}"
         )
-    return int(first), int(last)
+    return int(ends[0]), int(ends[1])
 
 
 def scored(

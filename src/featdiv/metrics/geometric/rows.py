@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData, RowError
+from featdiv.io.embeddings import positive
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import is_spectrum
 from featdiv.results import Provenance
-from featdiv.stats import ClassMoments, Moments, budget
+from featdiv.stats import ClassMoments, Moments, arguments, budget
 
 PACKED_BYTES = 4
 """Bytes of an entry in the copy of the rows that the pair kernels pack."""
@@ -105,6 +106,11 @@ def of_source(
     memory: int | float | str | None = None,
 ) -> Rows:
     """Returns the rows of an open source; see `read`."""
+    arguments.check_seed(function, seed)
+    if sample is not None:
+        sample = positive(sample, f"{function}: sample")
+        if sample < 2:
+            raise InputError(f"{function}: sample: expected at least 2 rows, or None for all; got {sample}")
     if source.n is not None:
         count = source.n if sample is None else min(sample, source.n)
         budget.require(
@@ -114,8 +120,6 @@ def of_source(
             what=f"{count:,} rows of {source.d} features",
             advice="Raise memory=, or pass sample= for a stated part of the rows.",
         )
-    if sample is not None and (isinstance(sample, bool) or sample < 2):
-        raise InputError(f"{function}: sample: expected at least 2 rows, or None for all; got {sample!r}")
     values, groups, index = None, source.groups, None
     if sample is not None and source.n is not None and not source.one_pass:
         index = _drawn(source.n, sample, seed, function)

@@ -15,7 +15,7 @@ from featdiv.metrics.labelled.inputs import dropped_note, opened, resolve_classe
 from featdiv.metrics.labelled.rows import BLOCK_ROWS, ClassRows, Float64Array, LabelledRows
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.results import Interval, Provenance, Score
-from featdiv.stats import ClassMoments, class_parts, resampling
+from featdiv.stats import ClassMoments, arguments, class_parts, resampling
 
 DEFINITIONS = ("euclidean", "squared")
 BLOCKS = 10
@@ -228,6 +228,7 @@ def intra_class_distance(
         raise InputError(
             f"intra_class_distance: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
         )
+    arguments.check_seed("intra_class_distance", seed)
     if definition == "squared":
         resolved = resolve_classes(
             x,

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import dropped_note, opened, require_classes
 from featdiv.metrics.labelled.rows import Float64Array, LabelledRows
 from featdiv.results import Provenance, Score
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, arguments
 
 SAMPLE = 10_000
 
@@ -74,8 +75,9 @@ def silhouette(
         >>> round(float(score), 6), score.details["sample"]
         (0.899749, 4)
     """
-    if sample is not None and (isinstance(sample, bool) or sample < 1):
-        raise InputError(f"silhouette: sample: expected a number of rows above 0, or None for all; got {sample!r}")
+    arguments.check_seed("silhouette", seed)
+    if sample is not None:
+        sample = positive(sample, "silhouette: sample")
     if isinstance(x, ClassMoments):
         raise InputError(
             "silhouette: x: expected labelled rows; got ClassMoments, which no longer hold them. Pass the rows."

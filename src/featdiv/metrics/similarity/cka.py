@@ -16,6 +16,7 @@ from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.pairs import ROUNDING, Pair, require_variance
 from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 DEFINITIONS = ("debiased", "biased", "rbf")
 LEAST_ROWS = 4
@@ -206,6 +207,7 @@ def cka(
         (True, 0.89)
     """
     check_definition("cka", definition, DEFINITIONS)
+    arguments.check_seed("cka", seed)
     if definition == "rbf":
         if not bandwidth > 0.0:
             raise InputError(f"cka: bandwidth: expected a positive multiple of the median distance; got {bandwidth!r}")

@@ -109,6 +109,7 @@ def rsa(
     """
     check_definition("rsa", definition, DEFINITIONS)
     arguments.one_of("rsa", "distance", distance, DISTANCES)
+    arguments.check_seed("rsa", seed)
     sample = positive(sample, "rsa: sample")
     if sample < LEAST_ROWS:
         raise InputError(f"rsa: sample: expected at least {LEAST_ROWS} rows; got {sample}")

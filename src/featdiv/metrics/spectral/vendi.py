@@ -17,7 +17,7 @@ from featdiv.metrics.spectral.entropy import renyi_entropy
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE, is_spectrum, resolve_eigenvalues, unit
 from featdiv.metrics.spectral.stable_rank import jackknife_problem
 from featdiv.results import Provenance, Score
-from featdiv.stats import Moments
+from featdiv.stats import Moments, arguments
 
 Kernel = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
 
@@ -141,6 +141,7 @@ def vendi(
         (2.0, 2.0)
     """
     check_order(q)
+    arguments.check_seed("vendi", seed)
     if callable(kernel):
         if interval is not None or groups is not None:
             raise InputError(

@@ -13,7 +13,7 @@ from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes,
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.source_probabilities import log_expected_prediction
 from featdiv.results import Score
-from featdiv.stats import ClassMoments, budget
+from featdiv.stats import ClassMoments, arguments, budget
 from featdiv.stats.moments import Float64Array
 
 VARIANCE = 0.8
@@ -147,6 +147,7 @@ def nleep(
     """
     if not 0.0 < variance <= 1.0:
         raise InputError(f"nleep: variance: expected a share above 0 and at most 1; got {variance!r}")
+    arguments.check_seed("nleep", seed)
     if isinstance(x, ClassMoments):
         raise InputError("nleep: x: expected labelled rows; got ClassMoments, which no longer hold them. Pass the rows")
     allowed = budget.budget_bytes(memory, function="nleep")

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import dropped_note, opened, require_classes
 from featdiv.metrics.labelled.rows import LabelledRows
 from featdiv.results import Provenance, Score
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
 
 SAMPLE = 2000
@@ -89,7 +90,8 @@ def parc(
         >>> round(float(featdiv.parc(x, [0, 0, 1, 1])), 6)  # all pairs within a class are nearer: two ranks of six
         0.828079
     """
-    if sample is not None and (isinstance(sample, bool) or sample < 3):
+    arguments.check_seed("parc", seed)
+    if sample is not None and positive(sample, "parc: sample") < 3:
         raise InputError(f"parc: sample: expected 3 rows or more, or None for all; got {sample!r}")
     if isinstance(x, ClassMoments):
         raise InputError("parc: x: expected labelled rows; got ClassMoments, which no longer hold them. Pass the rows")
