@@ -47,13 +47,14 @@ py::tuple scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
 }
 
 int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t index,
-                  uintptr_t starts, int64_t classes, bool normalize, bool doubles, uintptr_t means,
+                  uintptr_t starts, int64_t classes, bool normalize, bool doubles, double bound, uintptr_t means,
                   uintptr_t scatters, bool narrow, int threads, int isa) {
   const featdiv::ClassScatterJob job{rows_at(rows, index, n, d, row_stride, element),
                                      at<const int64_t>(starts),
                                      classes,
                                      normalize,
                                      doubles,
+                                     bound,
                                      at<double>(means),
                                      at<void>(scatters),
                                      narrow,
@@ -172,8 +173,8 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("bound"), py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("class_scatter", &class_scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
-        py::arg("normalize"), py::arg("doubles"), py::arg("means"), py::arg("scatters"), py::arg("narrow"),
-        py::arg("threads"), py::arg("isa"));
+        py::arg("normalize"), py::arg("doubles"), py::arg("bound"), py::arg("means"), py::arg("scatters"),
+        py::arg("narrow"), py::arg("threads"), py::arg("isa"));
   m.def("cross_gram", &cross_gram, py::kw_only(), py::arg("x"), py::arg("x_stride"), py::arg("x_d"),
         py::arg("x_shift"), py::arg("x_exponent"), py::arg("x_total"), py::arg("x_weighted"), py::arg("other"),
         py::arg("other_stride"), py::arg("other_d"), py::arg("other_shift"), py::arg("other_exponent"),

@@ -1,55 +1,9 @@
-// One block of the product of two different sets of features over the same rows, and the sums weighted by norms.
+// Sums over the rows of two sets of features, each weighted by the norms of the other.
 #pragma once
 
-#include "gram.h"
+#include "vec.h"
 
 namespace featdiv {
-
-// Groups of `micro_rows` features of a left panel, against a right panel.
-struct CrossBlock {
-  int64_t left, right;
-  int first_group, groups;
-};
-
-// gram[i][j] += sum over the n rows of z_i w_j for the features of one block. Both sets lie in panels whose distance
-// is `panel_stride`; gram is (left_d, right_d), row-major. Sums are chained as in `gram_block`.
-template <class Isa, class T>
-void cross_block(const T* left_panels, const T* right_panels, int64_t panel_stride, int64_t n, int64_t left_d,
-                 int64_t right_d, const CrossBlock& block, double* gram) {
-  constexpr int L = lanes<Isa, T>;
-  constexpr int W = panel_width<Isa, T>;
-  constexpr int M = micro_rows<Isa, T>;
-  const T* left = left_panels + block.left * panel_stride;
-  const T* right = right_panels + block.right * panel_stride;
-  const int64_t i_valid = left_d - block.left * W < W ? left_d - block.left * W : W;
-  const int64_t j_valid = right_d - block.right * W < W ? right_d - block.right * W : W;
-  const int vectors = int((j_valid + L - 1) / L);
-  const int groups_valid = int((i_valid + M - 1) / M);
-  const int last_group =
-      block.first_group + block.groups < groups_valid ? block.first_group + block.groups : groups_valid;
-  alignas(64) T sums[W * W];
-  for (int64_t flush = 0; flush < n; flush += flush_rows) {
-    const int64_t flush_end = flush + flush_rows < n ? flush + flush_rows : n;
-    memset(sums, 0, sizeof sums);
-    for (int64_t k = flush; k < flush_end; k += product_chain) {
-      const int depth = int(flush_end - k < product_chain ? flush_end - k : product_chain);
-      for (int g = block.first_group; g < last_group; ++g) {
-        const T* a = left + k * W + g * M;
-        const T* b = right + k * W;
-        T* c = sums + g * M * W;
-        const uintptr_t ahead = next_chain<Isa, T>(left + k * W, right + k * W, g, product_chain);
-        if (vectors == 3) micro_kernel<Isa, T, 3>(a, b, W, depth, c, W, ahead);
-        else if (vectors == 2) micro_kernel<Isa, T, 2>(a, b, W, depth, c, W, ahead);
-        else micro_kernel<Isa, T, 1>(a, b, W, depth, c, W, ahead);
-      }
-    }
-    const int64_t i_end = last_group * M < i_valid ? last_group * M : i_valid;
-    for (int64_t i = block.first_group * M; i < i_end; ++i) {
-      double* out = gram + (block.left * W + i) * right_d + block.right * W;
-      for (int64_t j = 0; j < j_valid; ++j) out[j] += double(sums[i * W + j]);
-    }
-  }
-}
 
 // Packed rows of one set of features, and what is weighted by the norms of the other.
 template <class T>

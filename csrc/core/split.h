@@ -18,10 +18,10 @@ constexpr int split_width = 2 * tile_features;
 // Tiles along the rows after which the accumulators are flushed to float64.
 constexpr int flush_steps = 16;
 
-// Rows to split. Of a group of `tile_features` features, step s (of `tile_depth` rows) and term t lie at
-// ((group * group_steps + s) * terms + t) * 2 tiles: the left-hand operand (features by pairs of rows), then the
-// right-hand one (pairs of rows by features). Rows and features up to whole tiles, and groups to an even number, are
-// filled with zeros.
+// Rows to split. Of a group of `tile_features` features, step s (of `tile_depth` rows) and term t are the tile at
+// ((group * group_steps + s) * terms + t): pairs of rows by features, the right-hand operand of a product. The left-hand
+// one is turned from it when it is multiplied: to write both here would cost more than everything else that is done.
+// Rows and features up to whole tiles, and groups to an even number, are filled with zeros.
 struct SplitBlock {
   const float* panels;   // packed rows, 48 features a panel
   int64_t panel_stride;  // values from panel to panel
@@ -32,18 +32,31 @@ struct SplitBlock {
   double* square;        // [features up to an even number of groups] out: sums of squares
 };
 
-// A square of blocks of the symmetric product of packed terms.
+// Packed terms of one side of a product.
+struct SplitSide {
+  const uint16_t* tiles;  // group 0, step 0
+  int64_t d;
+};
+
+// Blocks of `split_width` features of either side.
+struct SplitRange {
+  int64_t first, end;
+};
+
+// A rectangle of blocks of a product of packed terms; of the product of one side with itself, those on the diagonal and
+// above.
 struct SplitProduct {
-  const uint16_t* terms_of;  // group 0, step 0
+  SplitSide left, right;
   int64_t group_steps;       // steps for which groups have room
   int64_t steps;             // steps filled
-  int64_t d;
   int terms;
   bool all;                  // two terms: whether their smallest product counts
-  int64_t left, right, span; // first blocks of each side, left <= right, and how many
+  SplitRange rows, columns;  // blocks of the left and of the right side
   double sign;               // multiplies the product; -1 takes a former one back
-  double* gram;              // [d, d] += above the diagonal
-  double* diagonal;          // [d] += the diagonal, which is no part of `gram`; null where it is not wanted
+  double* gram;              // [left d, right d] += the product, without the diagonal where the sides are the same
+  double* diagonal;          // [d] += the diagonal, where the sides are the same; null where it is not wanted
+
+  bool symmetric() const { return left.tiles == right.tiles; }
 };
 
 // Nearest bfloat16, ties to even, as a float: finite values below the largest bfloat16.
@@ -105,7 +118,7 @@ FEATDIV_INLINE void add_squares(const float* x, VD* square) {
   }
 }
 
-// One step of one group: pairs of rows become the right-hand tiles of all terms, and those, turned, the left-hand ones.
+// One step of one group: pairs of rows become the tiles of all terms.
 template <int Terms, class VD>
 FEATDIV_INLINE void split_step(const float* rows, int64_t stride, uint16_t* out, VD* square) {
   constexpr int L = tile_features;
@@ -120,10 +133,9 @@ FEATDIV_INLINE void split_step(const float* rows, int64_t stride, uint16_t* out,
       const auto even_bits = nearest_bfloat16<L>(even), odd_bits = nearest_bfloat16<L>(odd);
       even -= (V)even_bits;
       odd -= (V)odd_bits;
-      store(out + (2 * t + 1) * tile_values + 2 * k * L, (even_bits >> 16) | odd_bits);
+      store(out + t * tile_values + 2 * k * L, (even_bits >> 16) | odd_bits);
     }
   }
-  for (int t = 0; t < Terms; ++t) transpose_tile(out + (2 * t + 1) * tile_values, out + 2 * t * tile_values);
 }
 
 template <class Isa, int Terms>
@@ -133,9 +145,9 @@ FEATDIV_INLINE void split_group(const SplitBlock& b, int64_t group) {
   static_assert(W % L == 0, "a group of features must not cross panels");
   using VD = Vec<double, L / 2>;
   const float* rows = b.panels + group * L / W * b.panel_stride + group * L % W;
-  uint16_t* out = b.out + group * b.group_steps * Terms * 2 * tile_values;
+  uint16_t* out = b.out + group * b.group_steps * Terms * tile_values;
   VD square[2] = {};
-  for (int64_t first = 0; first < b.n; first += tile_depth, out += Terms * 2 * tile_values) {
+  for (int64_t first = 0; first < b.n; first += tile_depth, out += Terms * tile_values) {
     if (group * L < b.d && b.n - first >= tile_depth) {
       split_step<Terms>(rows + first * W, W, out, square);
       continue;

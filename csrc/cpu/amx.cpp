@@ -67,7 +67,7 @@ template <class F>
 bool product_agrees(int64_t n, int64_t d, int terms, double bound, F&& value) {
   constexpr int64_t block = 64, panel = 48;
   const int64_t steps = (n + tile_depth - 1) / tile_depth, groups = (d + split_width - 1) / split_width * 2;
-  std::vector<uint16_t> packed(size_t(groups * steps * terms * 2 * tile_values + 32));
+  std::vector<uint16_t> packed(size_t(groups * steps * terms * tile_values + 32));
   const size_t misaligned = reinterpret_cast<uintptr_t>(packed.data()) % 64 / 2;
   uint16_t* out = packed.data() + (misaligned ? 32 - misaligned : 0);
   std::vector<double> square(size_t(groups * tile_features)), gram(size_t(d * d)), diagonal(static_cast<size_t>(d));
@@ -77,9 +77,11 @@ bool product_agrees(int64_t n, int64_t d, int terms, double bound, F&& value) {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t j = 0; j < d; ++j) floats[size_t(r * panel + j)] = value(first + r, j);
     amx_kernels.split({floats.data(), block * panel, rows, d, terms,
-                       out + first / tile_depth * terms * 2 * tile_values, steps, square.data()});
+                       out + first / tile_depth * terms * tile_values, steps, square.data()});
   }
-  amx_kernels.multiply({out, steps, steps, d, terms, true, 0, 0, 2, 1.0, gram.data(), diagonal.data()});
+  const SplitSide side{out, d};
+  const SplitRange all{0, groups / 2};
+  amx_kernels.multiply({side, side, steps, steps, terms, true, all, all, 1.0, gram.data(), diagonal.data()});
   const auto truth = [&](int64_t i, int64_t j) {
     double sum = 0;
     for (int64_t r = 0; r < n; ++r) sum += double(value(r, i)) * double(value(r, j));

@@ -9,6 +9,10 @@ namespace {
 
 // A class with more rows than this is shared by all threads; smaller ones are dealt out whole.
 constexpr int64_t shared_rows = 16384;
+// Rows and features from which splitting into bfloat16 terms and multiplying those takes less than the vector unit does:
+// with the figures in docs/numerics.md, 0.75 of its time for 64 features and half of it for 256. Steps of tiles are of
+// 32 rows, so fewer would be multiplied mostly with zeros.
+constexpr int64_t least_split_rows = tile_depth, least_split_features = 2 * split_width;
 // Stretches of classes for each thread, so that all end at about the same time.
 constexpr int64_t stretches = 16;
 
@@ -21,10 +25,10 @@ constexpr int64_t scratch_bytes = int64_t{2} << 20;
 template <class T>
 class ClassRunner {
  public:
-  ClassRunner(const ClassScatterJob& job, int64_t most_rows, int threads)
+  ClassRunner(const ClassScatterJob& job, int64_t most_rows, const Split& split, int threads)
       : job_(job),
         kernels_(kernels(job.isa)),
-        like_(scatter_job(0, threads)),
+        like_(scatter_job(0, split, threads)),
         tiles_(like_, most_rows, kernels_),
         shift_(aligned_array<double>(job.rows.d)),
         total_(aligned_array<double>(job.rows.d)),
@@ -32,7 +36,7 @@ class ClassRunner {
 
   Outcome run(int64_t c) {
     const int64_t d = job_.rows.d;
-    ScatterJob one = scatter_job(c, like_.threads);
+    ScatterJob one = scatter_job(c, like_.split, like_.threads);
     one.gram = scratch_ ? scratch_.get() : static_cast<double*>(job_.scatters) + c * d * d;
     {
       const InStage stage(Stage::flush);
@@ -86,13 +90,14 @@ class ClassRunner {
     else kernels_.centre(n, d, total, gram, static_cast<double*>(job_.scatters) + first);
   }
 
-  ScatterJob scatter_job(int64_t c, int threads) const {
+  ScatterJob scatter_job(int64_t c, const Split& split, int threads) const {
     ScatterJob one{};
     one.rows = job_.rows.slice(job_.starts[c], job_.starts[c + 1] - job_.starts[c]);
     one.normalize = job_.normalize;
     one.doubles = job_.doubles;
     one.threads = threads;
     one.isa = job_.isa;
+    one.split = split;
     return one;
   }
 
@@ -104,28 +109,46 @@ class ClassRunner {
   std::vector<std::pair<int64_t, int64_t>> untamed_;
 };
 
-template <class T>
-Outcome run(const ClassScatterJob& job) {
-  std::vector<int64_t> shared, whole;
-  int64_t most_shared = 0, most_whole = 0;
+// Classes that are done in the same way, by all threads together or each by one.
+struct Group {
+  bool shared;
+  Split split;
+  int64_t most_rows = 0;
+  std::vector<int64_t> classes{};
+};
+
+std::vector<Group> group_classes(const ClassScatterJob& job) {
+  Split split;
+  if (!job.doubles && job.rows.d >= least_split_features)
+    split = choose_split(kernels(job.isa).split, job.rows.element, false, job.bound);
+  std::vector<Group> groups{{true, split}, {false, split}, {false, {}}};
   for (int64_t c = 0; c < job.classes; ++c) {
     const int64_t n = job.starts[c + 1] - job.starts[c];
-    (n > shared_rows ? shared : whole).push_back(c);
-    (n > shared_rows ? most_shared : most_whole) = std::max(n > shared_rows ? most_shared : most_whole, n);
+    Group& group = groups[n > shared_rows ? 0 : n >= least_split_rows || !split.kernels ? 1 : 2];
+    group.classes.push_back(c);
+    group.most_rows = std::max(group.most_rows, n);
   }
-  if (!shared.empty()) {
-    ClassRunner<T> runner(job, most_shared, job.threads);
-    for (const int64_t c : shared)
-      if (const Outcome outcome = runner.run(c); outcome != Outcome::done) return outcome;
-  }
+  return groups;
+}
+
+template <class T>
+Outcome run_shared(const ClassScatterJob& job, const Group& group) {
+  ClassRunner<T> runner(job, group.most_rows, group.split, job.threads);
+  for (const int64_t c : group.classes)
+    if (const Outcome outcome = runner.run(c); outcome != Outcome::done) return outcome;
+  return Outcome::done;
+}
+
+template <class T>
+Outcome run_whole(const ClassScatterJob& job, const Group& group) {
   std::atomic<Outcome> worst{Outcome::done};
-  const int64_t count = int64_t(whole.size());
+  const int64_t count = int64_t(group.classes.size());
   const int64_t tasks = std::min(count, stretches * job.threads);
   parallel_for(job.threads, tasks, [&](int64_t task) {
     try {
-      ClassRunner<T> runner(job, most_whole, 1);
+      ClassRunner<T> runner(job, group.most_rows, group.split, 1);
       for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
-        const Outcome outcome = runner.run(whole[size_t(i)]);
+        const Outcome outcome = runner.run(group.classes[size_t(i)]);
         if (outcome != Outcome::done) worst.store(outcome);
       }
     } catch (const std::bad_alloc&) {
@@ -133,6 +156,16 @@ Outcome run(const ClassScatterJob& job) {
     }
   });
   return worst.load();
+}
+
+template <class T>
+Outcome run(const ClassScatterJob& job) {
+  for (const Group& group : group_classes(job)) {
+    if (group.classes.empty()) continue;
+    const Outcome outcome = group.shared ? run_shared<T>(job, group) : run_whole<T>(job, group);
+    if (outcome != Outcome::done) return outcome;
+  }
+  return Outcome::done;
 }
 
 }  // namespace

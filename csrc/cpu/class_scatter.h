@@ -10,7 +10,8 @@ struct ClassScatterJob {
   const int64_t* starts;  // [classes + 1] where each class begins in `index`
   int64_t classes;
   bool normalize;
-  bool doubles;
+  bool doubles;      // multiply in float64
+  double bound;      // relative error allowed, unless in doubles
   double* means;     // [classes, d]
   void* scatters;    // [classes, d, d]
   bool narrow;       // whether these are floats; else doubles

@@ -187,8 +187,8 @@ class CrossRunner {
       }
       parallel_for(job_.threads, int64_t(plan_.size()), [&](int64_t task) {
         const InStage stage(Stage::product);
-        product_.cross(left_.values(), right_.values(), left_.stride(), m, job_.left.rows.d, job_.right.rows.d,
-                       plan_[size_t(task)], job_.gram);
+        product_.gram({left_.values(), right_.values(), left_.stride(), m, job_.left.rows.d, job_.right.rows.d, job_.gram},
+                      plan_[size_t(task)]);
       });
     }
     return status;
@@ -230,7 +230,7 @@ class CrossRunner {
   PackedSide<T> left_, right_;
   int64_t tile_rows_;
   std::vector<double> fourth_;
-  std::vector<CrossBlock> plan_;
+  std::vector<GramBlock> plan_;
 };
 
 }  // namespace

@@ -20,12 +20,10 @@ struct ProductKernels {
   int panel_width;
   int micro_rows;
   bool (*pack)(const PackBlock<T>&);
-  void (*gram)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, const GramBlock&, double* gram);
+  void (*gram)(const PanelProduct<T>&, const GramBlock&);
   void (*pairs)(PairBlock<T>&);
   void (*nearest)(const NearestBlock&);  // of floats only
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
-  void (*cross)(const T* left, const T* right, int64_t panel_stride, int64_t n, int64_t left_d, int64_t right_d,
-                const CrossBlock&, double* gram);
   void (*cross_weigh)(const WeighedSide<T>& left, const WeighedSide<T>& right, int64_t panel_stride, int64_t n,
                       double* fourth);
 };
@@ -67,7 +65,7 @@ constexpr ProductKernels<T> product_kernels() {
   void (*nearest)(const NearestBlock&) = nullptr;
   if constexpr (__is_same(T, float)) nearest = nearest_block<Isa>;
   return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>,  gram_block<Isa, T>,
-          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>, cross_block<Isa, T>, cross_weigh_block<Isa, T>};
+          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>, cross_weigh_block<Isa, T>};
 }
 
 template <class Isa>

@@ -13,6 +13,7 @@
 #include "pool.h"
 #include "scatter.h"
 #include "stages.h"
+#include "tile_plan.h"
 
 namespace featdiv {
 
@@ -55,14 +56,14 @@ class TileScatter {
     panels_ = (d + width_ - 1) / width_;
     padded_ = panels_ * width_;
     const int64_t row_bytes =
-        split_.kernels ? features_ * split_.terms * 2 * int64_t(sizeof(uint16_t)) : padded_ * int64_t(sizeof(T));
+        split_.kernels ? features_ * split_.terms * int64_t(sizeof(uint16_t)) : padded_ * int64_t(sizeof(T));
     const int64_t fitting = tile_bytes / row_bytes / flush_rows * flush_rows;
     tile_rows_ = std::min<int64_t>(std::max<int64_t>(fitting, flush_rows), 8 * flush_rows);
     tile_rows_ = std::min(tile_rows_, (most_rows + pack_rows - 1) / pack_rows * pack_rows);
     blocks_ = tile_rows_ / pack_rows;
     for (auto& tile : tiles_) {
       if (split_.kernels) {
-        tile.terms = aligned_array<uint16_t>(features_ * tile_rows_ * split_.terms * 2);
+        tile.terms = aligned_array<uint16_t>(features_ * tile_rows_ * split_.terms);
         tile.square = aligned_array<double>(blocks_ * features_);
         tile.diagonal = aligned_array<double>(features_);
       }
@@ -95,7 +96,7 @@ class TileScatter {
     prepare_columns();
     Tile<T>& tile = tiles_[0];
     start(tile, 0);
-    for (int64_t task = 0; task < pack_tasks(tile); ++task) pack(tile, task);
+    for (int64_t task = 0; task < pack_tasks(tile); ++task) pack(tile, task, false);
     const Outcome outcome = check(tile);
     std::fill_n(mean, job.rows.d, 0.0);
     for (int64_t task = 0; task < pack_tasks(tile); ++task)
@@ -117,7 +118,7 @@ class TileScatter {
       if (const Outcome outcome = check(tile); outcome != Outcome::done) return {outcome, 0, 0};
       ++status.tiles;
       const bool tame = !untamed || is_tame(tile);
-      const int64_t products = tame ? int64_t(plan_.size()) : 0;
+      const int64_t products = tame ? product_tasks() : 0;
       if (split_.kernels) std::fill_n(tile.diagonal.get(), features_, 0.0);
       const bool more = tile.first + tile.n < job_->rows.n;
       if (more) start(next, tile.first + tile.n);
@@ -128,13 +129,13 @@ class TileScatter {
         const int64_t before = task * packs / tasks;
         if ((task + 1) * packs / tasks > before) return pack(next, before);
         const InStage stage(Stage::product);
-        multiply(tile, plan_[size_t(task - before)], 1.0);
+        multiply(tile, task - before, 1.0);
       });
       if (tame && (!split_.kernels || holds(tile))) {
         reduce(tile);
       } else if (untamed) {
         // Products are the same each time, so what was added can be taken back.
-        parallel_for(job_->threads, products, [&](int64_t task) { multiply(tile, plan_[size_t(task)], -1.0); });
+        parallel_for(job_->threads, products, [&](int64_t task) { multiply(tile, task, -1.0); });
         untamed->emplace_back(tile.first, tile.n);
       }
       if (!more) return status;
@@ -165,7 +166,10 @@ class TileScatter {
   // Blocks of the triangle, panel by panel of the right-hand side, so that it stays in the second-level cache. With
   // few panels a block is cut into its groups of rows, to have enough tasks for every thread.
   void plan_blocks(int threads) {
-    if (split_.kernels) return plan_squares(threads);
+    if (split_.kernels) {
+      rectangles_ = plan_rectangles(features_ / split_width, features_ / split_width, true, threads);
+      return;
+    }
     const int groups = width_ / product_.micro_rows;
     const int step = panels_ * (panels_ + 1) / 2 >= 8 * threads ? groups : std::max(1, groups / 3);
     for (int64_t right = 0; right < panels_; ++right)
@@ -175,33 +179,21 @@ class TileScatter {
         }
   }
 
-  // Squares of split blocks, which read each panel half as often as single blocks would.
-  void plan_squares(int threads) {
-    const int64_t blocks = features_ / split_width;
-    const int64_t squares = (blocks + 1) / 2;
-    const int span = squares * (squares + 1) / 2 >= 8 * threads ? 2 : 1;
-    for (int64_t right = 0; right < blocks; right += span)
-      for (int64_t left = 0; left <= right; left += span) plan_.push_back({left, right, 0, span});
-  }
+  int64_t product_tasks() const { return int64_t(split_.kernels ? rectangles_.size() : plan_.size()); }
 
-  void multiply(const Tile<T>& tile, const GramBlock& block, double sign) {
-    if (!split_.kernels) {
-      return product_.gram(tile.panels.get(), tile_rows_ * width_, tile.n, job_->rows.d, block, job_->gram);
+  void multiply(const Tile<T>& tile, int64_t task, double sign) {
+    const int64_t d = job_->rows.d;
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (split_.kernels) {
+        const SplitSide side{tile.terms.get(), d};
+        const Rectangle& part = rectangles_[size_t(task)];
+        return split_.kernels->multiply({side, side, tile_rows_ / tile_depth, (tile.n + tile_depth - 1) / tile_depth,
+                                         split_.terms, split_.all, part.rows, part.columns, sign, job_->gram,
+                                         sign > 0 ? tile.diagonal.get() : nullptr});
+      }
     }
-    SplitProduct product{};
-    product.terms_of = tile.terms.get();
-    product.group_steps = tile_rows_ / tile_depth;
-    product.steps = (tile.n + tile_depth - 1) / tile_depth;
-    product.d = job_->rows.d;
-    product.terms = split_.terms;
-    product.all = split_.all;
-    product.left = block.left;
-    product.right = block.right;
-    product.span = block.groups;
-    product.sign = sign;
-    product.gram = job_->gram;
-    product.diagonal = sign > 0 ? tile.diagonal.get() : nullptr;
-    split_.kernels->multiply(product);
+    const T* panels = tile.panels.get();
+    product_.gram({panels, panels, tile_rows_ * width_, tile.n, d, d, job_->gram}, plan_[size_t(task)]);
   }
 
   void start(Tile<T>& tile, int64_t first) {
@@ -211,7 +203,8 @@ class TileScatter {
 
   int64_t pack_tasks(const Tile<T>& tile) const { return (tile.n + pack_rows - 1) / pack_rows; }
 
-  void pack(Tile<T>& tile, int64_t task) {
+  // Without `terms`, rows are summed alone where the job has a split.
+  void pack(Tile<T>& tile, int64_t task, bool terms = true) {
     const InStage stage(Stage::pack);
     const int64_t row = task * pack_rows;
     const int64_t n = std::min(pack_rows, tile.n - row);
@@ -240,7 +233,7 @@ class TileScatter {
     block.inverse_norm = inverse_norm;
     block.total = tile.total.get() + task * padded_;
     block.peak = tile.peak.get() + task * padded_;
-    tile.finite[size_t(task)] = split_.kernels ? pack_terms(block, tile, task) : product_.pack(block);
+    tile.finite[size_t(task)] = split_.kernels ? pack_terms(block, tile, task, terms) : product_.pack(block);
     if (job_->weighted) {
       double* weighted = tile.weighted.get() + task * padded_;
       std::fill_n(weighted, padded_, 0.0);
@@ -250,7 +243,7 @@ class TileScatter {
   }
 
   // Packs and splits slab by slab of features; the floats are kept only where `block` has panels for them.
-  bool pack_terms(const PackBlock<T>& block, Tile<T>& tile, int64_t task) {
+  bool pack_terms(const PackBlock<T>& block, Tile<T>& tile, int64_t task, bool terms) {
     bool finite = true;
     if constexpr (sizeof(T) == sizeof(float)) {
       alignas(64) float floats[pack_rows * slab_features];
@@ -268,10 +261,11 @@ class TileScatter {
         slab.total += first;
         slab.peak += first;
         finite &= product_.pack(slab);
+        if (!terms) continue;
         const int64_t group_steps = tile_rows_ / tile_depth;
         const int64_t step = first / tile_features * group_steps + task * (pack_rows / tile_depth);
         split_.kernels->split({slab.panels, slab.panel_stride, block.n, slab.d, split_.terms,
-                               tile.terms.get() + step * split_.terms * 2 * tile_values, group_steps,
+                               tile.terms.get() + step * split_.terms * tile_values, group_steps,
                                tile.square.get() + task * features_ + first});
       }
     }
@@ -338,6 +332,7 @@ class TileScatter {
   Array<float> shift32_, scale32_;
   Tile<T> tiles_[2];
   std::vector<GramBlock> plan_;
+  std::vector<Rectangle> rectangles_;
 };
 
 // Multiplies in double the tiles that `run` left out.

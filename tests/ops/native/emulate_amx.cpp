@@ -1,20 +1,33 @@
-// The AMX path of scatter with the software tile unit, callable through ctypes: its own choice of kernels, and the
-// arguments of the bindings.
-#include <vector>
-
-#include "cpu/amx.h"
-#include "cpu/scatter.h"
+// The AMX path with the software tile unit, callable through ctypes: its own table of kernels, which holds those of
+// scatter and its relatives alone because the others take long to compile, and the arguments of the bindings.
+// One translation unit, because most of the time of a small one goes into headers.
+#include "cpu/amx.cpp"
+#include "cpu/class_scatter.cpp"
+#include "cpu/cross_gram.cpp"
+#include "cpu/pool.cpp"
+#include "cpu/rows.cpp"
+#include "cpu/scatter.cpp"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 namespace featdiv {
 
+namespace {
+
+template <class T>
+constexpr ProductKernels<T> product_kernels() {
+  return {panel_width<Avx512, T>, micro_rows<Avx512, T>,  pack_block<Avx512, T>, gram_block<Avx512, T>, nullptr,
+          nullptr,                weigh_block<Avx512, T>, cross_weigh_block<Avx512, T>};
+}
+
+}  // namespace
+
 const Kernels& kernels(IsaName) {
-  static const Kernels with_tiles = [] {
-    Kernels all = avx512_kernels;
-    all.split = &amx_kernels;
-    return all;
-  }();
+  static const Kernels with_tiles{
+      product_kernels<float>(), product_kernels<double>(),
+      square_norms<Avx512>,     nullptr,
+      nullptr,                  centre_scatter<Avx512, double>,
+      centre_scatter<Avx512, float>, &amx_kernels};
   return with_tiles;
 }
 
@@ -39,4 +52,13 @@ EXPORTED int emulated_scatter(const char* rows, int64_t n, int64_t d, int64_t ro
   tiles[0] = status.tiles;
   tiles[1] = status.tiles_in_doubles;
   return int(status.outcome);
+}
+
+EXPORTED int emulated_class_scatter(const char* rows, int64_t n, int64_t d, int64_t row_stride, int element,
+                                    const int64_t* index, const int64_t* starts, int64_t classes, int normalize,
+                                    int doubles, double bound, double* means, void* scatters, int narrow, int threads,
+                                    int isa) {
+  const featdiv::Rows where{rows, index, n, d, row_stride, featdiv::Element(element)};
+  return int(featdiv::class_scatter({where, starts, classes, normalize != 0, doubles != 0, bound, means, scatters,
+                                     narrow != 0, threads, featdiv::IsaName(isa)}));
 }

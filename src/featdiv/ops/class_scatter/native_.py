@@ -1,4 +1,8 @@
-"""class_scatter on the CPU through `featdiv._cpu`: classes dealt out to threads, rows gathered while packed."""
+"""class_scatter on the CPU through `featdiv._cpu`: classes dealt out to threads, rows gathered while packed.
+
+On a processor with AMX, classes of 32 rows or more of 64 features or more are multiplied in bfloat16 terms, as in scatter
+(`featdiv.ops.scatter.native_`), with the same certification.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy.typing as npt
 
 from featdiv.errors import BudgetExceeded
 from featdiv.ops import _native
-from featdiv.ops._dispatch import Request
+from featdiv.ops._dispatch import PRECISIONS, Request
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +81,7 @@ def _run(
         classes=len(counts),
         normalize=normalize == "l2",
         doubles=precision == "float64",
+        bound=PRECISIONS[precision],
         means=_native.address(means),
         scatters=_native.address(scatters),
         narrow=dtype == "float32",
