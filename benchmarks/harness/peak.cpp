@@ -1,10 +1,16 @@
-// The limits of this machine: fused multiply-adds a second, and bytes read from memory a second.
+// The limits of this machine: fused multiply-adds a second, on vectors and on tiles, and bytes read from memory a second.
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <thread>
 #include <vector>
+
+#if defined(__AMX_BF16__) && defined(__linux__)
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace {
 
@@ -67,6 +73,45 @@ double multiply_adds(int threads) {
 extern "C" double peak_float32(int threads) { return multiply_adds<float>(threads); }
 
 extern "C" double peak_float64(int threads) { return multiply_adds<double>(threads); }
+
+// Products of bfloat16 on the tiles of AMX; 0 where the processor has none, or the kernel does not lend them.
+extern "C" double peak_tiles([[maybe_unused]] int threads) {
+#if defined(__AMX_BF16__) && defined(__linux__)
+  constexpr long request_permission = 0x1023, tile_data = 18;
+  if (syscall(SYS_arch_prctl, request_permission, tile_data) != 0) return 0;
+  constexpr int64_t turns = 200000;
+  // Six sums hide the latency of one; a product is of 16 x 32 by 32 x 16.
+  constexpr int sums = 6;
+  struct alignas(64) {
+    uint8_t palette = 1, rest[15] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  const double seconds = best_seconds(threads, compute_trials, [&](int) {
+    _tile_loadconfig(&config);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (int64_t turn = 0; turn < turns; ++turn) {
+      _tile_dpbf16ps(0, 6, 7);
+      _tile_dpbf16ps(1, 6, 7);
+      _tile_dpbf16ps(2, 6, 7);
+      _tile_dpbf16ps(3, 6, 7);
+      _tile_dpbf16ps(4, 6, 7);
+      _tile_dpbf16ps(5, 6, 7);
+    }
+    _tile_release();
+  });
+  return 2.0 * 16 * 32 * 16 * sums * double(turns) * threads / seconds;
+#else
+  return 0;
+#endif
+}
 
 extern "C" double peak_read_bytes(int threads) {
   constexpr int64_t share = int64_t{64} << 20;

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.registry import Target, Workload
+from harness.roofline import TILES
 
 
 def machine(facts: dict[str, Any]) -> str:
@@ -50,9 +51,16 @@ def _prediction(limits: dict[str, Any]) -> str:
     if "problem" in limits:
         return f"No roofline: {limits['problem']}."
     peaks, unit, memory = limits["peaks"], limits["unit"], limits["memory"]
+    tiles = ""
+    if (products := limits.get("tile_products")) is not None:
+        tiles = (
+            f", or {products} times as many at {peaks[TILES] / 1e9:,.0f} GFLOP/s ({TILES}),"
+            if TILES in peaks
+            else f", no rate of {TILES} (there is no AMX here that may be used),"
+        )
     return (
         f"Prediction: {limits['operations'] / 1e9:,.3g} GFLOP at the measured {peaks[unit] / 1e9:,.0f} GFLOP/s "
-        f"({unit}) and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): no less than "
+        f"({unit}){tiles} and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): no less than "
         f"**{limits['seconds']:.3g} s**."
     )
 

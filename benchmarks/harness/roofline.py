@@ -1,7 +1,8 @@
 """What the machine could do at best, measured: the limit that a time is held against.
 
-On the CPU the peaks are those of a loop of independent fused multiply-adds in vector registers and of a loop that
-reads memory, both compiled here (``peak.cpp``) for the processor at hand. On a GPU they are those of a copy within its
+On the CPU the peaks are those of a loop of independent fused multiply-adds in vector registers, of products of bfloat16
+on the tiles of AMX where a processor has them and the kernel lends them, and of a loop that reads memory, all compiled
+here (``peak.cpp``) for the processor at hand. On a GPU they are those of a copy within its
 memory and of a large bfloat16 product, the unit that matrix kernels live on.
 """
 
@@ -25,6 +26,9 @@ _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-shared",
 _COPIED_BYTES = 1 << 30
 _PRODUCT_SIDE = 8192
 
+TILES = "bfloat16 on tiles"
+"""Name of the rate of AMX among the peaks, where there is one."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:
@@ -35,11 +39,14 @@ class Work:
         bytes: bytes that have to come from memory.
         unit: which peak the operations are held against: ``"float32"`` or ``"float64"`` of the CPU's vector unit, or
             ``"bfloat16"`` of a GPU's tensor cores.
+        tile_products: products of bfloat16 that stand for one of ``unit`` where the processor has AMX; None where it
+            is of no use.
     """
 
     operations: float
     bytes: float
     unit: str = "float32"
+    tile_products: int | None = None
 
     @property
     def memory(self) -> str:
@@ -48,11 +55,18 @@ class Work:
 
     def seconds(self, peaks: dict[str, float]) -> float:
         """Returns the least time that a machine with these peaks can take."""
-        return max(self.operations / peaks[self.unit], self.bytes / peaks[self.memory])
+        arithmetic = self.operations / peaks[self.unit]
+        if self.tile_products is not None and TILES in peaks:
+            arithmetic = min(arithmetic, self.tile_products * self.operations / peaks[TILES])
+        return max(arithmetic, self.bytes / peaks[self.memory])
 
 
-def peaks(unit: str) -> dict[str, float]:
+def peaks(unit: str, *, tiles: bool = False) -> dict[str, float]:
     """Returns the peaks that work of a unit needs, measured now, by name and per second.
+
+    Args:
+        unit: that of the work.
+        tiles: whether to measure AMX too; its rate is left out where there is none that may be used.
 
     Raises:
         RuntimeError: if they cannot be measured here; the text says why.
@@ -61,11 +75,13 @@ def peaks(unit: str) -> dict[str, float]:
         return _of_gpu()
     library = _library()
     threads = machine.cores()
-    operations: Any = library[f"peak_{unit}"]
-    reading: Any = library["peak_read_bytes"]
-    for function in (operations, reading):
+    names = {unit: f"peak_{unit}", "read bytes": "peak_read_bytes"} | ({TILES: "peak_tiles"} if tiles else {})
+    found = {}
+    for peak, name in names.items():
+        function: Any = library[name]
         function.argtypes, function.restype = [ctypes.c_int], ctypes.c_double
-    return {unit: operations(threads), "read bytes": reading(threads)}
+        found[peak] = function(threads)
+    return {peak: rate for peak, rate in found.items() if rate > 0}
 
 
 @functools.cache

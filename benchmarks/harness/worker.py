@@ -166,9 +166,9 @@ class _Service:
         start = time.perf_counter()
         return self.suite.rate(data), time.perf_counter() - start
 
-    def peaks(self, unit: str) -> tuple[Any, float]:
+    def peaks(self, unit: str, tiles: bool) -> tuple[Any, float]:
         start = time.perf_counter()
-        return roofline.peaks(unit), time.perf_counter() - start
+        return roofline.peaks(unit, tiles=tiles), time.perf_counter() - start
 
     def stages(self, workload: str, name: str, data: Data, traces: str) -> tuple[Any, float]:
         contender = self.suite.workload(workload).contender(name)

@@ -22,13 +22,34 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_memory(operations, moved, 
     assert Work(operations=operations, bytes=moved).seconds(PEAKS) == seconds
 
 
+@pytest.mark.parametrize(("tile_products", "seconds"), [(None, 5.0), (6, 3.0), (20, 5.0)])
+def test_tiles_make_the_roofline_higher_where_their_products_take_less(tile_products, seconds):
+    work = Work(operations=500.0, bytes=1.0, tile_products=tile_products)
+    assert work.seconds(PEAKS | {roofline.TILES: 1000.0}) == seconds
+    assert work.seconds(PEAKS) == 5.0
+
+
 def test_peaks_of_this_machine_are_measured():
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         pytest.skip("no C++ compiler is on PATH")
-    found = roofline.peaks("float64")
+    found = roofline.peaks("float64", tiles=True)
+    if not machine.has_flag("amx_bf16"):
+        assert roofline.TILES not in found
     # No processor that runs this does less than 100 MFLOP/s, or more than 100 TFLOP/s.
     assert 1e8 < found["float64"] < 1e14
     assert 1e8 < found["read bytes"] < 1e13
+
+
+def test_the_rate_of_tiles_is_measured_with_their_instructions():
+    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+    if compiler is None:
+        pytest.skip("no C++ compiler is on PATH")
+    flags = ("-std=c++17", "-O1", "-mamx-tile", "-mamx-bf16", "-Wno-psabi", "-S", "-o", "-")
+    result = subprocess.run([compiler, *flags, str(roofline._SOURCE)], capture_output=True, text=True, check=False)
+    if "-mamx" in result.stderr:
+        pytest.skip(f"{compiler} does not know AMX")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("tdpbf16ps") >= 6
 
 
 def test_without_a_compiler_there_is_no_roofline_and_a_reason(monkeypatch, tmp_path):
@@ -73,6 +94,12 @@ def test_the_prediction_stands_before_the_result_and_the_result_beside_it(loaded
     assert "Prediction: 2 GFLOP at the measured 4 GFLOP/s (float32)" in section
     assert section.index("no less than **0.5 s**") < section.index("| contender")
     assert "% of roofline" in section
+    on_tiles = limits | {"tile_products": 6, "peaks": {"float32": 4e9, roofline.TILES: 6e12, "read bytes": 1e10}}
+    section = report.workload(loaded | {"roofline": on_tiles}, planted.SUITE.workload("loaded"), ())
+    assert "(float32), or 6 times as many at 6,000 GFLOP/s (bfloat16 on tiles), and 4 MB" in section
+    del on_tiles["peaks"][roofline.TILES]
+    section = report.workload(loaded | {"roofline": on_tiles}, planted.SUITE.workload("loaded"), ())
+    assert "(float32), no rate of bfloat16 on tiles (there is no AMX here that may be used), and 4 MB" in section
     problem = report.workload(loaded | {"roofline": {"problem": "why not"}}, planted.JUDGED, ())
     assert "No roofline: why not." in problem
 

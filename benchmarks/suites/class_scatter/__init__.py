@@ -10,7 +10,8 @@ from suites.spectrum import blas_rate, operations
 
 def work(job: Data) -> Work:
     """One triangle of every class; the rows once, and the scatters written in float64 once."""
-    return Work(operations=operations(job), bytes=4.0 * job.n * job.d + 8.0 * data.classes(job) * job.d**2)
+    moved = 4.0 * job.n * job.d + 8.0 * data.classes(job) * job.d**2
+    return Work(operations=operations(job), bytes=moved, tile_products=6)
 
 
 SUITE = Suite(

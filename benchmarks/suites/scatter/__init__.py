@@ -13,19 +13,30 @@ from suites.spectrum import blas_rate, operations
 _AMX = machine.has_flag("amx_bf16")
 
 
-def work(job: Data, itemsize: int = 4) -> Work:
-    """One triangle of the product in float32, and the rows once."""
-    return Work(operations=operations(job), bytes=float(job.n) * job.d * itemsize)
+def work(job: Data, itemsize: int = 4, tile_products: int | None = 6) -> Work:
+    """One triangle of the product in float32, or as products of bfloat16, and the rows once."""
+    moved = float(job.n) * job.d * itemsize
+    return Work(operations=operations(job), bytes=moved, tile_products=tile_products)
 
 
-def work_of_two_bytes(job: Data) -> Work:
-    """As `work`, for rows of two bytes an entry."""
-    return work(job, 2)
+def work_to_mixed(job: Data) -> Work:
+    """As `work`, where two terms of bfloat16 will do."""
+    return work(job, tile_products=3)
+
+
+def work_of_bfloat16(job: Data) -> Work:
+    """As `work`, for rows that bfloat16 holds."""
+    return work(job, 2, 1)
+
+
+def work_of_float16(job: Data) -> Work:
+    """As `work`, for rows that two terms of bfloat16 hold."""
+    return work(job, 2, 4)
 
 
 def work_on_gpu(job: Data) -> Work:
     """Six products of bfloat16 parts stand for one of float32."""
-    return dataclasses.replace(work(job), operations=6 * operations(job), unit="bfloat16")
+    return dataclasses.replace(work(job, tile_products=None), operations=6 * operations(job), unit="bfloat16")
 
 
 def faster(contender: str, factor: float) -> Target:
@@ -53,7 +64,7 @@ SUITE = Suite(
             contenders=contenders.MIXED,
             reference=reference.of_float32,
             operations=operations,
-            work=work,
+            work=work_to_mixed,
             targets=(faster("featdiv.scatter native", 3.0),),
         ),
         Workload(
@@ -63,7 +74,7 @@ SUITE = Suite(
             contenders=contenders.BFLOAT16,
             reference=reference.of_bfloat16,
             operations=operations,
-            work=work_of_two_bytes,
+            work=work_of_bfloat16,
             targets=(faster("featdiv.scatter native", 6.0),),
         ),
         Workload(
@@ -73,7 +84,7 @@ SUITE = Suite(
             contenders=contenders.FLOAT16,
             reference=reference.of_float16,
             operations=operations,
-            work=work_of_two_bytes,
+            work=work_of_float16,
             targets=(faster("featdiv.scatter native", 2.3),),
         ),
         Workload(
