@@ -60,8 +60,8 @@ def _prediction(limits: dict[str, Any]) -> str:
         )
     return (
         f"Prediction: {limits['operations'] / 1e9:,.3g} GFLOP at the measured {peaks[unit] / 1e9:,.0f} GFLOP/s "
-        f"({unit}){tiles} and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): no less than "
-        f"**{limits['seconds']:.3g} s**."
+        f"({unit}){tiles} and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): "
+        f"no less than **{limits['seconds']:.3g} s**."
     )
 
 

@@ -1,7 +1,7 @@
 """class_scatter on the CPU through `featdiv._cpu`: classes dealt out to threads, rows gathered while packed.
 
-On a processor with AMX, classes of 32 rows or more of 64 features or more are multiplied in bfloat16 terms, as in scatter
-(`featdiv.ops.scatter.native_`), with the same certification.
+On a processor with AMX, classes of 32 rows or more of 64 features or more are multiplied in bfloat16 terms, as in
+scatter (`featdiv.ops.scatter.native_`), with the same certification.
 """
 
 from __future__ import annotations
