@@ -67,8 +67,8 @@ int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
 py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shift, uintptr_t x_exponent,
                      uintptr_t x_total, uintptr_t x_weighted, uintptr_t other, int64_t other_stride, int64_t other_d,
                      uintptr_t other_shift, uintptr_t other_exponent, uintptr_t other_total, uintptr_t other_weighted,
-                     int64_t n, int element, bool normalize, bool doubles, uintptr_t gram, uintptr_t fourth,
-                     int threads, int isa) {
+                     int64_t n, int element, bool normalize, bool doubles, double bound, uintptr_t gram,
+                     uintptr_t fourth, int threads, int isa) {
   const featdiv::CrossJob job{
       {rows_at(x, 0, n, x_d, x_stride, element), at<const double>(x_shift), at<const int32_t>(x_exponent),
        at<double>(x_total), at<double>(x_weighted)},
@@ -76,6 +76,7 @@ py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shi
        at<const int32_t>(other_exponent), at<double>(other_total), at<double>(other_weighted)},
       normalize,
       doubles,
+      bound,
       at<double>(gram),
       at<double>(fourth),
       threads,
@@ -179,7 +180,7 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("x_shift"), py::arg("x_exponent"), py::arg("x_total"), py::arg("x_weighted"), py::arg("other"),
         py::arg("other_stride"), py::arg("other_d"), py::arg("other_shift"), py::arg("other_exponent"),
         py::arg("other_total"), py::arg("other_weighted"), py::arg("n"), py::arg("element"), py::arg("normalize"),
-        py::arg("doubles"), py::arg("gram"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
+        py::arg("doubles"), py::arg("bound"), py::arg("gram"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
         py::arg("normalize"), py::arg("doubles"), py::arg("rounded"), py::arg("rates"), py::arg("rate_count"),

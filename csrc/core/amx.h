@@ -73,14 +73,15 @@ FEATDIV_INLINE void flush_tiles(const SplitProduct& p, int64_t left, int64_t rig
     const int64_t columns = right_d - j0 < tile_features ? right_d - j0 : tile_features;
     for (int64_t i = 0; i < rows; ++i) {
       const float* sum = sums[tile] + i * tile_features;
+      const bool on_diagonal = Diagonal && tile != 1;
+      if (on_diagonal && p.diagonal) p.diagonal[i0 + i] += double(sum[i]);
+      if (!p.gram) continue;
       double* out = p.gram + (i0 + i) * right_d + j0;
       if (!Diagonal && columns == tile_features) {
         for (int j = 0; j < tile_features; ++j) out[j] += sign * double(sum[j]);
         continue;
       }
-      const bool on_diagonal = Diagonal && tile != 1;
       for (int64_t j = on_diagonal ? i + 1 : 0; j < columns; ++j) out[j] += sign * double(sum[j]);
-      if (on_diagonal && p.diagonal) p.diagonal[i0 + i] += double(sum[i]);
     }
   }
 }

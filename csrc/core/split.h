@@ -53,7 +53,8 @@ struct SplitProduct {
   bool all;                  // two terms: whether their smallest product counts
   SplitRange rows, columns;  // blocks of the left and of the right side
   double sign;               // multiplies the product; -1 takes a former one back
-  double* gram;              // [left d, right d] += the product, without the diagonal where the sides are the same
+  double* gram;              // [left d, right d] += the product, without the diagonal where the sides are the same;
+                             // null where that is all that is wanted
   double* diagonal;          // [d] += the diagonal, where the sides are the same; null where it is not wanted
 
   bool symmetric() const { return left.tiles == right.tiles; }

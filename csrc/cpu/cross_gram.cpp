@@ -13,8 +13,10 @@ namespace {
 template <class T>
 class PackedSide {
  public:
-  PackedSide(const CrossSide& side, bool normalize, int width) : side_(side), normalize_(normalize), width_(width) {
+  PackedSide(const CrossSide& side, bool normalize, int width, const Split& split)
+      : side_(side), normalize_(normalize), width_(width), split_(split) {
     const int64_t d = side.rows.d;
+    blocks_ = (d + split_width - 1) / split_width;
     panels_ = (d + width - 1) / width;
     padded_ = panels_ * width;
     bool exact = fits_float(side.rows.element) && sizeof(T) == sizeof(float) && !normalize;
@@ -39,7 +41,12 @@ class PackedSide {
   void reserve(int64_t rows) {
     const int64_t blocks = (rows + pack_rows - 1) / pack_rows;
     rows_ = blocks * pack_rows;
-    values_ = aligned_array<T>(padded_ * rows_);
+    if (split_.kernels) {
+      terms_ = aligned_array<uint16_t>(blocks_ * split_width * rows_ * split_.terms);
+      square_ = aligned_array<double>(blocks * blocks_ * split_width);
+      diagonal_ = aligned_array<double>(side_.rows.d);
+    }
+    if (!split_.kernels || side_.weighted) values_ = aligned_array<T>(padded_ * rows_);
     total_ = aligned_array<double>(blocks * padded_);
     peak_ = aligned_array<T>(blocks * padded_);
     if (side_.weighted) weighted_ = aligned_array<double>(blocks * padded_);
@@ -66,7 +73,7 @@ class PackedSide {
     block.n = n;
     block.d = rows.d;
     block.element = rows.element;
-    block.panels = values_.get() + task * pack_rows * width_;
+    block.panels = values_ ? values_.get() + task * pack_rows * width_ : nullptr;
     block.panel_stride = stride();
     block.wide = wide_;
     block.shift = shift_.get();
@@ -76,7 +83,22 @@ class PackedSide {
     block.inverse_norm = inverse_norm;
     block.total = total_.get() + task * padded_;
     block.peak = peak_.get() + task * padded_;
-    if (!kernels.product<T>().pack(block)) outcome = Outcome::not_finite;
+    if (!pack(kernels.product<T>(), block, task)) outcome = Outcome::not_finite;
+  }
+
+  // The diagonal of the side's product with itself, for one of its blocks: what the terms make of sums of squares.
+  void multiply_own(int64_t block, int64_t n) {
+    const int64_t first = block * split_width;
+    std::fill_n(diagonal_.get() + first, std::min<int64_t>(split_width, side_.rows.d - first), 0.0);
+    const SplitRange only{block, block + 1};
+    split_.kernels->multiply({terms(), terms(), rows_ / tile_depth, (n + tile_depth - 1) / tile_depth, split_.terms,
+                              split_.all, only, only, 1.0, nullptr, diagonal_.get()});
+  }
+
+  bool holds(int64_t blocks) const {
+    return !certified_squares(square_.get(), blocks, blocks_ * split_width, side_.rows.d, diagonal_.get(),
+                              split_.tolerance)
+                .empty();
   }
 
   WeighedSide<T> weighed(int64_t task) {
@@ -96,11 +118,12 @@ class PackedSide {
 
   // Whether products of the tile, and their sums, stay normal floats.
   bool is_tame(int64_t blocks) const {
+    const T smallest = T(split_.kernels ? smallest_split_peak : smallest_peak);
     for (int64_t j = 0; j < side_.rows.d; ++j) {
       T peak = 0;
       for (int64_t task = 0; task < blocks; ++task) peak = std::max(peak, peak_[size_t(task * padded_ + j)]);
       // Zeros that were wider before they were rounded may not have been zeros.
-      if (peak == 0 ? wide_ : !(peak >= T(smallest_peak) && peak <= T(largest_peak))) return false;
+      if (peak == 0 ? wide_ : !(peak >= smallest && peak <= T(largest_peak))) return false;
     }
     return true;
   }
@@ -116,10 +139,24 @@ class PackedSide {
 
   const T* values() const { return values_.get(); }
   int64_t stride() const { return rows_ * width_; }
+  SplitSide terms() const { return {terms_.get(), side_.rows.d}; }
+  int64_t rows() const { return rows_; }
+  int64_t blocks() const { return blocks_; }
   int64_t panels() const { return panels_; }
   int64_t padded() const { return padded_; }
 
  private:
+  bool pack(const ProductKernels<T>& product, const PackBlock<T>& block, int64_t task) {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      if (split_.kernels) {
+        uint16_t* out = terms_.get() + task * (pack_rows / tile_depth) * split_.terms * tile_values;
+        return pack_terms(block, product, split_, out, rows_ / tile_depth,
+                          square_.get() + task * blocks_ * split_width);
+      }
+    }
+    return product.pack(block);
+  }
+
   Array<double> filled(double value) const {
     auto array = aligned_array<double>(padded_);
     std::fill_n(array.get(), padded_, value);
@@ -135,11 +172,14 @@ class PackedSide {
   const CrossSide& side_;
   const bool normalize_;
   const int width_;
-  int64_t panels_, padded_, rows_ = 0;
+  const Split split_;
+  int64_t blocks_, panels_, padded_, rows_ = 0;
   bool wide_;
   Array<double> shift_, scale_, total_, weighted_, inverse_norm_;
   Array<float> shift32_, scale32_;
   Array<T> values_, peak_;
+  Array<uint16_t> terms_;            // instead of values, where there is a split
+  Array<double> square_, diagonal_;  // sums of squares by block of rows; the diagonal of the product
   std::vector<Outcome> outcome_;
 };
 
@@ -150,10 +190,13 @@ class CrossRunner {
       : job_(job),
         kernels_(kernels),
         product_(kernels.product<T>()),
-        left_(job.left, job.normalize, product_.panel_width),
-        right_(job.right, job.normalize, product_.panel_width) {
-    const int64_t padded = left_.padded() + right_.padded();
-    const int64_t fitting = tile_bytes / (padded * int64_t(sizeof(T))) / flush_rows * flush_rows;
+        split_(choose(job, kernels)),
+        left_(job.left, job.normalize, product_.panel_width, split_),
+        right_(job.right, job.normalize, product_.panel_width, split_) {
+    const int64_t row_bytes =
+        split_.kernels ? (left_.blocks() + right_.blocks()) * split_width * split_.terms * int64_t(sizeof(uint16_t))
+                       : (left_.padded() + right_.padded()) * int64_t(sizeof(T));
+    const int64_t fitting = tile_bytes / row_bytes / flush_rows * flush_rows;
     tile_rows_ = std::min(std::min<int64_t>(std::max<int64_t>(fitting, flush_rows), 8 * flush_rows), job.left.rows.n);
     left_.reserve(tile_rows_);
     right_.reserve(tile_rows_);
@@ -172,7 +215,7 @@ class CrossRunner {
       status.outcome = left == Outcome::done || right == Outcome::not_finite ? right : left;
       if (status.outcome != Outcome::done) return status;
       ++status.tiles;
-      if (sizeof(T) == sizeof(float) && !(left_.is_tame(blocks) && right_.is_tame(blocks))) {
+      if (sizeof(T) == sizeof(float) && !(left_.is_tame(blocks) && right_.is_tame(blocks) && certify(m, blocks))) {
         ++status.tiles_in_doubles;
         status.outcome = in_doubles(first, m);
         if (status.outcome != Outcome::done) return status;
@@ -185,16 +228,44 @@ class CrossRunner {
         if (job_.fourth)
           for (int64_t task = 0; task < blocks; ++task) *job_.fourth += fourth_[size_t(task)];
       }
-      parallel_for(job_.threads, int64_t(plan_.size()), [&](int64_t task) {
+      parallel_for(job_.threads, int64_t(split_.kernels ? rectangles_.size() : plan_.size()), [&](int64_t task) {
         const InStage stage(Stage::product);
-        product_.gram({left_.values(), right_.values(), left_.stride(), m, job_.left.rows.d, job_.right.rows.d, job_.gram},
-                      plan_[size_t(task)]);
+        multiply(task, m);
       });
     }
     return status;
   }
 
  private:
+  static Split choose(const CrossJob& job, const Kernels& kernels) {
+    const auto changed = [](const CrossSide& side) { return side.shift || side.exponent; };
+    const bool as_they_are = !changed(job.left) && !changed(job.right) && !job.normalize;
+    if (sizeof(T) != sizeof(float)) return {};
+    return choose_split(kernels.split, job.left.rows.element, as_they_are, job.bound);
+  }
+
+  void multiply(int64_t task, int64_t m) const {
+    if (split_.kernels) {
+      const Rectangle& part = rectangles_[size_t(task)];
+      return split_.kernels->multiply({left_.terms(), right_.terms(), left_.rows() / tile_depth,
+                                       (m + tile_depth - 1) / tile_depth, split_.terms, split_.all, part.rows,
+                                       part.columns, 1.0, job_.gram, nullptr});
+    }
+    product_.gram({left_.values(), right_.values(), left_.stride(), m, job_.left.rows.d, job_.right.rows.d, job_.gram},
+                  plan_[size_t(task)]);
+  }
+
+  // Whether the terms of both sides stand for their rows, before they are multiplied with one another.
+  bool certify(int64_t m, int64_t blocks) {
+    if (!split_.kernels) return true;
+    parallel_for(job_.threads, left_.blocks() + right_.blocks(), [&](int64_t task) {
+      const InStage stage(Stage::product);
+      if (task < left_.blocks()) left_.multiply_own(task, m);
+      else right_.multiply_own(task - left_.blocks(), m);
+    });
+    return left_.holds(blocks) && right_.holds(blocks);
+  }
+
   void pack(int64_t first, int64_t task, int64_t n) {
     const InStage stage(Stage::pack);
     left_.pack(kernels_, first, task, n);
@@ -214,6 +285,10 @@ class CrossRunner {
   // Panel by panel of the right-hand side, so that it stays in the second-level cache; with few of them, blocks are
   // cut into groups of rows, to have enough tasks for every thread.
   void plan_blocks() {
+    if (split_.kernels) {
+      rectangles_ = plan_rectangles(left_.blocks(), right_.blocks(), false, job_.threads);
+      return;
+    }
     const int groups = product_.panel_width / product_.micro_rows;
     const bool many = left_.panels() * right_.panels() >= 8 * job_.threads;
     const int step = many ? groups : std::max(1, groups / 3);
@@ -227,10 +302,12 @@ class CrossRunner {
   const CrossJob& job_;
   const Kernels& kernels_;
   const ProductKernels<T>& product_;
+  const Split split_;
   PackedSide<T> left_, right_;
   int64_t tile_rows_;
   std::vector<double> fourth_;
   std::vector<GramBlock> plan_;
+  std::vector<Rectangle> rectangles_;
 };
 
 }  // namespace

@@ -18,6 +18,7 @@ struct CrossJob {
   CrossSide left, right;  // of the same number of rows
   bool normalize;
   bool doubles;  // multiply in float64
+  double bound;  // relative error allowed, unless in doubles
   double* gram;    // [left d, right d]
   double* fourth;  // null where not wanted
   int threads;

@@ -17,17 +17,12 @@
 
 namespace featdiv {
 
-// Rows packed by one task.
-constexpr int64_t pack_rows = 64;
 // Packed bytes of one tile of rows that the caches still hold while it is multiplied.
 constexpr int64_t tile_bytes = int64_t{4} << 20;
 // Magnitudes between which 512 products and their sums stay normal floats.
 constexpr double smallest_peak = 0x1p-58, largest_peak = 0x1p58;
 // The same for units that take denormals for zero: what they lose of each sum is below 2^-126.
 constexpr double smallest_split_peak = 0x1p-42;
-// Features packed as floats, in the first-level cache, before they are split: whole panels and whole blocks.
-constexpr int64_t slab_features = 96;
-
 // What the packing of one tile leaves behind.
 template <class T>
 struct Tile {
@@ -233,7 +228,7 @@ class TileScatter {
     block.inverse_norm = inverse_norm;
     block.total = tile.total.get() + task * padded_;
     block.peak = tile.peak.get() + task * padded_;
-    tile.finite[size_t(task)] = split_.kernels ? pack_terms(block, tile, task, terms) : product_.pack(block);
+    tile.finite[size_t(task)] = pack(block, tile, task, terms);
     if (job_->weighted) {
       double* weighted = tile.weighted.get() + task * padded_;
       std::fill_n(weighted, padded_, 0.0);
@@ -242,46 +237,24 @@ class TileScatter {
     }
   }
 
-  // Packs and splits slab by slab of features; the floats are kept only where `block` has panels for them.
-  bool pack_terms(const PackBlock<T>& block, Tile<T>& tile, int64_t task, bool terms) {
-    bool finite = true;
+  bool pack(const PackBlock<T>& block, Tile<T>& tile, int64_t task, bool terms) {
     if constexpr (sizeof(T) == sizeof(float)) {
-      alignas(64) float floats[pack_rows * slab_features];
-      for (int64_t first = 0; first < block.d; first += slab_features) {
-        const auto from = [first](auto* columns) { return columns ? columns + first : nullptr; };
-        PackBlock<T> slab = block;
-        slab.rows += first * element_size[int(block.element)];
-        slab.d = std::min(slab_features, block.d - first);
-        slab.panels = block.panels ? block.panels + first / width_ * block.panel_stride : floats;
-        slab.panel_stride = block.panels ? block.panel_stride : pack_rows * width_;
-        slab.shift = from(block.shift);
-        slab.scale = from(block.scale);
-        slab.shift32 = from(block.shift32);
-        slab.scale32 = from(block.scale32);
-        slab.total += first;
-        slab.peak += first;
-        finite &= product_.pack(slab);
-        if (!terms) continue;
-        const int64_t group_steps = tile_rows_ / tile_depth;
-        const int64_t step = first / tile_features * group_steps + task * (pack_rows / tile_depth);
-        split_.kernels->split({slab.panels, slab.panel_stride, block.n, slab.d, split_.terms,
-                               tile.terms.get() + step * split_.terms * tile_values, group_steps,
-                               tile.square.get() + task * features_ + first});
+      if (split_.kernels) {
+        uint16_t* out = tile.terms.get() + task * (pack_rows / tile_depth) * split_.terms * tile_values;
+        double* square = tile.square.get() + task * features_;
+        return pack_terms(block, product_, split_, terms ? out : nullptr, tile_rows_ / tile_depth, square);
       }
     }
-    return finite;
+    return product_.pack(block);
   }
 
   // Whether the diagonal of the product agrees with the sums of squares; adds these in its place if it does.
   bool holds(const Tile<T>& tile) {
     const int64_t d = job_->rows.d;
-    std::vector<double> square(static_cast<size_t>(d));
-    for (int64_t task = 0; task < pack_tasks(tile); ++task)
-      for (int64_t j = 0; j < d; ++j) square[size_t(j)] += tile.square[size_t(task * features_ + j)];
-    for (int64_t j = 0; j < d; ++j)
-      if (!(std::fabs(tile.diagonal[size_t(j)] - square[size_t(j)]) <= split_.tolerance * square[size_t(j)])) return false;
-    for (int64_t j = 0; j < d; ++j) job_->gram[j * d + j] += square[size_t(j)];
-    return true;
+    const std::vector<double> square =
+        certified_squares(tile.square.get(), pack_tasks(tile), features_, d, tile.diagonal.get(), split_.tolerance);
+    for (int64_t j = 0; j < int64_t(square.size()); ++j) job_->gram[j * d + j] += square[size_t(j)];
+    return !square.empty();
   }
 
   Outcome check(const Tile<T>& tile) const {

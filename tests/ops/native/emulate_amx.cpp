@@ -62,3 +62,19 @@ EXPORTED int emulated_class_scatter(const char* rows, int64_t n, int64_t d, int6
   return int(featdiv::class_scatter({where, starts, classes, normalize != 0, doubles != 0, bound, means, scatters,
                                      narrow != 0, threads, featdiv::IsaName(isa)}));
 }
+
+EXPORTED int emulated_cross_gram(const char* x, int64_t x_stride, int64_t x_d, const double* x_shift,
+                                 const int32_t* x_exponent, double* x_total, double* x_weighted, const char* other,
+                                 int64_t other_stride, int64_t other_d, const double* other_shift,
+                                 const int32_t* other_exponent, double* other_total, double* other_weighted, int64_t n,
+                                 int element, int normalize, int doubles, double bound, double* gram, double* fourth,
+                                 int threads, int isa, int64_t* tiles) {
+  const auto type = featdiv::Element(element);
+  const featdiv::Status status = featdiv::cross_gram(
+      {{{x, nullptr, n, x_d, x_stride, type}, x_shift, x_exponent, x_total, x_weighted},
+       {{other, nullptr, n, other_d, other_stride, type}, other_shift, other_exponent, other_total, other_weighted},
+       normalize != 0, doubles != 0, bound, gram, fourth, threads, featdiv::IsaName(isa)});
+  tiles[0] = status.tiles;
+  tiles[1] = status.tiles_in_doubles;
+  return int(status.outcome);
+}

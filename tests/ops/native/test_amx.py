@@ -1,21 +1,15 @@
 """The AMX kernels of scatter: compiled for real, and run on a software tile unit with the arithmetic of the manual.
 
-No machine of this project has AMX. So the path is built a second time with the emulator in place of the instructions,
-everything else as it is: packing, splitting, tiles, edges, certification. Wrong kernels are built too, and must be
-found by the check at first use or by the certification.
+Wrong kernels are built too, and must be found by the check at first use or by the certification.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import shutil
 import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,139 +17,19 @@ import torch
 
 from featdiv.errors import InputError, NonFiniteError, ZeroNormError
 from featdiv.ops import _native
-from featdiv.ops.class_scatter import class_scatter
 from featdiv.ops.scatter import Sums, native_, scatter
 from featdiv.testing import cases
 from featdiv.testing.compare import assert_scatter_backend
 
-ROOT = Path(__file__).resolve().parents[3]
-CSRC = ROOT / "csrc"
-HARNESS = Path(__file__).with_name("emulate_amx.cpp")
-SOURCES = ("emulate_amx", "isa_amx")
+CSRC = Path(__file__).resolve().parents[3] / "csrc"
 AMX = _native.ISAS.index("amx")
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int8", "uint8", "int16", "uint16", "int32")
 PRECISIONS = ("float32", "mixed", "bfloat16")
-
-pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the C++ sources are not beside the tests")
-
-
-@pytest.fixture(scope="module")
-def build():
-    """setup.py as a module, for the flags of each instruction set."""
-    spec = importlib.util.spec_from_file_location("featdiv_setup_for_amx", ROOT / "setup.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def compilers():
     found = [name for name in ("g++", "clang++") if shutil.which(name)]
     return found or [pytest.param("", marks=pytest.mark.skip(reason="no C++ compiler is on PATH"))]
-
-
-class Emulation:
-    """Objects of the emulated path, and libraries made of them."""
-
-    def __init__(self, build, folder: Path) -> None:
-        self.folder = folder
-        self.compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
-        if self.compiler is None:
-            pytest.skip("no C++ compiler is on PATH")
-        has_avx512 = _native.module().best_isa() >= _native.ISAS.index("avx512")
-        # The kernels are compiler vectors: without the flags they run anywhere.
-        wide = build.ISA_FLAGS["isa_avx512"] if has_avx512 else ()
-        definitions = (build.AMX_DEFINITION, "-DFEATDIV_EMULATED_TILES")
-        self.flags = [*build.FLAGS, *wide, "-fPIC", "-Wno-psabi", *definitions]
-        with ThreadPoolExecutor(2) as pool:
-            self.objects = dict(zip(SOURCES, pool.map(lambda name: self.compile(CSRC, name), SOURCES), strict=True))
-
-    def compile(self, csrc: Path, name: str) -> str:
-        output = self.folder / f"{name}-{csrc.parent.name}.o"
-        source = HARNESS if name == HARNESS.stem else csrc / "cpu" / f"{name}.cpp"
-        # Nothing but the emulator takes long enough to be worth optimising, which takes long itself.
-        level = "-O1" if name == "isa_amx" else "-O0"
-        command = [self.compiler, *self.flags, level, f"-I{csrc}", "-c", str(source), "-o", str(output)]
-        subprocess.run(command, check=True, capture_output=True)
-        return str(output)
-
-    def link(self, name: str, **replaced: str) -> ctypes.CDLL:
-        output = self.folder / f"{name}.so"
-        objects = {**self.objects, **replaced}
-        subprocess.run([self.compiler, "-shared", "-pthread", *objects.values(), "-o", str(output)], check=True)
-        library = ctypes.CDLL(str(output))
-        library.emulated_amx_problem.restype = ctypes.c_char_p
-        return library
-
-    def planted(self, name: str, file: str, before: str, after: str) -> ctypes.CDLL:
-        """A library whose AMX kernels are compiled from sources in which some words have been replaced."""
-        root = self.folder / name
-        shutil.copytree(CSRC, root / "csrc")
-        path = root / "csrc" / "core" / file
-        text = path.read_text()
-        assert text.count(before) == 1
-        path.write_text(text.replace(before, after))
-        return self.link(name, isa_amx=self.compile(root / "csrc", "isa_amx"))
-
-
-@pytest.fixture(scope="module")
-def emulation(build, tmp_path_factory):
-    return Emulation(build, tmp_path_factory.mktemp("amx"))
-
-
-@pytest.fixture(scope="module")
-def library(emulation):
-    return emulation.link("emulated")
-
-
-class EmulatedModule:
-    """Stands in for `featdiv._cpu`: the same call of scatter, and an AMX that has been asked for."""
-
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
-        self.find_bad_rows = _native.module().find_bad_rows
-
-    def best_isa(self) -> int:
-        return AMX
-
-    def scatter(self, *, bound: float, **arguments: int) -> tuple[int, int, int]:
-        tiles = (ctypes.c_int64 * 2)()
-        order = ("rows", "n", "d", "row_stride", "element", "shift", "exponent", "normalize", "doubles")
-        last = ("total", "gram", "weighted", "fourth", "threads", "isa")
-        outcome = self._call("scatter", order, bound, last, arguments, tiles)
-        return outcome, tiles[0], tiles[1]
-
-    def class_scatter(self, *, bound: float, **arguments: int) -> int:
-        order = ("rows", "n", "d", "row_stride", "element", "index", "starts", "classes", "normalize", "doubles")
-        last = ("means", "scatters", "narrow", "threads", "isa")
-        return self._call("class_scatter", order, bound, last, arguments)
-
-    def _call(self, op: str, order: Any, bound: float, last: Any, arguments: dict[str, int], *out: Any) -> int:
-        assert arguments["isa"] == AMX
-        ints = ("element", "normalize", "doubles", "narrow", "threads", "isa")
-
-        def values(names):
-            return [(ctypes.c_int if name in ints else ctypes.c_int64)(int(arguments[name])) for name in names]
-
-        function = getattr(self._library, f"emulated_{op}")
-        return function(*values(order), ctypes.c_double(bound), *values(last), *out)
-
-
-@pytest.fixture
-def use(monkeypatch):
-    """Lets the native backend call an emulation."""
-
-    def put(library: ctypes.CDLL) -> None:
-        module = EmulatedModule(library)
-        monkeypatch.setattr(_native, "module", lambda: module)
-        monkeypatch.setenv(_native.ISA_VARIABLE, "amx")
-
-    return put
-
-
-@pytest.fixture
-def emulated(library, use):
-    use(library)
 
 
 def summed(rows, backend="native", **options):
@@ -343,68 +217,6 @@ def test_bad_rows_are_found(rng):
         summed(rows, normalize="l2")
 
 
-CLASS_SIZES = (40, 0, 1, 31, 32, 33, 64, 65, 200, 700)
-
-
-def classes_in_no_order(rng, d, dtype="float32"):
-    """Rows and labels of classes around means of their own, each with as many rows as `CLASS_SIZES` says."""
-    labels = np.repeat(np.arange(len(CLASS_SIZES)), CLASS_SIZES)
-    rng.shuffle(labels)
-    return (rng.normal(size=(len(labels), d)) + 10 * labels[:, None]).astype(dtype), labels
-
-
-def worst_of_classes(got, want) -> list[float]:
-    """The largest entrywise error of each class's scatter, with room for what rounding leaves of a single row."""
-    errors = []
-    for own, truth in zip(got.scatters, want.scatters, strict=True):
-        spread = np.sqrt(np.diag(truth)) + 1e-8
-        errors.append(float((np.abs(own - truth) / np.outer(spread, spread)).max()))
-    return errors
-
-
-@pytest.mark.parametrize(("d", "dtype"), [(64, "float16"), (97, "float32"), (70, "float64"), (63, "float32")])
-@pytest.mark.usefixtures("emulated")
-def test_classes_of_every_size_any_threads(rng, threads, d, dtype):
-    rows, labels = classes_in_no_order(rng, d, dtype)
-    options = {"classes": len(CLASS_SIZES), "normalize": "l2" if dtype == "float64" else None}
-    want = class_scatter(rows, labels, backend="reference", **options)
-    results = []
-    for count in (1, 3):
-        threads(count)
-        results.append(class_scatter(rows, labels, backend="native", **options))
-    one, many = results
-    assert one.scatters.tobytes() == many.scatters.tobytes()
-    assert one.counts.tolist() == list(CLASS_SIZES)
-    assert np.abs(one.means - want.means).max() <= 1e-7 * np.abs(want.means).max()
-    errors = worst_of_classes(one, want)
-    assert max(errors) <= 1e-6
-    narrow = class_scatter(rows, labels, backend="native", dtype="float32", **options)
-    assert (narrow.scatters == one.scatters.astype(np.float32)).all()
-
-
-@pytest.mark.usefixtures("emulated")
-def test_classes_go_through_the_tiles_where_they_have_rows_and_features_enough(rng):
-    """The terms of `bfloat16` are off by 1e-5 and more, which tells tiles from vectors."""
-    for d in (63, 64):
-        rows, labels = classes_in_no_order(rng, d)
-        of = {"classes": len(CLASS_SIZES)}
-        want = class_scatter(rows, labels, backend="reference", **of)
-        errors = worst_of_classes(class_scatter(rows, labels, backend="native", precision="bfloat16", **of), want)
-        on_tiles = [d == 64 and size >= 32 for size in CLASS_SIZES]
-        assert [error > 1e-5 for error in errors] == on_tiles
-        assert max(errors) <= 5e-3
-
-
-@pytest.mark.usefixtures("emulated")
-def test_a_class_that_all_threads_share_goes_through_the_tiles(rng, threads):
-    threads(2)
-    labels = (rng.random(16800) < 0.01).astype(np.uint8)
-    rows = rng.normal(size=(16800, 64)).astype(np.float32)
-    want = class_scatter(rows, labels, classes=2, backend="reference")
-    got = class_scatter(rows, labels, classes=2, backend="native", precision="bfloat16")
-    assert all(1e-5 < error <= 5e-3 for error in worst_of_classes(got, want))
-
-
 WRONG = {
     "half of the pairs": ("tile_emulator.h", "flushed(even[n] + odd[n])", "flushed(even[n])"),
     "a term for another": ("amx.h", "    load_left(at, 2);\n", ""),
@@ -419,28 +231,17 @@ def test_a_wrong_unit_or_kernel_fails_the_check_at_first_use(emulation, name):
     assert b"failed the check at first use" in broken.emulated_amx_problem()
 
 
-def test_a_product_that_goes_wrong_later_is_taken_back(emulation, use, rng):
-    """Sums of more than 20 steps lack the last one: the check at first use is shorter than that."""
-    before = "flush + flush_steps < p.steps ? flush + flush_steps : p.steps;"
-    broken = emulation.planted("late", "amx.h", before, before[:-1] + " - (p.steps > 20);")
-    assert broken.emulated_amx_problem() == b""
-    use(broken)
+def test_a_product_that_goes_wrong_later_is_taken_back(late, use, rng):
+    use(late)
     rows = rng.normal(size=(1000, 40)).astype(np.float32)
     got = summed(rows)
     assert got.tiles_in_float64 == got.tiles
     assert worst_error(got, summed(rows, "reference")) <= 1e-12
     assert summed(rows[:600]).tiles_in_float64 == 0
-    rows, labels = classes_in_no_order(rng, 64)
-    sums = {backend: class_scatter(rows, labels, classes=10, backend=backend) for backend in ("native", "reference")}
-    errors = worst_of_classes(sums["native"], sums["reference"])
-    assert CLASS_SIZES[-1] > 20 * 32
-    assert errors[-1] <= 1e-12
-    assert max(errors) <= 1e-6
 
 
-def test_truncated_terms_are_not_certified(emulation, use, rng):
-    """Rounding errors of both signs cancel on the diagonal; truncation does not."""
-    use(emulation.planted("truncated", "split.h", "(bits + 0x7fffu + ((bits >> 16) & 1u))", "bits"))
+def test_truncated_terms_are_not_certified(truncated, use, rng):
+    use(truncated)
     got = summed(rng.normal(size=(500, 33)).astype(np.float32), precision="bfloat16")
     assert got.tiles_in_float64 == got.tiles
 

@@ -1,4 +1,9 @@
-"""cross_gram on the CPU through `featdiv._cpu`: rows are checked, transformed, weighed and multiplied in one pass."""
+"""cross_gram on the CPU through `featdiv._cpu`: rows are checked, transformed, weighed and multiplied in one pass.
+
+On a processor with AMX rows are multiplied in bfloat16 terms, as in scatter (`featdiv.ops.scatter.native_`). There is
+no diagonal to certify the product by; so the terms of each side are multiplied with themselves first, block by block,
+and where those diagonals disagree with sums of squares the tile of rows is multiplied in float64.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy.typing as npt
 
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
-from featdiv.ops._dispatch import Request
+from featdiv.ops._dispatch import PRECISIONS, Request
 from featdiv.ops.cross_gram import CrossSums, Side, of_side
 
 if TYPE_CHECKING:
@@ -53,6 +58,7 @@ def cross_gram(
             element=host.element,
             normalize=normalize == "l2",
             doubles=precision == "float64",
+            bound=PRECISIONS[precision],
             gram=_native.address(sums.gram),
             fourth=_native.address(sums.fourth),
             threads=_native.threads(),
