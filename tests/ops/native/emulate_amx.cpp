@@ -23,11 +23,15 @@ constexpr ProductKernels<T> product_kernels() {
 }  // namespace
 
 const Kernels& kernels(IsaName) {
-  static const Kernels with_tiles{
-      product_kernels<float>(), product_kernels<double>(),
-      square_norms<Avx512>,     nullptr,
-      nullptr,                  centre_scatter<Avx512, double>,
-      centre_scatter<Avx512, float>, &amx_kernels};
+  static const Kernels with_tiles{product_kernels<float>(),
+                                  product_kernels<double>(),
+                                  square_norms<Avx512>,
+                                  nullptr,
+                                  nullptr,
+                                  centre_scatter<Avx512, double>,
+                                  centre_scatter<Avx512, float>,
+                                  &amx_kernels,
+                                  nullptr};
   return with_tiles;
 }
 
