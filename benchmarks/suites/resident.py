@@ -45,6 +45,16 @@ def labelled(data: Data) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]
     return float32(data), np.load(data.labels)[: data.n]
 
 
+def waited(value: Any) -> Any:
+    """Returns the value once a GPU has finished it."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return value
+
+
 def on_host(array: Any) -> npt.NDArray[Any]:
     """Returns an array or a tensor of any device as an array."""
     return array if isinstance(array, np.ndarray) else array.cpu().numpy()

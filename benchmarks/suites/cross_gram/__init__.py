@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from harness.registry import Data, Suite, Target, Workload
 from harness.roofline import Work
 from suites.cross_gram import contenders, reference
@@ -20,6 +22,11 @@ def work(job: Data) -> Work:
     return Work(operations=operations(job), bytes=4.0 * job.n * job.d)
 
 
+def work_on_gpu(job: Data) -> Work:
+    """Six products of bfloat16 parts stand for one of float32."""
+    return dataclasses.replace(work(job), operations=6 * operations(job), unit="bfloat16")
+
+
 SUITE = Suite(
     op="cross_gram",
     workloads=(
@@ -33,6 +40,15 @@ SUITE = Suite(
             work=work,
             targets=(Target(contender="featdiv.cross_gram native", figure="ratio", limit=1.0, to=contenders.NUMPY),),
         ),
+        Workload(
+            name="cross-gpu",
+            summary="two sets of 384 float32 features of 1,000,000 rows in the memory of a GPU, with the norm-weighted sums",
+            make=data.rows_for_gpu,
+            contenders=contenders.GPU,
+            reference=reference.of_halves,
+            operations=operations,
+            work=work_on_gpu,
+        ),
     ),
     tables=(),
     errors=reference.errors,
@@ -43,5 +59,5 @@ SUITE = Suite(
     },
     rate=blas_rate,
     prime=data.primer,
-    baselines=(contenders.NUMPY,),
+    baselines=(contenders.NUMPY, contenders.TORCH_GPU),
 )

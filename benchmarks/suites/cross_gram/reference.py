@@ -20,6 +20,14 @@ def halves(data: Data) -> tuple[Any, Any]:
     return np.ascontiguousarray(rows[:, :left]), np.ascontiguousarray(rows[:, left:])
 
 
+def halves_on_gpu(data: Data) -> tuple[Any, Any]:
+    """Returns the two sets of features as tensors on the GPU."""
+    import torch
+
+    left, right = (torch.from_numpy(half).cuda() for half in halves(data))
+    return left, right
+
+
 def of_halves(data: Data) -> Answer:
     """Returns the true sums, and the sizes of the columns that errors are measured by."""
     x, y = halves(data)

@@ -20,17 +20,7 @@ def _featdiv(rows: Any, *, backend: str, precision: str) -> Any:
     device = "cpu" if isinstance(rows, np.ndarray) else str(rows.device)
     sums = Sums.zeros(int(rows.shape[1]), device=device)
     scatter(rows, sums, precision=precision, backend=backend)
-    return _waited(sums)
-
-
-def _waited(value: Any) -> Any:
-    """Returns the value once a GPU has finished it."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return value
+    return resident.waited(sums)
 
 
 def _numpy(rows: Any) -> Any:
@@ -38,7 +28,7 @@ def _numpy(rows: Any) -> Any:
 
 
 def _torch(rows: Any) -> Any:
-    return _waited(rows.T @ rows)
+    return resident.waited(rows.T @ rows)
 
 
 def _torch_rows(data: Data) -> Any:
