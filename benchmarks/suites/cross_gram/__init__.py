@@ -42,7 +42,7 @@ SUITE = Suite(
         ),
         Workload(
             name="cross-gpu",
-            summary="two sets of 384 float32 features of 1,000,000 rows in the memory of a GPU, with the norm-weighted sums",
+            summary="two sets of 384 float32 features of 1,000,000 rows on a GPU, with the norm-weighted sums",
             make=data.rows_for_gpu,
             contenders=contenders.GPU,
             reference=reference.of_halves,

@@ -16,22 +16,22 @@ def centroids(x, index, out, centre, ways, taken, shots, d, row_stride, column_s
     episode = tl.program_id(0).to(tl.int64)
     column = tl.program_id(1) * block_columns + tl.arange(0, block_columns)
     inside = column < d
-    own = out + episode * ways * d + column
     middle = tl.zeros((block_columns,), dtype=tl.float64)
     for way in range(ways):
-        places = index + (episode * ways + way) * taken
+        place = episode * ways + way
         total = tl.zeros((block_columns,), dtype=tl.float64)
         for shot in range(shots):
-            where = x + tl.load(places + shot) * row_stride + column.to(tl.int64) * column_stride
+            where = x + tl.load(index + place * taken + shot) * row_stride + column.to(tl.int64) * column_stride
             total += tl.load(where, mask=inside, other=0).to(tl.float32).to(tl.float64)
         mean = total / shots
-        tl.store(own + way * d, mean.to(tl.float32), mask=inside)
+        tl.store(out + place * d + column, mean.to(tl.float32), mask=inside)
         middle += mean
     offset = (middle / ways).to(tl.float32)
     tl.store(centre + episode * d + column, offset, mask=inside)
     for way in range(ways):
         # The same thread has written it.
-        tl.store(own + way * d, tl.load(own + way * d, mask=inside, other=0.0) - offset, mask=inside)
+        own = out + (episode * ways + way) * d + column
+        tl.store(own, tl.load(own, mask=inside, other=0.0) - offset, mask=inside)
 
 
 @triton.jit
