@@ -29,7 +29,7 @@ def centroids(x, index, out, centre, ways, taken, shots, d, row_stride, column_s
     offset = (middle / ways).to(tl.float32)
     tl.store(centre + episode * d + column, offset, mask=inside)
     for way in range(ways):
-        # The same thread has written it.
+        # One column a thread, so that the same thread has written it.
         own = out + (episode * ways + way) * d + column
         tl.store(own, tl.load(own, mask=inside, other=0.0) - offset, mask=inside)
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 CENTROID_COLUMNS = 128
+"""One column for each thread of four warps."""
+
 QUERIES, WAYS, COLUMNS = 16, 8, 32
 """What one program of `nearest` compares at a time."""
 
@@ -45,6 +47,7 @@ class _Kernels:
         episodes.centroids[(number, -(-d // CENTROID_COLUMNS))](
             *(x, index, centroids, centre, ways, taken, shots, d, x.stride(0), x.stride(1)),
             block_columns=CENTROID_COLUMNS,
+            num_warps=4,
         )
 
     def nearest(
