@@ -204,11 +204,25 @@ def test_frame(x, all_rows):
     assert (source.d, source.dtype) == (7, "float32")
     assert source.labels[:3].tolist() == ["cat", "dog", "cow"]
     with pytest.raises(
-        featdiv.InputError, match=r"expected numeric columns, .*'label'.* list the numeric ones with key="
+        featdiv.InputError, match=r"expected numeric columns, got 'label' of type .* list the numeric ones with key="
     ):
         featdiv.open(frame)
     with pytest.raises(featdiv.InputError, match="key: the frame has no column 'nope'"):
         featdiv.open(frame, key=["nope"])
+
+
+def test_a_column_of_lists_in_a_frame(x, all_rows):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"embedding": list(x), "label": ["cat"] * 101, "lists": x.tolist()})
+    source = featdiv.open(frame, key="embedding", labels="label")
+    np.testing.assert_array_equal(all_rows(source), x)
+    assert (source.dtype, source.labels[0]) == ("float32", "cat")
+    np.testing.assert_array_equal(all_rows(featdiv.open(frame, key=["lists"])), x)
+    frame.at[7, "lists"] = [1.0]
+    with pytest.raises(featdiv.InputError, match="column 'lists': row 7 has 1 values, but the first row has 7"):
+        featdiv.open(frame, key="lists")
+    with pytest.raises(featdiv.InputError, match="got 'label' of type"):
+        featdiv.open(frame, key="label")
 
 
 @pytest.mark.gpu

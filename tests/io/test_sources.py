@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 
 import featdiv
 
@@ -118,8 +119,10 @@ def test_bad_manifests(tmp_path, name, content, message):
         ((np.zeros((3, 2)), np.zeros(3)), "got a pair of rows and a 1-D array; pass the second as labels="),
         ([np.zeros((3, 2)), np.zeros((3, 4))], "all shards must agree"),
         ([np.zeros((3, 2)), np.zeros((3, 2, 2))], r"chunk 1: expected 2-D rows \(n, d\), got 3-D"),
-        ([np.zeros(3), np.zeros(3)], r"expected 2-D rows \(n, d\), got 1-D"),
+        ([np.zeros(3)], r"expected 2-D rows \(n, d\), got 1-D"),
         ({"a": 3}, "it holds no arrays"),
+        (list(np.zeros((3, 2))), r"got a list of 1-D arrays; .* Pass np\.stack\(x\), or torch\.stack\(x\)"),
+        (torch.utils.data.TensorDataset(torch.zeros(3, 2)), r"got TensorDataset\. Pass a DataLoader of it"),
         (np.array([{}, {}], dtype=object), r"got Python objects; .* or np\.stack\(x\) where each is an array"),
     ],
 )

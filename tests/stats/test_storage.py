@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from featdiv.errors import FormatError
+from featdiv.errors import FormatError, SourceNotFound
 from featdiv.stats import ClassMoments, Moments, storage
 from featdiv.testing import cases
 
@@ -60,6 +60,11 @@ def test_an_old_file_is_replaced_with_the_usual_permissions(moments, tmp_path):
     moments.save(path)
     assert Moments.load(path).n == 60
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
+
+
+def test_a_directory_that_does_not_exist_is_named(moments, tmp_path):
+    with pytest.raises(SourceNotFound, match=r"m\.npz: the directory '.*nowhere' does not exist; make it first"):
+        moments.save(tmp_path / "nowhere" / "m.npz")
 
 
 def test_a_link_stays_a_link(moments, tmp_path):

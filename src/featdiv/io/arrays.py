@@ -155,15 +155,32 @@ def open_frame(source: Any, key: str | Sequence[str] | None) -> ArrayRows:
                 f"{WHERE}: key: the frame has no column {name!r}; it has {', '.join(map(repr, names[:12]))}"
             )
     rows = source[[columns[name] for name in chosen]].to_numpy()
+    if rows.dtype.kind == "O" and len(chosen) == 1:
+        rows = _stacked(source[columns[chosen[0]]].to_numpy(), chosen[0])
     if rows.dtype.kind not in "biuf":
+        others = [name for name in chosen if source[columns[name]].to_numpy().dtype.kind not in "biuf"] or chosen
         raise InputError(
-            f"{WHERE}: expected numeric columns, got {', '.join(map(repr, chosen[:12]))}, which together are "
-            f"{rows.dtype.name}; list the numeric ones with key=[...]"
+            f"{WHERE}: expected numeric columns, got {', '.join(map(repr, others[:12]))} of type {rows.dtype.name}; "
+            "list the numeric ones with key=[...], or name a column of lists with key="
         )
     opened = open_array(rows)
     opened.description = f"frame {opened.n} x {opened.d} {opened.dtype}"
     opened.columns = {name: source[columns[name]].to_numpy() for name in names if name not in chosen or key is None}
     return opened
+
+
+def _stacked(values: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Returns a column of lists as rows; one of anything else as it is."""
+    if not all(isinstance(value, (list, tuple, np.ndarray)) for value in values):
+        return values
+    lengths = [len(value) for value in values]
+    uneven = next((row for row, length in enumerate(lengths) if length != lengths[0]), None)
+    if uneven is not None:
+        raise InputError(
+            f"{WHERE}: column {name!r}: row {uneven} has {lengths[uneven]} values, but the first row has "
+            f"{lengths[0]}; every row must have the same length"
+        )
+    return np.array(values.tolist())
 
 
 def as_array(source: Any, where: str) -> Rows:

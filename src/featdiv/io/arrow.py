@@ -255,9 +255,8 @@ def open_table(source: Any, key: Any) -> Embeddings:
     if not isinstance(table, pa.Table):
         raise InputError(
             f"{WHERE}: expected an Arrow table or a datasets.Dataset; got {type(source).__module__}."
-            f"{type(source).__name__}. Choose one split of a DatasetDict; wrap a streaming dataset "
-            "in a generator of "
-            "2-D chunks"
+            f"{type(source).__name__}. Pass the table of a column, with key=; choose one split of a DatasetDict; "
+            "wrap a streaming dataset in a generator of 2-D chunks"
         )
     rows = _from_table(table, key, "Hugging Face dataset")
     if indices is None:

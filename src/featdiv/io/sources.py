@@ -142,8 +142,9 @@ def _open_any(source: Any, key: Any, given: dict[str, Any]) -> Embeddings:
     if isinstance(source, (list, tuple)):
         return _open_sequence(source, key, given)
     if isinstance(source, (bytes, bytearray)) or not isinstance(source, Iterable):
+        advice = ". Pass a DataLoader of it" if hasattr(source, "__getitem__") and hasattr(source, "__len__") else ""
         raise InputError(
-            f"{WHERE}: expected an array, a path, or an iterable of 2-D chunks; got {type(source).__name__}"
+            f"{WHERE}: expected an array, a path, or an iterable of 2-D chunks; got {type(source).__name__}{advice}"
         )
     return _open_iterable(source, key, given)
 
@@ -170,6 +171,11 @@ def _open_sequence(source: Sequence[Any], key: Any, given: dict[str, Any]) -> Em
         refuse_key(key, WHERE, "a list of arrays")
         if len(source) == 2 and getattr(source[0], "ndim", 0) == 2 and getattr(source[1], "ndim", 0) == 1:
             raise InputError(f"{WHERE}: got a pair of rows and a 1-D array; pass the second as labels=")
+        if len(source) > 1 and all(getattr(item, "ndim", 2) == 1 for item in source):
+            raise InputError(
+                f"{WHERE}: got a {type(source).__name__} of 1-D arrays; a list is read as a list of paths or of 2-D "
+                "chunks. Pass np.stack(x), or torch.stack(x), for a list of rows"
+            )
         parts = [open_array(item, f"{WHERE}: chunk {index}") for index, item in enumerate(source)]
         return Shards(parts, description=f"{type(source).__name__} of arrays")
     if isinstance(source[0], (list, tuple, int, float, complex)) and not _is_pair(source[0]):

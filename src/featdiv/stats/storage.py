@@ -128,9 +128,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     The content goes to a temporary file in the same directory, which is flushed to the disk and renamed, or
     removed after an error.
+
+    Raises:
+        SourceNotFound: if there is no such directory.
     """
     # A symbolic link stays a link, to the new content.
     target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise SourceNotFound(f"{os.fspath(path)}: the directory {str(target.parent)!r} does not exist; make it first")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as file:
