@@ -9,6 +9,7 @@ Without a GPU it says so and fails: nothing here pretends to have run.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -174,6 +175,36 @@ def lines(name: str, times: dict[str, list[float]]) -> list[str]:
     return made
 
 
+def ways(op: str, backend: str) -> dict[str, str | None]:
+    """Returns label to setting of `FEATDIV_CUDA_PRODUCTS`: each way in which a backend multiplies on this device."""
+    import torch
+
+    from featdiv.ops import _cuda_sm90
+
+    if backend != "cuda" or op not in ("scatter", "class_scatter"):
+        return {backend: None}
+    names = ["mma"] if _cuda_sm90.problem(torch.device("cuda", torch.cuda.current_device())) else ["mma", "wgmma"]
+    return {f"cuda ({name})": name for name in names}
+
+
+def multiplying(setting: str | None, run: Callable[[], Any]) -> Callable[[], Any]:
+    """Returns a function that runs in one of the `ways`."""
+    from featdiv.ops import _cuda_sm90
+
+    def insisting() -> Any:
+        before = os.environ.pop(_cuda_sm90.VARIABLE, None)
+        try:
+            if setting is not None:
+                os.environ[_cuda_sm90.VARIABLE] = setting
+            return run()
+        finally:
+            os.environ.pop(_cuda_sm90.VARIABLE, None)
+            if before is not None:
+                os.environ[_cuda_sm90.VARIABLE] = before
+
+    return insisting
+
+
 def _milliseconds(function: Callable[[], Any]) -> float:
     import torch
 
@@ -192,7 +223,7 @@ def run_benchmarks() -> Path:
 
     import torch
 
-    from featdiv.ops import _dispatch
+    from featdiv.ops import _cuda_sm90, _dispatch
 
     table = [
         "| workload | backend | median ms | best ms | torch's time over it |",
@@ -206,10 +237,15 @@ def run_benchmarks() -> Path:
         reasons = {b: _dispatch.unsupported_reason(request, b) for b in backends}
         usable = [b for b in backends if reasons[b] is None]
         truth = run(x, "torch")
-        for backend in usable:
-            if not gate(run(x, backend), truth):
-                raise SystemExit(f"gpu-check: {name}: backend {backend} does not agree with torch; nothing was timed")
-        table += lines(name, measure({b: functools.partial(run, x, b) for b in usable}, _milliseconds))
+        runs = {
+            label: multiplying(setting, functools.partial(run, x, backend))
+            for backend in usable
+            for label, setting in ways(op, backend).items()
+        }
+        for label, each in runs.items():
+            if not gate(each(), truth):
+                raise SystemExit(f"gpu-check: {name}: backend {label} does not agree with torch; nothing was timed")
+        table += lines(name, measure(runs, _milliseconds))
         table += [f"| {name} | {b} | left out: {reason} | | |" for b, reason in reasons.items() if reason]
     facts = machine.describe()
     gpu = torch.cuda.get_device_name()
@@ -217,6 +253,7 @@ def run_benchmarks() -> Path:
     head = [
         f"# GPU backends on {gpu}",
         "",
+        f"Products of warpgroups: {_cuda_sm90.describe()}.",
         f"Commit {facts['commit']}; torch {torch.__version__}, CUDA {torch.version.cuda}; {facts['cpu']}; "
         f"{facts['system']}.",
         f"Input resident on the GPU. Medians of {REPEATS} interleaved repeats, each backend agreeing with torch first.",

@@ -3,7 +3,8 @@
 //
 // A packed row p comes from row source[p] of x, or first + p where `source` is null; -1 marks filling, which becomes
 // zeros. Planes lie one after the other: plane t holds term t of every packed row, rows of `padded` entries (a multiple
-// of 64). Blocks of 64 packed rows belong to one group each. Every sum is taken in a fixed order.
+// of 64), or tiles as `Planes::tile` says. Blocks of 64 packed rows belong to one group each. Every sum is taken in a
+// fixed order.
 #include "elements.cuh"
 
 constexpr int moments_threads = 256;
@@ -67,6 +68,19 @@ struct Planes {
   void* planes;
   long long stride;
   int terms;  // of bfloat16; 0: the float16 numbers themselves; -1: float64
+  bool tiled;
+
+  __device__ __forceinline__ long long where(long long place, int column, int padded) const {
+    return tiled ? tile(place, column, padded) : place * padded + column;
+  }
+
+  // Tiles of 64 rows by 64 columns of 16-bit numbers one after the other, all of one block of rows first. Units of 16
+  // bytes change places within a row of a tile, as warpgroups read it from shared memory (units_sm90.cuh).
+  __device__ __forceinline__ static long long tile(long long place, int column, int padded) {
+    const long long number = place / block_rows * (padded / block_columns) + column / block_columns;
+    const int row = int(place % block_rows), inner = column % block_columns;
+    return (number * block_rows + row) * block_columns + ((inner / 8 ^ (row & 7)) * 8 + inner % 8);
+  }
 };
 
 __device__ __forceinline__ unsigned short stored_bits(Half x) { return x.bits; }
@@ -116,13 +130,13 @@ __device__ __forceinline__ void pack_block(const Moved& rows, const Places& plac
       const float z = to_float(raw);
       total += z;
       square += double(z) * z;
-      const double left = write_terms(out, place * rows.padded + column, raw, z);
+      const double left = write_terms(out, out.where(place, column, rows.padded), raw, z);
       if (rests) rest += left * left;
     } else {
       const double z = present ? rows.wide<T>(row, column, group) : 0.0;
       total += z;
       square += z * z;
-      const double left = write_terms(out, place * rows.padded + column, raw, z);
+      const double left = write_terms(out, out.where(place, column, rows.padded), raw, z);
       if (rests) rest += left * left;
     }
   }
@@ -139,12 +153,12 @@ extern "C" __global__ void __launch_bounds__(moments_threads)
     pack_rows(const void* x, int element, long long row_stride, long long column_stride, int d, int padded,
               const long long* source, long long first, long long count, const int* group_of_block, const double* shift,
               const double* powers, const double* scale, const double* inverse, int wide, void* planes,
-              long long plane_stride, int terms, double* totals, double* squares, double* rests) {
+              long long plane_stride, int terms, int tiled, double* totals, double* squares, double* rests) {
   using namespace featdiv;
   __shared__ double shared[moments_threads];
   const Moved rows = {x, shift, powers, scale, inverse, row_stride, column_stride, d, padded};
   const Places places = {source, first, count};
-  const Planes out = {planes, plane_stride, terms};
+  const Planes out = {planes, plane_stride, terms, tiled != 0};
   with_element(element, [&](auto value) {
     using T = decltype(value);
     if (wide || sizeof(T) == 8) {

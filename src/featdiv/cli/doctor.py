@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
     """Returns processor, threads, memory, accelerators and the modules that were built."""
     import torch
 
-    from featdiv.ops import _cuda, _native
+    from featdiv.ops import _cuda, _cuda_sm90, _native
 
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
@@ -73,6 +73,7 @@ def machine() -> dict[str, Any]:
         "blas": blas_name(),
         "native": _native.describe(),
         "cuda kernels": _cuda.describe(),
+        "cuda products": _cuda_sm90.describe(),
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Argument = torch.Tensor | np.int32 | np.int64 | np.float64 | None
 
-INTERFACE = 2
+INTERFACE = 3
 """Version of the calls between Python and the module, and of its kernels; a module of other sources is refused."""
 
 
@@ -40,6 +40,12 @@ def missing() -> str | None:
     """Returns why the module cannot be used, or None if it can; it loads on machines without a GPU too."""
     module, reason = _load()
     return None if module is not None else reason
+
+
+def architectures() -> list[str]:
+    """Returns what the module was built for, such as ``["80", "90a", "90+PTX"]``; nothing without it."""
+    module, _ = _load()
+    return [] if module is None else str(module.ARCHITECTURES).split()
 
 
 def describe() -> str:

@@ -49,6 +49,10 @@ def unsupported_reason(request: Request) -> str | None:
 class CudaMoments:
     """`featdiv.ops._device_kernels.CrossKernels` of csrc/cuda."""
 
+    def packs_tiles(self, route: Route, padded: int) -> bool:
+        """Whether rows are packed in the tiles of gram_sm90.cuh, as its products want them, or one after the other."""
+        return False
+
     def tiles(self, x: torch.Tensor, route: Route) -> Tiles:
         """Returns the tiling of the products of ``x``."""
         d = int(x.shape[1])
@@ -103,7 +107,8 @@ class CudaMoments:
     ) -> None:
         """Writes planes and sums of columns."""
         terms = {"bfloat16": route.terms, "float16": 0, "float64": -1}[route.element]
-        out = (np.int32(route.wide), planes, np.int64(plane), np.int32(terms), total, squares, rests)
+        layout = (np.int64(plane), np.int32(terms), np.int32(self.packs_tiles(route, padded)))
+        out = (np.int32(route.wide), planes, *layout, total, squares, rests)
         arguments = (*_moved(x, places, transform, padded), *out)
         _launch("moments.cuh", "pack_rows", (places.blocks, width // _COLUMNS), arguments)
 
@@ -147,13 +152,8 @@ class CudaMoments:
         slab: torch.Tensor,
     ) -> None:
         """Writes the products of segments."""
-        tiles = grid.tiles
-        name = f"gram_{route.element}_{route.products}_{tiles.height}"
-        threads, shared_bytes = GRAM_KERNELS[name]
-        corners = (grid.row, grid.column, np.int32(tiles.count))
-        arguments = (planes, np.int64(plane), np.int32(tiles.padded), *corners, starts, slab)
-        blocks = (len(starts) - 1) * tiles.count
-        _launch("gram.cuh", name, (blocks,), arguments, threads=threads, shared_bytes=shared_bytes)
+        name = f"gram_{route.element}_{route.products}_{grid.tiles.height}"
+        launch_gram("gram.cuh", name, GRAM_KERNELS[name], planes, plane, grid, starts, slab)
 
     def sum_segments(self, slab: torch.Tensor, grid: Grid, of_group: torch.Tensor, out: torch.Tensor) -> None:
         """Adds the segments of groups."""
@@ -167,6 +167,24 @@ class CudaMoments:
 
 def _side(d: int, route: Route) -> int:
     return 64 if route.element == "float64" or d <= _FEW_FEATURES else 128
+
+
+def launch_gram(
+    source: str,
+    name: str,
+    shape: tuple[int, int],
+    planes: torch.Tensor,
+    plane: int,
+    grid: Grid,
+    starts: torch.Tensor,
+    slab: torch.Tensor,
+) -> None:
+    """Launches a kernel of products, of (threads, bytes of shared memory)."""
+    tiles = grid.tiles
+    corners = (grid.row, grid.column, np.int32(tiles.count))
+    arguments = (planes, np.int64(plane), np.int32(tiles.padded), *corners, starts, slab)
+    blocks = (len(starts) - 1) * tiles.count
+    _launch(source, name, (blocks,), arguments, threads=shape[0], shared_bytes=shape[1])
 
 
 def rows_given(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:

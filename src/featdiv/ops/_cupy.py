@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featdiv._optional import require
+from featdiv.errors import FeatdivError
 from featdiv.ops import _cuda
 from featdiv.ops._triton import missing_device
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     import torch
 
     Argument = torch.Tensor | np.int32 | np.int64 | np.float64 | None
+
+ARCHITECTURES = {"gram_sm90.cuh": "sm_90a"}
+"""Source to the target that its instructions want; the others are compiled for the device that is there."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _STATIC_SHARED = 48 << 10
@@ -108,8 +114,45 @@ def _module(source: str, device: int) -> Any:
     cupy = require("cupy", extra="cupy", needed_by="the backend 'cuda'")
     folder = sources()
     assert folder is not None, "unsupported_reason looks for the sources first"
+    if source in ARCHITECTURES:
+        return cupy.RawModule(path=str(_compiled_ahead(folder, source)))
     code = (folder / "cuda" / source).read_text(encoding="utf-8")
     return cupy.RawModule(code=code, options=compile_options(folder), backend="nvrtc")
+
+
+def _compiled_ahead(folder: Path, source: str) -> Path:
+    """Returns the file of a source compiled for a target that CuPy does not ask for, kept where CuPy keeps its own."""
+    from cupy.cuda import nvrtc
+
+    target = ARCHITECTURES[source]
+    code, options = (folder / "cuda" / source).read_text(encoding="utf-8"), compile_options(folder)
+    digest = hashlib.sha256("\0".join((code, *options, str(nvrtc.getVersion()))).encode()).hexdigest()
+    home = Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+    kept = home / f"featdiv_{digest[:32]}_{target}.cubin"
+    if not kept.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=home, delete=False) as file:
+            file.write(compiled(source, code, (*options, f"-arch={target}")))
+        os.replace(file.name, kept)
+    return kept
+
+
+def compiled(source: str, code: str, options: tuple[str, ...]) -> bytes:
+    """Returns the machine code that NVRTC makes of a source.
+
+    Raises:
+        FeatdivError: if it makes none, with its log.
+    """
+    from cupy.cuda import nvrtc
+
+    program = nvrtc.createProgram(code, source, [], [])
+    try:
+        nvrtc.compileProgram(program, options)
+        return bytes(nvrtc.getCUBIN(program))
+    except nvrtc.NVRTCError as error:
+        raise FeatdivError(f"{source} does not compile: {nvrtc.getProgramLog(program)}") from error
+    finally:
+        nvrtc.destroyProgram(program)
 
 
 def compile_options(folder: Path) -> tuple[str, ...]:

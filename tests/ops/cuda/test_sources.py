@@ -9,13 +9,18 @@ import subprocess
 
 import pytest
 
-from featdiv.ops import _cuda_moments, _cupy
+from featdiv.errors import FeatdivError
+from featdiv.ops import _cuda_moments, _cuda_sm90, _cupy
 
 HEADERS = sorted((_cupy.sources() / "cuda").glob("*.cuh"))
 SOURCES = [path for path in HEADERS if "__global__" in path.read_text(encoding="utf-8")]
 BFLOAT16, FLOAT64 = "m16n8k16.row.col.f32.bf16.bf16.f32", "m8n8k4.row.col.f64.f64.f64.f64"
 PRODUCTS = {"gram.cuh": {BFLOAT16, "m16n8k16.row.col.f32.f16.f16.f32", FLOAT64}}
 """Source to the shapes and types of the products in it, where they are part of its design."""
+
+WARPGROUPS = {"m64n128k16.f32.bf16.bf16", "m64n128k16.f32.f16.f16"}
+TARGETS = [(path, arch) for path in SOURCES for arch in ("80", "90")]
+TARGETS += [(path, "90a") for path in SOURCES if path.name in _cupy.ARCHITECTURES]
 
 
 def test_there_are_sources():
@@ -25,10 +30,10 @@ def test_there_are_sources():
 def test_every_product_of_the_table_is_a_kernel(emulator):
     path = _cupy.sources() / "cuda" / "gram.cuh"
     assert set(emulator.kernels(path)) == {*_cuda_moments.GRAM_KERNELS, "sum_segments"}
+    assert set(emulator.kernels(path.with_name("gram_sm90.cuh"))) == set(_cuda_sm90.GRAM_KERNELS)
 
 
-@pytest.mark.parametrize("arch", ["80", "90"])
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize(("path", "arch"), TARGETS, ids=[f"{path.name}-{arch}" for path, arch in TARGETS])
 def test_nvrtc_compiles_them_without_spills(path, arch, emulator):
     if importlib.util.find_spec("cupy") is None:
         pytest.skip("cupy, which brings NVRTC, is not installed")
@@ -48,9 +53,32 @@ def test_nvrtc_compiles_them_without_spills(path, arch, emulator):
     assert set(re.findall(r"\.entry (\w+)\(", assembly)) == names
     made = set(re.findall(r"mma\.sync\.aligned\.(\S+)", assembly))
     assert made == PRODUCTS.get(path.name, made)
+    of_warpgroups = set(re.findall(r"wgmma\.mma_async\.sync\.aligned\.(\S+)", assembly))
+    assert of_warpgroups == (WARPGROUPS if arch == "90a" else set())
+    assert "serialized" not in log, "products that wait for one another"
     reports = [line for line in log.splitlines() if "spill" in line]
     assert len(reports) >= len(names)
     assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in reports), log
+
+
+def test_what_cupy_would_compile_for_another_target_is_compiled_ahead(monkeypatch, tmp_path):
+    """Once: the second call finds the file."""
+    if importlib.util.find_spec("cupy") is None:
+        pytest.skip("cupy, which brings NVRTC, is not installed")
+    asked = []
+    monkeypatch.setattr(_cupy, "compiled", lambda *arguments: asked.append(arguments) or b"code")
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "kept"))
+    first, second = (_cupy._compiled_ahead(_cupy.sources(), "gram_sm90.cuh") for _ in range(2))
+    assert first == second
+    assert first.read_bytes() == b"code"
+    ((source, code, options),) = asked
+    assert (source, options[-1]) == ("gram_sm90.cuh", "-arch=sm_90a")
+    assert "FEATDIV_GRAM_SM90" in code
+    monkeypatch.undo()
+    small = 'extern "C" __global__ void nothing() {}'
+    assert _cupy.compiled("small.cu", small, ("-arch=sm_90a",)).startswith(b"\x7fELF")
+    with pytest.raises(FeatdivError, match=r"small\.cu does not compile: [\s\S]*undefined_name"):
+        _cupy.compiled("small.cu", small.replace("{}", "{ undefined_name(); }"), ("-arch=sm_90a",))
 
 
 @pytest.mark.slow
@@ -68,6 +96,7 @@ def test_nvcc_compiles_them_without_spills_or_warnings(path, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
+    assert "serialized" not in run.stderr, "products of warpgroups that wait for one another"
     reports = [line for line in run.stderr.splitlines() if "spill" in line]
     assert len(reports) >= 2
     assert all("0 bytes spill stores, 0 bytes spill loads" in line for line in reports), run.stderr

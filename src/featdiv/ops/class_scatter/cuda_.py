@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.ops import _cuda_moments
+from featdiv.ops import _cuda_moments, _cuda_sm90, _triton
 from featdiv.ops._dispatch import Request
 from featdiv.ops.class_scatter.tensor_cores import scatter_of_classes
 
@@ -33,6 +33,5 @@ def class_scatter(
     normalize: str | None = None,
 ) -> tuple[Float64Array, Float64Array]:
     """Returns (means, scatters); see `featdiv.ops.class_scatter.class_scatter`."""
-    return scatter_of_classes(
-        _cuda_moments.CudaMoments(), rows, order, counts, precision=precision, normalize=normalize
-    )
+    x = _triton.tensor_of(rows)
+    return scatter_of_classes(_cuda_sm90.kernels(x.device), x, order, counts, precision=precision, normalize=normalize)

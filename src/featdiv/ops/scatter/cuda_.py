@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.ops import _cuda_moments
+from featdiv.ops import _cuda_moments, _cuda_sm90, _triton
 from featdiv.ops._dispatch import Request
 from featdiv.ops.scatter.tensor_cores import add_scatter
 
@@ -35,7 +35,7 @@ def scatter(
 ) -> None:
     """Adds the sums of ``rows``; see `featdiv.ops.scatter.scatter`."""
     add_scatter(
-        _cuda_moments.CudaMoments(),
+        _cuda_sm90.kernels(_triton.tensor_of(rows).device),
         rows,
         sums,
         shift=shift,

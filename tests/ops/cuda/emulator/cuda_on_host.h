@@ -46,6 +46,8 @@ struct Index {
 };
 inline Index threadIdx, blockIdx, blockDim, gridDim;
 
+#include "warpgroup_state.h"
+
 namespace emulator {
 
 constexpr int lanes = 32;
@@ -65,6 +67,10 @@ struct Thread {
   const char* at = "";
   std::vector<Copy> copies;
   int committed = 0;
+  const Barrier* barrier = nullptr;  // waited for until its phase of this parity has ended
+  unsigned parity = 0;
+
+  bool ready() const { return !done && !waiting && !(barrier && !barrier->passed(parity)); }
 };
 
 struct Warp {
@@ -80,6 +86,10 @@ struct Block {
   int count = 0, current = 0, at_barrier = 0, barrier_line = 0;
   bool eager = false;
   unsigned char* dynamic = nullptr;
+  long long dynamic_bytes = 0;
+  std::map<unsigned, Barrier> barriers;  // by address
+  std::vector<BulkCopy> bulk;
+  std::vector<WarpProducts> products;  // of each warp
   void (*run)(void*) = nullptr;
   void* arguments = nullptr;
   std::string failure;
@@ -171,17 +181,23 @@ inline void prepare(int count) {
   }
 }
 
+inline bool bring_one();
+
 inline void run_block(bool backwards) {
   block.warps.assign(block.count / lanes, Warp{});
+  block.products.assign(block.count / lanes, WarpProducts{});
+  block.barriers.clear();
+  block.bulk.clear();
   block.at_barrier = 0;
   for (int i = 0; i < block.count; ++i) {
     Thread& each = block.threads[i];
     each.done = each.waiting = false;
     each.copies.clear();
     each.committed = 0;
+    each.barrier = nullptr;
   }
   for (int left = block.count, progress = 1; left;) {
-    if (!progress) {
+    if (!progress && !bring_one()) {
       for (int i = 0; i < block.count; ++i) {
         const Thread& each = block.threads[i];
         if (each.done) continue;
@@ -196,7 +212,8 @@ inline void run_block(bool backwards) {
     for (int i = 0; i < block.count; ++i) {
       const int number = backwards ? block.count - 1 - i : i;
       Thread& each = block.threads[number];
-      if (each.done || each.waiting) continue;
+      if (!each.ready()) continue;
+      each.barrier = nullptr;
       block.current = number;
       threadIdx = {unsigned(number), 0, 0};
       progress = 1;
@@ -204,6 +221,9 @@ inline void run_block(bool backwards) {
       if (!block.failure.empty()) return;
       left -= each.done;
     }
+  }
+  for (const WarpProducts& each : block.products) {
+    if (!each.queue.empty()) block.failure = "a warp ended with products that nobody waited for";
   }
 }
 
@@ -290,6 +310,7 @@ const char* launch(void (*kernel)(P...), const Launch* how, int count, const cha
                 unsigned(number / gridDim.x / gridDim.y)};
     Guarded dynamic(nullptr, how->shared_bytes, 0, false);
     block.dynamic = reinterpret_cast<unsigned char*>(dynamic.start);
+    block.dynamic_bytes = how->shared_bytes;
     if (__start_featdiv_shared) memset(__start_featdiv_shared, 0xff, __stop_featdiv_shared - __start_featdiv_shared);
     guards.watch(&dynamic);
     run_block(how->backwards);
@@ -354,6 +375,7 @@ T shuffle(const char* at, int line, int (*from)(int, int), unsigned mask, T valu
 
 #include "intrinsics.h"
 #include "units_on_host.h"
+#include "warpgroups_on_host.h"
 
 // Exports a kernel as play_NAME.
 #define FEATDIV_PLAY(name)                                                                                    \

@@ -1,5 +1,5 @@
 // Small kernels for the test of the emulator: what each of its parts must do, and faults that it must find.
-#include "../../../../csrc/cuda/units.cuh"
+#include "../../../../csrc/cuda/units_sm90.cuh"
 
 // Sums of 64 numbers by a tree in shared memory; without `wait`, its last steps race.
 __device__ void tree(const double* in, double* out, bool wait) {
@@ -104,4 +104,38 @@ extern "C" __global__ void one_too_far_shared(double* out) {
   part[threadIdx.x] = 1.0;
   __syncthreads();
   out[threadIdx.x] = part[threadIdx.x + 1];
+}
+
+// What a warpgroup may get wrong.
+enum WarpgroupFault : int {
+  none, no_begin, no_commit, no_wait, invisible_barrier, other_parity, too_many_bytes, warps_differ, lanes_differ,
+  second_arrival, misaligned_copy, out_of_bounds, prepared_nowhere
+};
+
+// out (64, 128) = a b of 16 rows whose 64 and 128 features lie side by side in memory as `descriptor` (without an
+// address) says; `bytes` of a, then as many as there are of b. Shared memory is used from a multiple of 1024 on.
+extern "C" __global__ void product_of_a_warpgroup(const unsigned short* operands, int a_bytes, int b_bytes,
+                                                  long long descriptor, int start, int fault, float* out) {
+  const unsigned window = featdiv::shared_address(featdiv::dynamic_shared()), begin = (window + 1023) / 1024 * 1024;
+  const unsigned barrier = begin, a = begin + 1024, b = a + (a_bytes + 1023) / 1024 * 1024;
+  if (threadIdx.x == 0) {
+    if (fault != prepared_nowhere) featdiv::barrier_prepare(barrier, 1);
+    if (fault != invisible_barrier) featdiv::barriers_prepared();
+    featdiv::barrier_announce(barrier, a_bytes + b_bytes + (fault == too_many_bytes ? 16 : 0));
+    if (fault == second_arrival) featdiv::barrier_arrive(barrier);
+    featdiv::copy_bulk(fault == misaligned_copy ? a + 8 : a, operands, a_bytes, barrier);
+    featdiv::copy_bulk(fault == out_of_bounds ? b + (1 << 16) : b, operands + a_bytes / 2, b_bytes, barrier);
+  }
+  __syncthreads();
+  featdiv::barrier_wait(barrier, fault == other_parity);
+  float c[64] = {};
+  if (fault != no_begin) featdiv::products_begin();
+  unsigned at = a + start;
+  if (fault == warps_differ && threadIdx.x >= 96) at += 1024;
+  if (fault == lanes_differ && threadIdx.x % 32 == 31) at += 1024;
+  featdiv::multiply_warpgroup_bfloat16<true>(c, descriptor | at >> 4, descriptor | b >> 4);
+  if (fault != no_commit) featdiv::products_commit();
+  if (fault != no_wait) featdiv::products_wait(c);
+  const int row = threadIdx.x / 32 * 16 + threadIdx.x % 32 / 4, column = threadIdx.x % 4 * 2;
+  for (int e = 0; e < 64; ++e) out[(row + e / 2 % 2 * 8) * 128 + column + e / 4 * 8 + e % 2] = c[e];
 }
