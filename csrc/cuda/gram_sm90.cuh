@@ -5,22 +5,22 @@
 // few bulk copies of one thread, without an address for each row. Both operands have features side by side, which is
 // "transposed" to the units: they read 16-bit operands either way.
 //
-// Two warpgroups own 64 x 128 of a tile of 128 x 128 each. Sums take 192 registers of a thread (one chain, its total, and
-// what the total lost), which is why the tile is no larger, and why the third warpgroup, which only copies, gives its
-// registers away. While one warpgroup adds its chain to its total, the other's products keep the matrix units busy.
+// Two warpgroups own 64 x 128 of a tile of 128 x 128 each. Sums take 160 registers of a thread (one chain, its total,
+// and half a register for what the total lost), which is why the tile is no larger, and why the third warpgroup, which
+// only copies, gives registers away. While one warpgroup adds its chain to its total, the other's products keep the
+// matrix units busy.
 //
-// Prediction for an H200 (4,096 flops a cycle and multiprocessor, about 0.79 PFLOP/s in large products; 64 bytes a cycle
-// from the second-level cache at most, about 28 with all multiprocessors; 128 bytes a cycle of shared memory). Cycles of
-// one chain of 32 rows (one of 64 for one product), off the diagonal:
+// Prediction for an H200, from 4,096 flops a cycle and multiprocessor, 128 bytes a cycle of shared memory, and 28 bytes
+// a cycle from the second-level cache with all multiprocessors at it. Cycles of one chain off the diagonal:
 //
-//   products   matrix units   shared memory, read + filled   cache at 28 B   float32 additions
-//          6           1536                     1152 + 384            1755                 512
-//          3      2 x   768             2 x (576 + 256)          2 x 1170            2 x   256
-//          1            512                      384 + 256            1170                 512
+//   products   rows   matrix units   shared memory: read + filled   cache   additions
+//          6     32           1536                     1152 + 384    1755         704
+//          3     64           1536                     1152 + 512    2340         704
+//          1     64            512                      384 + 256    1170         704
 //
-// On the diagonal, where both sides are one, the cache is asked for half as much: for 768 features, whose 21 tiles have 6
-// on the diagonal, 1500 cycles with six products. So six products are bound by the matrix units and about as much by
-// everything else: 70 to 85 % of their rate. One product is bound by the cache, at about half of it.
+// On the diagonal both sides are one and the cache gives half: of 768 features, 6 of 21 tiles, so 1504, 2006 and 1003
+// cycles on average. Six products are bound by the matrix units, with everything else close: 70 to 85 % of their rate.
+// One product is bound by the cache, at half of it; clusters that share their copies would raise that.
 #include "units_sm90.cuh"
 
 namespace featdiv {
@@ -113,8 +113,8 @@ struct GramWarpgroups {
     products_wait(c);
   }
 
-  // total - lost += part, by Kahan's rule. Of what a sum loses, 8 bits are kept, two of them to a register: its rounding
-  // is 2^-33 of the sum.
+  // total - lost += part, by Kahan's rule. Of what a sum loses, 8 bits are kept, two such to a register: the rounding of
+  // it is 2^-33 of the sum.
   __device__ static __forceinline__ void add(const float (&part)[warpgroup_entries], float (&total)[warpgroup_entries],
                                              unsigned (&lost)[warpgroup_entries / 2]) {
 #pragma unroll

@@ -3,7 +3,8 @@
 // A warpgroup is four warps, the first of which has a number divisible by four. Its product m64n128k16 reads both
 // operands from shared memory and adds to 64 numbers of each thread: entry e of lane l of warp w is C(i, j) with
 //   i = 16 (w % 4) + l / 4 + 8 (e / 2 % 2)   j = 8 (e / 4) + 2 (l % 4) + e % 2.
-// Shared memory is named by its address in the window of `shared_address`. All this wants sm_90a; code for other targets has FEATDIV_SM90 undefined.
+// Shared memory is named by its address in the window of `shared_address`. All this wants sm_90a; code for other targets
+// has FEATDIV_SM90 undefined.
 //
 // A test that plays kernels on a host brings functions of its own (FEATDIV_ON_HOST).
 #pragma once
@@ -19,7 +20,7 @@ namespace featdiv {
 constexpr int warpgroup_threads = 128;
 constexpr int warpgroup_entries = 64;  // of the sums of one thread
 constexpr int barrier_bytes = 8;       // aligned to them
-constexpr int swizzle_bytes = 1024;    // shared memory is permuted in pieces of 8 rows of 128 bytes, aligned to their size
+constexpr int swizzle_bytes = 1024;    // what is permuted: 8 rows of 128 bytes, aligned to their size
 
 // Bits 0-13 of a descriptor: address / 16; 16-29: bytes / 16 from a group of 64 features to the next; 32-45: bytes / 16
 // from 8 rows to the next; 62-63: 1, units of 16 bytes in rows of 128 are permuted by row % 8.
@@ -88,8 +89,8 @@ __device__ __forceinline__ void barrier_wait(unsigned barrier, unsigned parity) 
   }
 }
 
-// Starts to copy bytes, which are a multiple of 16, from global to shared memory, both aligned to 16; they count towards
-// the phase of a barrier when they have come.
+// Starts to copy bytes, a multiple of 16, from global to shared memory, both aligned to 16; they count towards the phase
+// of a barrier when they have come.
 __device__ __forceinline__ void copy_bulk(unsigned shared, const void* global, int bytes, unsigned barrier) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                    shared),

@@ -8,7 +8,7 @@ import torch
 
 import featdiv
 from featdiv.errors import NonFiniteError
-from featdiv.ops import _dispatch
+from featdiv.ops import _cuda_sm90, _dispatch
 from featdiv.ops.class_scatter import class_scatter
 from featdiv.ops.cross_gram import CrossSums, cross_gram
 from featdiv.ops.eigvals_batched import eigvals_batched
@@ -93,6 +93,17 @@ def test_scatter_keeps_its_bound_where_sums_of_tensor_cores_drift(backend, name)
         "near rank one": random.normal(size=(50_000, 1)) + 1e-3 * random.normal(size=(50_000, 64)),
     }[name]
     check_scatter(torch.from_numpy(rows.astype(np.float32)), backend)
+
+
+@pytest.mark.parametrize("products", ["mma", "wgmma"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_scatter_by_each_kind_of_products(monkeypatch, products, dtype):
+    reason = _cuda_sm90.problem(torch.device("cuda", 0)) if products == "wgmma" else None
+    if reason is not None:
+        pytest.skip(f"wgmma is not used because {reason}")
+    monkeypatch.setenv(_cuda_sm90.VARIABLE, products)
+    for precision in PRECISIONS:
+        check_scatter(rows_of(dtype, 3000, 300), "cuda", precision)
 
 
 @pytest.mark.parametrize(("backend", "bad"), cases("scatter", float("nan"), float("inf")))
