@@ -19,7 +19,7 @@ def operations(job: Data) -> float:
 
 def work(job: Data) -> Work:
     """The product in float32, and the rows once."""
-    return Work(operations=operations(job), bytes=4.0 * job.n * job.d)
+    return Work(operations=operations(job), bytes=4.0 * job.n * job.d, tile_products=6)
 
 
 def work_on_gpu(job: Data) -> Work:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from harness.registry import Data, Suite, Target, Workload
 from harness.roofline import Work
 from suites.pair_sums import contenders, data, reference
@@ -16,6 +18,11 @@ def operations(job: Data) -> float:
 def work(job: Data) -> Work:
     """The products in float32; the rows once."""
     return Work(operations=operations(job), bytes=4.0 * job.n * job.d)
+
+
+def work_of_exponentials(job: Data) -> Work:
+    """As `work`, where rows rounded at random will do: three products of two terms each."""
+    return dataclasses.replace(work(job), tile_products=3)
 
 
 def work_on_gpu(job: Data) -> Work:
@@ -33,7 +40,7 @@ SUITE = Suite(
             contenders=contenders.UNIFORMITY,
             reference=reference.uniformity,
             operations=operations,
-            work=work,
+            work=work_of_exponentials,
             targets=(
                 Target(contender="featdiv.pair_sums native mixed", figure="ratio", limit=1 / 5, to=contenders.BLOCKED),
                 # Nothing of n x n, nor of n x d: a fixed amount of packed rows, and a few numbers a row.
