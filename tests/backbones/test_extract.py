@@ -43,6 +43,26 @@ def test_output_and_named_layers(run, expected, means):
     assert not means.fc._forward_pre_hooks
 
 
+def test_maps_and_tokens_become_rows_as_asked(pixels, scaled):
+    torch.manual_seed(0)
+    maps = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, stride=4), torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255.0
+    with torch.no_grad():
+        maps(x)
+        expected = maps[0](x).double()
+
+    def rows(pool):
+        found = featdiv.extract(maps, pixels, layer="0", pool=pool, transform=scaled, batch_size=16, workers=0)
+        return rows_of(found)
+
+    np.testing.assert_allclose(rows("mean"), expected.mean(dim=(2, 3)), rtol=1e-5, atol=1e-6)
+    gem = expected.clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
+    np.testing.assert_allclose(rows("gem"), gem, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(rows("none"), expected.flatten(1), rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="pool: '0' gives maps, which have no class token; use pool='mean'"):
+        rows("cls")
+
+
 def test_the_network_is_left_as_it_was(run, means):
     means.train()
     means.mix.eval()

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 import featdiv
+from featdiv.backbones import finetune_job
 from featdiv.backbones.finetune_train import Training
 from featdiv.errors import FormatError
 
@@ -219,6 +220,16 @@ def test_a_finished_call_is_read(tmp_path, uninterrupted, monkeypatch):
     ] * 2
     with pytest.raises(TypeError):
         worker.finetuned(out=tmp_path, label_smoothing=0.1)
+
+
+def test_runs_of_another_version_are_left_alone(tmp_path, uninterrupted, monkeypatch):
+    worker.finetuned(out=tmp_path)
+    (old,) = tmp_path.iterdir()
+    before = {path.name: path.read_bytes() for path in old.iterdir()}
+    monkeypatch.setattr(finetune_job, "FORMAT", "another layout")
+    assert same(worker.finetuned(out=tmp_path), uninterrupted)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
 @pytest.mark.parametrize(("pattern", "content"), [("run-*.json", b"{"), ("weights-*.pt", b"PK")])

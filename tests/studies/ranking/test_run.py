@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -13,7 +14,9 @@ import torch
 from torch import nn
 
 import featdiv
+from featdiv.backbones.cache import DiskFull
 from featdiv.errors import FormatError, InputError, NotEnoughData, SourceNotFound
+from featdiv.studies.ranking import store
 from featdiv.studies.ranking.candidates import candidates, imagenet_note
 
 pytest.importorskip("PIL.Image", reason="Pillow is not installed; pip install 'featdiv[vision]' installs it")
@@ -131,6 +134,42 @@ def test_what_shapes_a_number_computes_it_anew(rank, models, tmp_path):
     with torch.no_grad():
         models["clear"].mix.weight.mul_(1.5)
     assert "features" in computed()
+
+
+def test_steps_of_another_version_are_left_alone(rank, tmp_path, monkeypatch):
+    def steps():
+        return {path: path.read_bytes() for path in (tmp_path / "steps").iterdir()}
+
+    little = {"out": tmp_path, "scores": ["vendi"], "probes": "knn", "similarity": False, "directions": 0}
+    rank(**little)
+    old = steps()
+    for name, other in (("STORE_VERSION", 99), ("__version__", "99.0")):
+        with monkeypatch.context() as patched:
+            patched.setattr(store, name, other)
+            again = rank(**little)
+        # Features have a version of their own.
+        assert {step.step for step in again.steps if step.cached} == {"features"}
+        assert old.items() <= steps().items()
+    assert len(steps()) == 3 * len(old)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(rank, models, tmp_path, monkeypatch):
+    real = store.replacing
+    written = []
+
+    def filling(path):
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(path)
+        return real(path)
+
+    monkeypatch.setattr(store, "replacing", filling)
+    with pytest.raises(DiskFull, match=r"rank_models: out: the disk is full: .* finished steps are kept. Free space"):
+        rank(out=tmp_path)
+    monkeypatch.setattr(store, "replacing", real)
+    again = rank(out=tmp_path)
+    assert set(again.models) == set(models)
+    assert sum(step.cached for step in again.steps if step.step != "features") == 3
 
 
 def test_a_model_that_fails_does_not_keep_the_others(rank, models):

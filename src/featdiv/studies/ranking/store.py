@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from featdiv import __version__
+from featdiv.backbones.cache import FULL, DiskFull
 from featdiv.errors import FormatError
 from featdiv.stats.storage import replacing
 
@@ -61,6 +62,7 @@ class Store:
 
         Raises:
             FormatError: if the file is damaged.
+            DiskFull: if there is no room for it.
         """
         path = self._path(model, name, facts)
         if path is not None and path.exists():
@@ -73,8 +75,7 @@ class Store:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             whole = {"format": FORMAT, "version": STORE_VERSION, "seconds": seconds, "facts": facts, "content": content}
-            with replacing(path) as file:
-                file.write(json.dumps(whole, allow_nan=False).encode() + b"\n")
+            _write(path, json.dumps(whole, allow_nan=False).encode() + b"\n")
         self.steps.append(Step(model=model, step=name, seconds=seconds, cached=False))
         return content
 
@@ -103,3 +104,17 @@ class Store:
                 f"featdiv.rank_models: out: {path}: expected a finished step of a ranking ({error}); delete the file "
                 "to compute it anew"
             ) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        with replacing(path) as file:
+            file.write(content)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise DiskFull(
+            f"featdiv.rank_models: out: the disk is full: {len(content)} bytes of {path.name} found no room; finished "
+            f"steps are kept. Free space on {path.parent} and call again",
+            needed=len(content),
+        ) from None
