@@ -51,12 +51,16 @@ def test_every_score_is_that_of_its_own_function(x, labels, table):
 def test_lines_say_what_the_catalogue_says(table):
     for line in table.lines:
         entry = catalogue.get(line.metric)
-        assert line.direction == entry.direction
-        assert line.source == entry.definitions[0].source.short
+        assert line.direction == entry.direction_of(line.name)
+        assert line.source == entry.source_of(line.name).short
         assert line.value == table.scores[line.name]
         if line.interval is not None:
             assert line.interval.low < line.interval.high
             assert table.intervals[line.name] is line.interval
+    read = {line.name: (line.direction, line.source) for line in table.lines}
+    assert read["hoyer"] == ("higher is sparser", "Hoyer 2004, section 3.1")
+    assert read["treves_rolls_per_unit"] == ("lower is sparser", "Treves & Rolls 1991")
+    assert read["nc4"] == ("higher is more collapsed", "Papyan, Han & Donoho 2020")
 
 
 def test_what_is_shared_is_made_once(x, labels, monkeypatch):

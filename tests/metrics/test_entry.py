@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from featdiv import InputError
@@ -47,6 +49,18 @@ def test_a_transformation_in_both_lists_is_refused():
 def test_an_unknown_need_is_refused():
     with pytest.raises(InputError, match=r"needs: expected one of .*got 'wishes'"):
         make(needs="wishes")
+
+
+def test_scores_may_be_read_differently_and_have_sources_of_their_own():
+    metric = make(
+        bounds={"up": Bounds(text="any"), "down": Bounds(text="any")},
+        directions={"down": "lower is more"},
+        score_sources={"down": dataclasses.replace(SOURCE, year=2005)},
+    )
+    assert (metric.direction_of("up"), metric.direction_of("down")) == ("neither", "lower is more")
+    assert (metric.source_of("up").year, metric.source_of("down").year) == (1999, 2005)
+    with pytest.raises(InputError, match="directions and score_sources: expected scores that have bounds; got across"):
+        make(directions={"across": "higher"})
 
 
 def test_an_entry_without_a_formula_is_refused():

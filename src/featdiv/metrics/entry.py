@@ -120,6 +120,8 @@ class Metric:
         sources: publications beyond those of the definitions.
         bounds: range, by the name of the score (a metric of one score: its own name).
         direction: how to read it, for example ``"higher is more diverse"``.
+        directions: the same by score, where scores of one metric are read differently.
+        score_sources: publication by score, where it is not that of the default definition.
         unit: of the value.
         invariances: members of `TRANSFORMATIONS` that leave it as it is.
         contrasts: members of `TRANSFORMATIONS` that change it; with the invariances, they are all.
@@ -145,6 +147,8 @@ class Metric:
     invariances: tuple[str, ...]
     contrasts: tuple[str, ...]
     sources: tuple[Source, ...] = ()
+    directions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    score_sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     parameters: Mapping[str, str] = dataclasses.field(default_factory=dict)
     jackknife: str = ""
     jackknife_check: str = ""
@@ -164,6 +168,12 @@ class Metric:
             raise InputError(f"Metric {self.name!r}: needs: expected one of {NEEDS}; got {self.needs!r}")
         if not self.definitions:
             raise InputError(f"Metric {self.name!r}: definitions: expected at least one")
+        strangers = {*self.directions, *self.score_sources} - set(self.bounds)
+        if strangers:
+            raise InputError(
+                f"Metric {self.name!r}: directions and score_sources: expected scores that have bounds; got "
+                f"{', '.join(sorted(strangers))}"
+            )
 
     @property
     def formula(self) -> str:
@@ -174,6 +184,14 @@ class Metric:
     def scores(self) -> tuple[str, ...]:
         """Names of the scores that its result holds."""
         return tuple(self.bounds)
+
+    def direction_of(self, score: str) -> str:
+        """Returns how to read one of its scores."""
+        return self.directions.get(score, self.direction)
+
+    def source_of(self, score: str) -> Source:
+        """Returns where one of its scores, in the default definition, comes from."""
+        return self.score_sources.get(score, self.definitions[0].source)
 
     def references(self, definition: str | None = None) -> tuple[Source, ...]:
         """Returns what to cite for a definition (None or unknown: the default one), each source once."""

@@ -253,8 +253,8 @@ def _line(metric: Metric, name: str, found: Found, expected: dict[str, float]) -
         value=found.values.get(name),
         interval=found.intervals.get(name) if name in found.values else None,
         noise=expected.get(name),
-        direction=metric.direction,
+        direction=metric.direction_of(name),
         definition=definition.name,
-        source=definition.source.short,
+        source=metric.source_of(name).short,
         undefined=found.undefined.get(name, ""),
     )

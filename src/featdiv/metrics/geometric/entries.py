@@ -87,6 +87,16 @@ METRICS = (
             "treves_rolls_per_unit": Bounds(text="1/n <= value <= 1", lower=lambda n, d: 1.0 / n, upper=one),
         },
         direction="higher sparsity and hoyer, lower Treves-Rolls: sparser",
+        directions={
+            "sparsity": "higher is sparser",
+            "hoyer": "higher is sparser",
+            "treves_rolls_per_sample": "lower is sparser",
+            "treves_rolls_per_unit": "lower is sparser",
+        },
+        score_sources={
+            "treves_rolls_per_sample": sources.TREVES_1991,
+            "treves_rolls_per_unit": sources.TREVES_1991,
+        },
         unit="1",
         invariances=("row permutation", "feature permutation", "isotropic scaling"),
         parameters={"eps": "magnitude below which an entry of a unit row counts as zero, 1e-3 by default"},

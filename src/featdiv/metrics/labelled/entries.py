@@ -100,6 +100,12 @@ METRICS = (
             "nc4": SHARE_BOUNDS,
         },
         direction="lower nc1 and nc2, higher nc4: more collapsed",
+        directions={
+            "nc1": "lower is more collapsed",
+            "nc2_equinorm": "lower is more collapsed",
+            "nc2_equiangular": "lower is more collapsed",
+            "nc4": "higher is more collapsed",
+        },
         unit="1",
         invariances=ABOUT_THE_MEAN,
         parameters={
