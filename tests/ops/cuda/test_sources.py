@@ -19,8 +19,13 @@ PRODUCTS = {"gram.cuh": {BFLOAT16, "m16n8k16.row.col.f32.f16.f16.f32", FLOAT64}}
 """Source to the shapes and types of the products in it, where they are part of its design."""
 
 WARPGROUPS = {"m64n128k16.f32.bf16.bf16", "m64n128k16.f32.f16.f16"}
-TARGETS = [(path, arch) for path in SOURCES for arch in ("80", "90")]
-TARGETS += [(path, "90a") for path in SOURCES if path.name in _cupy.ARCHITECTURES]
+TARGETS = [
+    (path, arch)
+    for path in SOURCES
+    for arch in (
+        [_cupy.ARCHITECTURES[path.name].removeprefix("sm_")] if path.name in _cupy.ARCHITECTURES else ["80", "90"]
+    )
+]
 
 
 def test_there_are_sources():
