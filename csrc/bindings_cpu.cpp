@@ -90,12 +90,14 @@ py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shi
 }
 
 py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, int64_t m, int64_t other_stride,
-                    int64_t d, int element, uintptr_t shift, bool normalize, bool doubles, bool rounded, uintptr_t rates,
-                    int rate_count, bool distances, int measure, int bins, uintptr_t edges, bool has_threshold,
-                    double threshold, int64_t most_examples, uintptr_t exp_sums, uintptr_t histogram,
-                    uintptr_t examples, int threads, int isa) {
+                    int64_t d, int element, uintptr_t block_edges, int blocks, uintptr_t shift, bool normalize,
+                    bool doubles, bool rounded, uintptr_t rates, int rate_count, bool distances, int measure, int bins,
+                    uintptr_t edges, bool has_threshold, double threshold, int64_t most_examples, uintptr_t exp_sums,
+                    uintptr_t histogram, uintptr_t examples, int threads, int isa) {
   const featdiv::PairJob job{rows_at(x, 0, n, d, x_stride, element),
                              rows_at(other, 0, m, d, other_stride, element),
+                             at<const int64_t>(block_edges),
+                             blocks,
                              at<const double>(shift),
                              normalize,
                              doubles,
@@ -182,12 +184,11 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("other_total"), py::arg("other_weighted"), py::arg("n"), py::arg("element"), py::arg("normalize"),
         py::arg("doubles"), py::arg("bound"), py::arg("gram"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
-        py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("shift"),
-        py::arg("normalize"), py::arg("doubles"), py::arg("rounded"), py::arg("rates"), py::arg("rate_count"),
-        py::arg("distances"), py::arg("measure"),
-        py::arg("bins"), py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"),
-        py::arg("most_examples"), py::arg("exp_sums"), py::arg("histogram"), py::arg("examples"), py::arg("threads"),
-        py::arg("isa"));
+        py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("block_edges"),
+        py::arg("blocks"), py::arg("shift"), py::arg("normalize"), py::arg("doubles"), py::arg("rounded"),
+        py::arg("rates"), py::arg("rate_count"), py::arg("distances"), py::arg("measure"), py::arg("bins"),
+        py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"), py::arg("most_examples"), py::arg("exp_sums"),
+        py::arg("histogram"), py::arg("examples"), py::arg("threads"), py::arg("isa"));
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
         py::arg("values"), py::arg("indices"), py::arg("threads"), py::arg("isa"));

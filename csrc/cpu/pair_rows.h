@@ -28,6 +28,23 @@ struct Packed {
   int64_t count = 0;   // panels
 };
 
+// The panels of a set of rows: none crosses from one block of rows into the next.
+struct Panels {
+  struct Panel {
+    int64_t first;  // row
+    int rows, block;
+  };
+  std::vector<Panel> all;
+
+  Panels(int64_t width, const int64_t* edges, int blocks) {
+    for (int block = 0; block < blocks; ++block)
+      for (int64_t first = edges[block]; first < edges[block + 1]; first += width)
+        all.push_back({first, int(std::min(width, edges[block + 1] - first)), block});
+  }
+
+  int64_t count() const { return int64_t(all.size()); }
+};
+
 // One over the norm of each row, where rows are normalised, and whether all rows will do.
 struct Norms {
   Array<double> inverse;
@@ -76,10 +93,11 @@ class RowPacker {
   }
 
   // Packs the panels from `first` on, unless they are there. `stream` is of the random numbers of rounding.
-  PairOutcome pack(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t first, uint32_t stream) {
+  PairOutcome pack(Packed<T>& packed, const Rows& rows, const Panels& panels, const Norms& norms, int64_t first,
+                   uint32_t stream) {
     if (packed.first == first) return PairOutcome::done;
     packed.first = first;
-    packed.count = std::min(most_, (rows.n + width_ - 1) / width_ - first);
+    packed.count = std::min(most_, panels.count() - first);
     if (!packed.squares) {
       packed.squares = aligned_array<T>(packed.count * width_);
       if (rounded_) {
@@ -93,7 +111,8 @@ class RowPacker {
     std::mutex mutex;
     parallel_for(job_.threads, packed.count, [&](int64_t panel) {
       try {
-        const double peak = pack_panel(packed, rows, norms, panel, stream, worst);
+        const Panels::Panel& at = panels.all[size_t(first + panel)];
+        const double peak = pack_panel(packed, panel, rows.slice(at.first, at.rows), at.first, norms, stream, worst);
         std::lock_guard<std::mutex> lock(mutex);
         peak_ = std::max(peak_, peak);
       } catch (const std::bad_alloc&) {
@@ -116,12 +135,10 @@ class RowPacker {
   static constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450;
 
   // Packs one panel and returns its largest magnitude.
-  double pack_panel(Packed<T>& packed, const Rows& rows, const Norms& norms, int64_t panel,
+  double pack_panel(Packed<T>& packed, int64_t panel, const Rows& part, int64_t first_row, const Norms& norms,
                     uint32_t stream, std::atomic<Outcome>& worst) const {
     const InStage stage(Stage::pack);
-    const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
-    const int64_t first_row = (packed.first + panel) * width_, n = std::min(width_, rows.n - first_row);
-    const Rows part = rows.slice(first_row, n);
+    const int64_t n = part.n, d = part.d, padded = (d + width_ - 1) / width_ * width_;
     auto by_row = aligned_array<T>(padded * width_);
     auto total = aligned_array<double>(padded);
     auto peaks = aligned_array<T>(padded);

@@ -42,7 +42,10 @@ class PairRunner {
         turns_(job.bins <= bins_of_turns ? most_turns : 1),
         stretch_(fitting_panels(job)),
         packer_(job, kernels_, stretch_),
-        histogram_(size_t(job.bins) + 2),
+        left_panels_(width_, job.block_edges, job.blocks),
+        right_panels_(within_ ? left_panels_ : panels_of(job.other)),
+        exp_totals_(size_t(job.blocks) * size_t(job.blocks) * size_t(job.rate_count)),
+        histogram_(size_t(job.blocks) * size_t(job.blocks) * (size_t(job.bins) + 2)),
         best_(-std::numeric_limits<double>::infinity()) {
     const double unit = sizeof(T) == sizeof(float) ? 0x1p-24 : 0x1p-53;
     // A chain, the sum of chains, and the roundings of the rows, of their norms and of the sum of three terms.
@@ -56,14 +59,13 @@ class PairRunner {
       right_norms_ = take_norms(job_, job_.other, kernels_);
       if (right_norms_.outcome != Outcome::done) return PairOutcome(int(right_norms_.outcome));
     }
-    const int64_t left_panels = panels_of(job_.x), right_panels = panels_of(right_rows());
-    for (int64_t q = 0; q < right_panels; q += stretch_) {
-      const PairOutcome outcome = packer_.pack(right_, right_rows(), right_norms(), q, within_ ? 0 : 1);
+    for (int64_t q = 0; q < right_panels_.count(); q += stretch_) {
+      const PairOutcome outcome = packer_.pack(right_, right_rows(), right_panels_, right_norms(), q, within_ ? 0 : 1);
       if (outcome != PairOutcome::done) return outcome;
-      for (int64_t p = 0; p < (within_ ? q + 1 : left_panels); p += stretch_) {
+      for (int64_t p = 0; p < (within_ ? q + 1 : left_panels_.count()); p += stretch_) {
         const bool same = within_ && p == q;
         if (!same) {
-          const PairOutcome packed = packer_.pack(left_, job_.x, left_norms_, p, 0);
+          const PairOutcome packed = packer_.pack(left_, job_.x, left_panels_, left_norms_, p, 0);
           if (packed != PairOutcome::done) return packed;
         }
         if (!multiply(same ? right_ : left_)) return PairOutcome::no_memory;
@@ -77,6 +79,15 @@ class PairRunner {
   }
 
  private:
+  // Some panels of one block of rows.
+  struct Group {
+    int64_t first, count;
+    int block;
+  };
+  struct Task {
+    Group down, across;
+  };
+
   // What one task finds, before it is added to the whole.
   struct Tally {
     std::vector<int32_t> tables;  // [turns, bins + 4]: pairs of each value of `bin`, from the least on
@@ -94,16 +105,31 @@ class PairRunner {
     return std::max(packed_bytes / bytes / task_panels * task_panels, task_panels);
   }
 
-  int64_t panels_of(const Rows& rows) const { return (rows.n + width_ - 1) / width_; }
+  Panels panels_of(const Rows& rows) const {
+    const int64_t edges[] = {0, rows.n};
+    return {width_, edges, 1};
+  }
+
+  // The panels of a stretch by fours, none of which spans two blocks.
+  static std::vector<Group> groups_of(const Packed<T>& packed, const Panels& panels) {
+    std::vector<Group> groups;
+    for (int64_t panel = packed.first; panel < packed.first + packed.count; ++panel) {
+      const int block = panels.all[size_t(panel)].block;
+      if (groups.empty() || groups.back().count == task_panels || groups.back().block != block)
+        groups.push_back({panel, 0, block});
+      ++groups.back().count;
+    }
+    return groups;
+  }
 
   // Adds the pairs of one stretch of rows with the packed stretch of the right-hand side; false without memory.
   bool multiply(const Packed<T>& left) {
-    const int64_t down = (left.count + task_panels - 1) / task_panels;
-    const int64_t across = (right_.count + task_panels - 1) / task_panels;
     const bool triangle = &left == &right_;
+    const std::vector<Group> across = groups_of(right_, right_panels_);
+    const std::vector<Group> down = triangle ? across : groups_of(left, left_panels_);
     tasks_.clear();
-    for (int64_t j = 0; j < across; ++j)
-      for (int64_t i = 0; i < (triangle ? j + 1 : down); ++i) tasks_.push_back({i, j});
+    for (size_t j = 0; j < across.size(); ++j)
+      for (size_t i = 0; i < (triangle ? j + 1 : down.size()); ++i) tasks_.push_back({down[i], across[j]});
     exp_sums_.assign(tasks_.size() * size_t(job_.rate_count), 0.0);
     distance_sums_.assign(job_.distances ? tasks_.size() : 0, 0.0);
     std::atomic<bool> no_memory{false};
@@ -114,13 +140,16 @@ class PairRunner {
         no_memory = true;
       }
     });
-    exp_totals_.resize(size_t(job_.rate_count));
+    const size_t rates = size_t(job_.rate_count);
     for (size_t task = 0; task < tasks_.size(); ++task)
-      for (size_t rate = 0; rate < exp_totals_.size(); ++rate)
-        exp_totals_[rate] += exp_sums_[task * exp_totals_.size() + rate];
+      for (size_t rate = 0; rate < rates; ++rate)
+        exp_totals_[cell_of(tasks_[task]) * rates + rate] += exp_sums_[task * rates + rate];
     for (const double sum : distance_sums_) distance_total_ += sum;
     return !no_memory;
   }
+
+  // The pair of blocks that a task is about.
+  size_t cell_of(const Task& task) const { return size_t(task.down.block * job_.blocks + task.across.block); }
 
   void finish() {
     std::copy(exp_totals_.begin(), exp_totals_.end(), result_.exp_sums);
@@ -145,7 +174,7 @@ class PairRunner {
   }
 
   void run_task(const Packed<T>& left, int64_t task) {
-    const auto [down, across] = tasks_[size_t(task)];
+    const Group &down = tasks_[size_t(task)].down, &across = tasks_[size_t(task)].across;
     const bool triangle = &left == &right_;
     Tally tally;
     if (job_.bins) {
@@ -156,10 +185,12 @@ class PairRunner {
     auto values = aligned_array<T>(int64_t(cells)), errors = aligned_array<T>(int64_t(cells));
     auto bins = aligned_array<int32_t>(int64_t(cells));
     std::vector<int32_t> near(job_.distances ? size_t(width_ * width_) : 0);
-    for (int64_t q = across * task_panels; q < std::min((across + 1) * task_panels, right_.count); ++q)
-      for (int64_t p = down * task_panels; p < std::min((down + 1) * task_panels, left.count); ++p) {
+    for (int64_t q = across.first - right_.first; q < across.first - right_.first + across.count; ++q)
+      for (int64_t p = down.first - left.first; p < down.first - left.first + down.count; ++p) {
         if (triangle && p > q) continue;
-        const int64_t first_left = (left.first + p) * width_, first_right = (right_.first + q) * width_;
+        const Panels::Panel& left_panel = left_panels_.all[size_t(left.first + p)];
+        const Panels::Panel& right_panel = right_panels_.all[size_t(right_.first + q)];
+        const int64_t first_left = left_panel.first, first_right = right_panel.first;
         PairBlock<T> block{};
         if (left.panels) {
           block.left = left.panels.get() + p * width_ * job_.x.d;
@@ -168,8 +199,8 @@ class PairRunner {
         block.d = job_.x.d;
         block.left_squares = left.squares.get() + p * width_;
         block.right_squares = right_.squares.get() + q * width_;
-        block.left_valid = int(std::min<int64_t>(width_, job_.x.n - first_left));
-        block.right_valid = int(std::min<int64_t>(width_, right_rows().n - first_right));
+        block.left_valid = left_panel.rows;
+        block.right_valid = right_panel.rows;
         block.triangle = triangle && p == q;
         block.rates = job_.rates;
         block.rate_count = job_.rate_count;
@@ -206,9 +237,10 @@ class PairRunner {
     const InStage stage(Stage::flush);
     std::sort(tally.examples.begin(), tally.examples.end());
     std::lock_guard<std::mutex> lock(mutex_);
+    int64_t* const histogram = histogram_.data() + cell_of(tasks_[size_t(task)]) * (size_t(job_.bins) + 2);
     for (size_t k = 0; k < tally.histogram.size(); ++k) {
-      histogram_[k] += tally.histogram[k];
-      for (int turn = 0; turn < turns_; ++turn) histogram_[k] += tally.tables[size_t(turn * (job_.bins + 4) + 2) + k];
+      histogram[k] += tally.histogram[k];
+      for (int turn = 0; turn < turns_; ++turn) histogram[k] += tally.tables[size_t(turn * (job_.bins + 4) + 2) + k];
     }
     close_ += tally.close;
     examples_.insert(examples_.end(), tally.examples.begin(), tally.examples.end());
@@ -299,15 +331,16 @@ class PairRunner {
   const int turns_;
   const int64_t stretch_;  // panels packed at a time
   RowPacker<T> packer_;
+  const Panels left_panels_, right_panels_;
   T rounding_;
   Norms left_norms_, right_norms_;
   Packed<T> left_, right_;
-  std::vector<Pair> tasks_;
+  std::vector<Task> tasks_;
   std::vector<double> exp_sums_, distance_sums_;  // of each task
-  std::vector<double> exp_totals_;
+  std::vector<double> exp_totals_;                // of each pair of blocks
   double distance_total_ = 0;
   std::mutex mutex_;
-  std::vector<int64_t> histogram_;
+  std::vector<int64_t> histogram_;  // likewise
   int64_t close_ = 0;
   std::vector<Pair> examples_;
   double best_;

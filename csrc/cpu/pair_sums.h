@@ -8,6 +8,8 @@ namespace featdiv {
 struct PairJob {
   Rows x;
   Rows other;          // n = 0: pairs within x
+  const int64_t* block_edges;  // [blocks + 1] rows of x from 0 to n: pairs are summed by blocks of their rows
+  int blocks;                  // one across two sets
   const double* shift; // [d] subtracted from all rows (distances do not change); null for none
   bool normalize;
   bool doubles;
@@ -26,8 +28,8 @@ struct PairJob {
 };
 
 struct PairResult {
-  double* exp_sums;    // [rate_count]
-  int64_t* histogram;  // [bins + 2], below and above included
+  double* exp_sums;    // [blocks, blocks, rate_count], the block of the left row first, never after that of the right
+  int64_t* histogram;  // [blocks, blocks, bins + 2], below and above included
   int64_t* examples;   // [most_examples, 2] the first close pairs, by left row and then right row
   int64_t close = 0;   // pairs on the near side of the threshold
   int64_t nearest[2] = {-1, -1};

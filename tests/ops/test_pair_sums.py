@@ -209,6 +209,46 @@ def test_a_rounding_wider_than_a_bin_is_resolved_beyond_the_last_edge_too(monkey
     assert found.histogram.tolist() == truth.tolist()
 
 
+@pytest.mark.parametrize("consecutive", [True, False])
+def test_pairs_by_blocks(backend, rng, consecutive):
+    """Blocks of one row and of 60; the whole is the same with blocks or without."""
+    x = rng.normal(size=(141, 9))
+    blocks = np.repeat([0, 1, 2, 3], [60, 1, 37, 43])
+    if not consecutive:
+        rng.shuffle(blocks)
+    options = {"rates": [0.3, 2.0], "measure": "cosine", "bins": 8, "threshold": 0.8, "examples": 7, "distances": True}
+    got, plain = (pair_sums(x, backend=backend, blocks=b, **options) for b in (blocks, None))
+    assert plain.by_block is None
+    assert got.by_block.exp_sums.shape == (4, 4, 2)
+    u = x / np.linalg.norm(x, axis=1, keepdims=True)
+    squares, above = cdist(u, u) ** 2, np.triu(np.ones((141, 141), bool), 1)
+    for a in range(4):
+        for b in range(4):
+            between = np.logical_and.outer(blocks == a, blocks == b)
+            between = (between & above) if a == b else (between if a < b else np.zeros_like(between))
+            assert got.by_block.pairs[a, b] == between.sum()
+            sums = [np.exp(-t * squares[between]).sum() for t in (0.3, 2.0)]
+            assert got.by_block.exp_sums[a, b] == pytest.approx(sums, rel=1e-5)
+            counts = np.histogram((u @ u.T)[between], bins=8, range=(-1, 1))[0]
+            assert got.by_block.histogram[a, b].tolist() == counts.tolist()
+    assert got.exp_sums == pytest.approx(plain.exp_sums, rel=1e-6)
+    assert got.distance_sum == pytest.approx(plain.distance_sum, rel=1e-6)
+    assert (got.pairs, got.close, got.nearest[:2]) == (plain.pairs, plain.close, plain.nearest[:2])
+    assert got.histogram.tolist() == plain.histogram.tolist()
+    assert got.close_pairs.tolist() == plain.close_pairs.tolist()
+
+
+def test_blocks_that_will_not_do(rng):
+    x = rng.normal(size=(4, 2))
+    with pytest.raises(InputError, match="blocks: expected None for pairs across two sets"):
+        pair_sums(x, x, blocks=[0, 0, 1, 1])
+    for wrong in ([0, 0, 1], [0.0, 0.0, 1.0, 1.0], [0, 0, -1, 1], [[0, 0, 1, 1]]):
+        with pytest.raises(InputError, match="blocks: expected one block number"):
+            pair_sums(x, blocks=wrong)
+    with pytest.raises(InputError, match="no row is of block 1"):
+        pair_sums(x, blocks=[0, 0, 2, 2])
+
+
 def test_squares_that_overflow_are_an_error():
     for backend in ("native", "torch"):
         with pytest.raises(InputError, match="multiply all rows by a constant"):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-__all__ = ["PairSums", "PairTask", "pair_sums"]
+__all__ = ["BlockSums", "PairSums", "PairTask", "pair_sums"]
 
 MEASURES = ("cosine", "distance")
 
@@ -85,6 +85,21 @@ class PairTask:
         return -value if self.measure == "distance" else value
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class BlockSums:
+    """Sums and counts by pairs of blocks of rows, zero where the first block comes after the second.
+
+    Attributes:
+        exp_sums: (g, g, rates) float64.
+        histogram: (g, g, bins) int64, or None.
+        pairs: (g, g) int64 numbers of pairs.
+    """
+
+    exp_sums: npt.NDArray[np.float64]
+    histogram: npt.NDArray[np.int64] | None
+    pairs: npt.NDArray[np.int64]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PairSums:
     """What the op returns, on the host.
@@ -102,6 +117,7 @@ class PairSums:
         nearest: (left row, right row, value in float64) of the nearest pair, or None without a measure or pairs.
         backend: the backend that did it.
         precision: ``"float64"``, ``"float32"``, or ``"mixed"`` where rows were rounded to 16 bits.
+        by_block: the same sums and counts by pairs of blocks, or None.
     """
 
     pairs: int
@@ -116,6 +132,7 @@ class PairSums:
     nearest: tuple[int, int, float] | None = None
     backend: str = ""
     precision: str = ""
+    by_block: BlockSums | None = None
 
 
 @takes_arrays
@@ -131,6 +148,7 @@ def pair_sums(
     threshold: float | None = None,
     examples: int = 0,
     normalize: str | None = "l2",
+    blocks: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None,
     precision: str = "float32",
     backend: str = "auto",
 ) -> PairSums:
@@ -147,6 +165,9 @@ def pair_sums(
         threshold: cosine from which, or distance up to which, a pair is close; None to count none.
         examples: how many close pairs to list, the first by row numbers.
         normalize: ``"l2"`` divides each row by its Euclidean norm first; None takes rows as they are.
+        blocks: (n,) numbers 0 ... g - 1 of the blocks that rows of one set belong to, none of them empty, to have the
+            sums and the histogram by pairs of blocks as well; None for none. Costs little where rows of a block follow
+            one another and the backend is native, else one call for each pair of blocks.
         precision: ``"float32"`` or ``"float64"`` products, or ``"mixed"``: float32, or faster ones of rows rounded to
             16 bits where ``rates`` alone are asked for (see the bounds in this module's description).
         backend: backend name or ``"auto"``.
@@ -182,7 +203,20 @@ def pair_sums(
     pairs = n * (n - 1) // 2 if other is None else n * int(other.shape[0])
     request = Request(op="pair_sums", device=device, dtype=dtype, n=n, d=d, precision=precision)
     name = choose(request, backend)
-    result: PairSums = load("pair_sums", name).pair_sums(x, other, task)
+    module = load("pair_sums", name)
+    result: PairSums
+    if blocks is None:
+        result = module.pair_sums(x, other, task)
+    else:
+        numbers, count = _checked_blocks(blocks, n, other)
+        if hasattr(module, "pair_sums_by_block") and bool((np.diff(numbers) >= 0).all()):
+            edges = np.searchsorted(numbers, np.arange(count + 1))
+            result = module.pair_sums_by_block(x, edges.astype(np.int64), task)
+        else:
+            from featdiv.ops.pair_sums import by_block
+
+            members = [np.flatnonzero(numbers == block) for block in range(count)]
+            result = by_block.pair_sums(module.pair_sums, x, members, task)
     precision = result.precision or task.precision
     return dataclasses.replace(result, pairs=pairs, edges=task.edges, backend=name, precision=precision)
 
@@ -199,6 +233,21 @@ def _checked_rows(x: Rows, other: Rows | None) -> tuple[str, str]:
             f"got {dtype} rows of {other.shape[1]} features on {device!r}"
         )
     return kind
+
+
+def _checked_blocks(blocks: Any, n: int, other: Rows | None) -> tuple[npt.NDArray[np.int64], int]:
+    if other is not None:
+        raise InputError("pair_sums: blocks: expected None for pairs across two sets")
+    numbers = np.asarray(blocks)
+    if numbers.shape != (n,) or not n or numbers.dtype.kind not in "iu" or numbers.min() < 0 or numbers.max() >= n:
+        raise InputError(
+            f"pair_sums: blocks: expected one block number, 0 or more, for each of the {n} rows of x; "
+            f"got shape {numbers.shape} of {numbers.dtype}"
+        )
+    sizes = np.bincount(numbers)
+    if not sizes.all():
+        raise InputError(f"pair_sums: blocks: expected numbers without a gap; no row is of block {int(sizes.argmin())}")
+    return numbers.astype(np.int64), len(sizes)
 
 
 def _checked_task(
