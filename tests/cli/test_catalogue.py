@@ -22,6 +22,9 @@ def test_json_is_the_whole_catalogue(run):
     entries = json.loads(run("metrics", "--json", "-").stdout)
     assert tuple(entry["name"] for entry in entries) == catalogue.names()
     assert all(entry["definitions"][0]["source"]["year"] for entry in entries)
+    (sparsity,) = (entry for entry in entries if entry["name"] == "sparsity")
+    assert sparsity["directions"]["treves_rolls_per_unit"] == "lower is sparser"
+    assert sparsity["score_sources"]["treves_rolls_per_unit"]["year"] == 1991
 
 
 def test_an_unknown_metric_names_the_nearest(run):

@@ -62,6 +62,8 @@ def as_dict(entry: Metric) -> dict[str, Any]:
     fields["bounds"] = {score: bounds.text for score, bounds in entry.bounds.items()}
     fields["definitions"] = [dataclasses.asdict(definition) for definition in entry.definitions]
     fields["sources"] = [dataclasses.asdict(source) for source in entry.sources]
+    fields["score_sources"] = {score: dataclasses.asdict(source) for score, source in entry.score_sources.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()} | {
-        "parameters": dict(entry.parameters)
+        "parameters": dict(entry.parameters),
+        "directions": dict(entry.directions),
     }
