@@ -74,6 +74,8 @@ class Provenance:
         seed: seed of every random choice made.
         source: where the rows came from.
         fingerprint: fingerprint of the source; see `featdiv.Embeddings.fingerprint`.
+        extraction: what the rows were extracted with, where `featdiv.extract` did it: model, hash of its weights,
+            layer, pooling, transform, fingerprint of the images.
         passes: how often the rows were read.
         notes: remarks that a reader of the number should know.
     """
@@ -93,6 +95,7 @@ class Provenance:
     seed: int | None = None
     source: str | None = None
     fingerprint: str | None = None
+    extraction: Mapping[str, Any] | None = None
     passes: int | None = None
     notes: tuple[str, ...] = ()
 

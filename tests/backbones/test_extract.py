@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -41,6 +42,35 @@ def test_output_and_named_layers(run, expected, means):
         np.testing.assert_allclose(rows_of(run(layer=layer)), expected, rtol=1e-6, atol=1e-7)
     assert not means.mix._forward_hooks
     assert not means.fc._forward_pre_hooks
+
+
+def test_every_later_result_says_what_the_features_are(run, tmp_path):
+    features = run(out=tmp_path)
+    facts = features.extraction
+    assert facts["weights_hash"]
+    assert facts["transform"]
+    given = {"test": features, "test_labels": features.labels}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = [
+            featdiv.spectrum(features, interval=None),
+            featdiv.diversity(features, interval=None),
+            featdiv.rankme(features),
+            featdiv.uniformity(features),
+            featdiv.intra_class_distance(features, features.labels),
+            featdiv.knn_probe(features, features.labels, k=3, **given),
+            featdiv.linear_probe(features, features.labels, C=(1.0,), **given),
+            featdiv.directions(features, k=1, extremes=2),
+            featdiv.spectrum(features.path, interval=None),
+        ]
+    for result in results:
+        assert result.provenance.extraction == facts, result.provenance.function
+        assert json.loads(result.to_json())["provenance"]["extraction"] == facts
+    both = featdiv.compare({"one": features, "other": run(layer="output")}, interval=None)
+    found = both.provenance.arguments["extractions"]
+    assert found["one"] == facts
+    assert found["other"]["layer"] == "output"
+    assert featdiv.spectrum(rows_of(features), interval=None).provenance.extraction is None
 
 
 def test_maps_and_tokens_become_rows_as_asked(pixels, scaled):

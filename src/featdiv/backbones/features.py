@@ -32,6 +32,8 @@ class Features(Embeddings):
         directory: where the features lie on disk, or None.
     """
 
+    extraction: Mapping[str, Any]
+
     def __init__(
         self,
         rows: Embeddings | None,

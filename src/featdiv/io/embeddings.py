@@ -6,7 +6,7 @@ import abc
 import copy
 import hashlib
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -63,6 +63,7 @@ class Embeddings(abc.ABC):
         description: what the source is, in words, for a result's provenance.
         format: kind of the source: ``"array"``, ``"npy"``, ``"safetensors"``, ..., ``"iterable"``.
         path: path of the file or directory, or None.
+        extraction: what `featdiv.extract` made the rows with, or None.
 
     Example:
         >>> import numpy as np, featdiv
@@ -97,6 +98,7 @@ class Embeddings(abc.ABC):
         self.ids: npt.NDArray[Any] | None = None
         self.groups: npt.NDArray[Any] | None = None
         self.default_rows: int | None = None
+        self.extraction: Mapping[str, Any] | None = None
         self._fingerprint: str | None = None
 
     @abc.abstractmethod

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from featdiv.errors import FormatError, InputError, SourceNotFound
@@ -275,10 +276,23 @@ def _refuse_manifests(found: Sequence[File]) -> None:
 
 def _open_directory(path: str, key: Any) -> Embeddings:
     names = files.list_directory(path)
-    for manifest in MANIFESTS:
-        if os.path.join(path, f"manifest{manifest}") in names:
-            return _open_manifest(LocalFile(os.path.join(path, f"manifest{manifest}")), key)
-    return open_files(shard_files([LocalFile(name) for name in names], path), key, path, path=path)
+    manifests = (os.path.join(path, f"manifest{suffix}") for suffix in MANIFESTS)
+    manifest = next((name for name in manifests if name in names), None)
+    if manifest is None:
+        return open_files(shard_files([LocalFile(name) for name in names], path), key, path, path=path)
+    opened = _open_manifest(LocalFile(manifest), key)
+    opened.extraction = _extraction(os.path.join(path, "extraction.json"))
+    return opened
+
+
+def _extraction(path: str) -> dict[str, Any] | None:
+    """Returns what `featdiv.extract` says of the features that it wrote beside this file; None of another's file."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        facts = content["facts"] if content["format"] == "featdiv.extraction" else {}
+        return {name: value for name, value in facts.items() if name != "stored"} or None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def shard_files(found: Sequence[File], path: str) -> list[File]:

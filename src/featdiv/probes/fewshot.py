@@ -215,6 +215,7 @@ def fewshot_probe(
             dtype=source.dtype,
             source=source.description,
             fingerprint=source.fingerprint,
+            extraction=source.extraction,
         ),
         shots=tuple(k for k in wanted if f"{k}_shot" in scores),
         ways=ways,

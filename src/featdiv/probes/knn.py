@@ -304,6 +304,7 @@ def _provenance(
         d=source.d,
         source=source.description,
         fingerprint=source.fingerprint,
+        extraction=source.extraction,
         passes=1,
         notes=notes,
     )

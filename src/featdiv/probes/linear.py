@@ -394,6 +394,7 @@ class _Probe:
             seed=seeds[0],
             source=self.source.description,
             fingerprint=self.source.fingerprint,
+            extraction=self.source.extraction,
             passes=self.rows["train"].passes,
             notes=notes,
         )

@@ -207,6 +207,7 @@ def _provenance(
         | {
             "models": {name: f"{source.description}" for name, source in sources.items()},
             "fingerprints": {name: source.fingerprint for name, source in sources.items()},
+            "extractions": {name: source.extraction for name, source in sources.items() if source.extraction},
             "aligned_by": "ids" if all(source.ids is not None for source in sources.values()) else "position",
         },
         precision=precision,

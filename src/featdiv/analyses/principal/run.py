@@ -159,6 +159,7 @@ def _statistics(
         d=source.d,
         source=source.description,
         fingerprint=source.fingerprint,
+        extraction=source.extraction,
         passes=2,
     )
     return moments, left, provenance

@@ -135,6 +135,7 @@ def provenance_of(
         seed=options.seed,
         source=source.description,
         fingerprint=source.fingerprint,
+        extraction=source.extraction,
         passes=passes,
     )
 

@@ -91,6 +91,7 @@ def alignment(x: Any, other: Any, *, a: float = 2.0, normalize: str | None = "l2
             d=left.d,
             source=left.description,
             fingerprint=left.fingerprint,
+            extraction=left.extraction,
             passes=1,
         )
     return Score(

@@ -146,6 +146,7 @@ def of_source(
             seed=seed,
             source=source.description,
             fingerprint=source.fingerprint,
+            extraction=source.extraction,
             passes=1,
             notes=() if index is None else (f"a sample of {len(index):,} rows, drawn with seed {seed}",),
         ),

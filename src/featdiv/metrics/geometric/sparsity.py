@@ -240,6 +240,7 @@ def of_source(source: io.Embeddings, *, eps: float, interval: str | None) -> Spa
             d=source.d,
             source=source.description,
             fingerprint=source.fingerprint,
+            extraction=source.extraction,
             passes=1,
             notes=notes,
         ),

@@ -218,7 +218,12 @@ def provenance_of(
     if source is None:
         return provenance
     return dataclasses.replace(
-        provenance, precision=precision, source=source.description, fingerprint=source.fingerprint, passes=1
+        provenance,
+        precision=precision,
+        source=source.description,
+        fingerprint=source.fingerprint,
+        extraction=source.extraction,
+        passes=1,
     )
 
 

@@ -279,6 +279,7 @@ def intra_class_distance(
                 d=source.d,
                 source=source.description,
                 fingerprint=source.fingerprint,
+                extraction=source.extraction,
                 passes=1,
                 seed=None if block_of is None else seed,
                 notes=(

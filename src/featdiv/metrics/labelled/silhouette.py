@@ -109,6 +109,7 @@ def silhouette(
                 seed=seed if drawn else None,
                 source=source.description,
                 fingerprint=source.fingerprint,
+                extraction=source.extraction,
                 passes=1,
                 notes=(*(notes if drawn else ()), *dropped_note(rows.dropped)),
             ),

@@ -338,5 +338,6 @@ def provenance_of_sources(sources: Mapping[str, Embeddings], function: str, norm
         d=x.d,
         source=x.description,
         fingerprint=x.fingerprint,
+        extraction=x.extraction,
         passes=1,
     )

@@ -360,5 +360,6 @@ def _of_source(moments: Moments, source: Any, *, function: str, precision: str) 
         precision=precision,
         source=source.description,
         fingerprint=source.fingerprint,
+        extraction=source.extraction,
         passes=1,
     )

@@ -203,6 +203,7 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
             d=source.d,
             source=source.description,
             fingerprint=source.fingerprint,
+            extraction=source.extraction,
             passes=1,
         )
     host = rows if isinstance(rows, np.ndarray) else rows.detach().cpu().double().numpy()

@@ -121,6 +121,7 @@ def parc(
                 seed=seed if drawn else None,
                 source=source.description,
                 fingerprint=source.fingerprint,
+                extraction=source.extraction,
                 passes=1,
                 notes=(*notes, *dropped_note(rows.dropped)),
             ),

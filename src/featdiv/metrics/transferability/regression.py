@@ -182,6 +182,7 @@ def read_targets(
             d=d,
             source=source.description,
             fingerprint=source.fingerprint,
+            extraction=source.extraction,
             passes=1,
         )
     return LinearMoments.of_joint(joint, d), provenance
