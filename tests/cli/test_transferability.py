@@ -25,7 +25,7 @@ def test_the_table(run, files):
     result = run("transferability", "x.npy", "--labels", "y.npy")
     assert result.exit_code == 0
     title, _, *lines = result.stdout.splitlines()
-    assert title == "400 rows of 6 features, 3 classes"
+    assert title == "400 × 6 float64, 3 classes, x.npy"
     shown = {line.split()[0]: line.split()[1] for line in lines}
     assert list(shown) == ["logme", "h_score", "transrate", "gbc", "lda", "lda_accuracy", "ridge", "knn"]
     assert float(shown["logme"]) == pytest.approx(float(featdiv.logme(x, labels)), rel=1e-5)

@@ -118,4 +118,4 @@ def _run(
 
 def _title(result: Transferability) -> str:
     made = result.provenance
-    return f"{made.n} rows of {made.d} features, {result.classes} classes"
+    return f"{made.n:,} × {made.d} {made.dtype}, {result.classes} classes, {made.source}"
