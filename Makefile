@@ -14,7 +14,8 @@ BUILD_INPUTS := pyproject.toml constraints.txt $(wildcard setup.py csrc/* csrc/*
 DEV_EXTRAS := test,lint,docs,conformance,triton
 
 # One BLAS thread for each test worker: the tests' matrices are small, and spinning thread pools disturb each other.
-PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4
+# Workers steal tests at the end, and until then keep whole files, whose fixtures compile kernels.
+PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint docs bench sanitize gpu-check wheel wheels clean
