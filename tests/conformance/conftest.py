@@ -15,7 +15,6 @@ import pytest
 NOT_IN_THE_EXTRA = {
     "dadapy": "pip install 'numpy<2' dadapy installs it, in an environment of its own",
     "rankme": "it is on GitHub, sirbastiano/RankMe",
-    "reptrix": "pip install --no-deps reptrix installs it",
 }
 """Packages that want what others cannot do with, or that the registries do not have, and what to do about it."""
 
