@@ -135,6 +135,31 @@ def test_rows_that_are_all_the_same_have_no_value():
     assert len(found.scores) == 3
 
 
+@pytest.mark.parametrize("scale", [1e2, 1e5])
+def test_parts_that_held_nearly_all_of_a_kernel_are_left_out_without_cancelling(by_kernels, monkeypatch, scale):
+    models = models_of(40, {"a": 60, "b": 90, "c": 4})
+    models["b"] -= 1e4
+    groups = np.arange(40) % 5
+    for name in ("a", "b"):
+        models[name][7] *= scale
+    seen = []
+    monkeypatch.setattr(kernels.left_out, "interval", lambda names, value, found, **given: seen.append((names, found)))
+    by_kernels(models, groups=groups)
+    assert len(seen) == 3
+    for names, found in seen:
+        kept = (models[name][groups != 7 % 5] for name in names)
+        k, l = (rows @ rows.T for rows in (rows - rows.mean(axis=0) for rows in kept))  # noqa: E741
+        debiased = hsic_of_formula(k, l) / np.sqrt(hsic_of_formula(k, k) * hsic_of_formula(l, l))
+        assert found[7 % 5].values[names] == pytest.approx(debiased, abs=1e-6)
+
+
+def test_without_rows_that_differ_there_is_no_interval(by_kernels):
+    models = models_of(40)
+    models["a"][np.arange(40) % 5 != 2] = 0.1
+    found = by_kernels(models, groups=np.arange(40) % 5, definition="biased")
+    assert list(found.intervals) == ["b ~ c"]
+
+
 def test_when_kernels_are_taken():
     models = models_of(24)
 

@@ -32,6 +32,9 @@ METHOD = "n x n kernels"
 _PAIR_COST = 10
 """What a pair of models costs for each entry of a kernel, in multiply-adds of a feature."""
 
+_CANCELLED = 1e-4
+"""Share of a sum below which what is left of it is added up anew."""
+
 
 def cheaper(measure: Measure, sizes: Mapping[str, int], n: int | None, *, memory: int) -> bool:
     """Returns whether kernels are less work than moments, and fit the budget.
@@ -48,7 +51,7 @@ def cheaper(measure: Measure, sizes: Mapping[str, int], n: int | None, *, memory
     if measure.metric.name != "cka" or measure.takes != "moments" or n is None:
         return False
     features, models = sum(sizes.values()), len(sizes)
-    needed = 16 * n * features + 8 * n * n * (models + 2)
+    needed = 16 * n * features + 8 * n * n * (2 * models + 1)
     return 2 * n * (features + _PAIR_COST * models**2) <= features**2 and needed <= memory
 
 
@@ -126,8 +129,20 @@ class Kernels:
             totals = row_sums.sum(axis=1)
             inner = whole.inner - 2.0 * (strip @ strip.T) + corner @ corner.T
             inner += np.outer(totals, totals) / m**2 - 2.0 / m * (row_sums @ row_sums.T)
+            if (inner.diagonal() <= _CANCELLED * whole.inner.diagonal()).any():
+                yield self._among(stays)
+                continue
             norms = squares[:, stays] - 2.0 / m * row_sums + totals[:, None] / m**2
             yield Sums(n=m, traces=norms.sum(axis=1), products=norms @ norms.T, inner=inner)
+
+    def _among(self, stays: npt.NDArray[np.int64]) -> Sums:
+        """Returns the sums over some rows, from kernels that are centred about these; no trace where it is rounding."""
+        rest = self.matrices[:, stays[:, None], stays]
+        rounding = 4.0 * self.error_bound * np.trace(rest, axis1=1, axis2=2)
+        rest -= rest.mean(axis=1, keepdims=True)
+        rest -= rest.mean(axis=2, keepdims=True)
+        found = dataclasses.replace(self, matrices=rest).sums()
+        return dataclasses.replace(found, traces=np.where(found.traces > rounding, found.traces, 0.0))
 
 
 def read(
