@@ -266,7 +266,7 @@ def test_intervals_give_way_to_the_budget_and_say_so():
     sizes = {"a": 1000, "b": 1000}
     chosen = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2, interval="auto", n=1_000_000)
     assert chosen.parts == 1
-    assert "parts of 0.064 GB each do not fit the memory budget" in chosen.no_interval
+    assert "parts of 64 MB each do not fit the memory budget" in chosen.no_interval
     roomy = make_plan(sizes, 3 * CHUNK_BYTES + 48 * 2100**2 * 10, interval="auto", n=1_000_000)
     assert roomy.parts >= 5
     assert not roomy.no_interval

@@ -160,7 +160,7 @@ def test_a_full_disk_keeps_finished_shards(run, expected, means, monkeypatch, tm
 
 def test_room_is_looked_for_before_writing(run, monkeypatch, tmp_path):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10_000, 9_300, 700))
-    with pytest.raises(DiskFull, match=r"50 rows of 4 float32 features need 0.00 GB, and 0.00 GB are free"):
+    with pytest.raises(DiskFull, match=r"50 rows of 4 float32 features need 800 bytes, and 700 bytes are free"):
         run(out=tmp_path)
     assert not list(tmp_path.rglob("features-*"))
     assert run(out=tmp_path, dtype="float16").n == 50

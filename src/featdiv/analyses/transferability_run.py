@@ -273,7 +273,7 @@ def _parts(source: Embeddings, c: int, options: Options, *, per_class: bool) -> 
     if parts >= LEAST_PARTS:
         needed = jackknife.needed_bytes(source.d, c, parts=parts, per_class=per_class)
         if needed > options.memory:
-            return 1, f"the moments of {parts} parts need {needed / 1e9:.3g} GB, more than the memory budget"
+            return 1, f"the moments of {parts} parts need {budget.size(needed)}, more than the memory budget"
         if class_parts.alone(source, parts, ignore=options.ignore):
             return 1, "leaving out a part of the rows would leave out a class"
     return parts, reason

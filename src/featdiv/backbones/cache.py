@@ -32,6 +32,7 @@ from featdiv.io import files, sources
 from featdiv.io.dtypes import ITEMSIZE
 from featdiv.io.embeddings import Embeddings
 from featdiv.io.writers import FORMATS, replacing
+from featdiv.stats import budget
 
 CACHE_VERSION = 1
 """Version of the layout and of what a key covers; part of every key."""
@@ -177,7 +178,7 @@ class Directory:
         if needed > free:
             raise DiskFull(
                 f"{self.function}: out: {self.path}: {rows:,} rows of {d} {self.dtype} features need "
-                f"{needed / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free. Choose another out=, dtype='float16', or "
+                f"{budget.size(needed)}, and {budget.size(free)} are free. Choose another out=, dtype='float16', or "
                 "store=False for moments alone",
                 needed=needed,
             )
@@ -195,7 +196,7 @@ class Directory:
             needed = (self.n - done * self.shard_rows) * (self.d or 0) * ITEMSIZE[self.dtype]
             raise DiskFull(
                 f"{self.function}: out: {self.path}: the disk is full ({error.strerror}). {done} of {self.shards} "
-                f"shards are finished and kept; free {needed / 1e9:.2f} GB and call again, which goes on from there",
+                f"shards are finished and kept; free {budget.size(needed)} and call again, which goes on from there",
                 needed=needed,
             ) from None
 

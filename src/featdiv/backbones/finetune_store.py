@@ -13,6 +13,7 @@ from featdiv.backbones.finetune_judge import Judgement
 from featdiv.backbones.finetune_result import Point
 from featdiv.errors import FormatError
 from featdiv.io.writers import replacing
+from featdiv.stats import budget
 
 FORMAT = 2
 """Version of the files; part of the key of their folder."""
@@ -100,7 +101,7 @@ class Store:
                 raise
             raise cache.DiskFull(
                 f"{self.function}: out: {path.parent}: the disk is full ({error.strerror}) where {path.name} needs "
-                f"{len(content) / 1e6:,.2f} MB. Finished runs and the last checkpoint are kept; make room and call "
+                f"{budget.size(len(content))}. Finished runs and the last checkpoint are kept; make room and call "
                 "again, which goes on from there",
                 needed=len(content),
             ) from None

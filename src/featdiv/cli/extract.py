@@ -160,8 +160,10 @@ def show_estimate(estimate: Estimate, json: str | None) -> None:
     """Prints what an extraction would take."""
     import dataclasses
 
+    from featdiv.stats import budget
+
     if json != "-":
-        room = "" if estimate.free is None else f" of {_size(estimate.free)} free"
+        room = "" if estimate.free is None else f" of {budget.size(estimate.free)} free"
         lines = [
             ["images", f"{estimate.left:,} to do, of {estimate.n:,}"],
             ["features", ", ".join(f"{layer} {d:,}" for layer, d in estimate.d.items())],
@@ -170,15 +172,11 @@ def show_estimate(estimate: Estimate, json: str | None) -> None:
                 f"{estimate.images_per_second:,.1f} images/s on {estimate.device}, from {estimate.timed:,} images",
             ],
             ["time", duration(estimate.seconds)],
-            ["disk", f"{_size(estimate.bytes)}{room}{'' if estimate.fits else ': too little'}"],
+            ["disk", f"{budget.size(estimate.bytes)}{room}{'' if estimate.fits else ': too little'}"],
             ["batch", f"{estimate.batch_size} images, {estimate.workers} workers"],
         ]
         output.print_table(["what", "estimate"], lines)
     output.write_json({**dataclasses.asdict(estimate), "fits": estimate.fits}, json)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:,.2f} GB" if count >= 1e8 else f"{count / 1e6:,.2f} MB"
 
 
 def duration(seconds: float) -> str:

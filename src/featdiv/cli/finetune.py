@@ -206,15 +206,17 @@ def show_estimate(estimate: FineTuneEstimate, json: str | None) -> None:
     """Prints what a fine-tuning would take."""
     import dataclasses
 
+    from featdiv.stats import budget
+
     if json != "-":
-        free = "" if estimate.free is None else f" of {estimate.free / 1e9:,.1f} GB free"
+        free = "" if estimate.free is None else f" of {budget.size(estimate.free)} free"
         images = f"{estimate.train:,} to learn from, {estimate.val:,} to choose on, {estimate.test:,} to judge on"
         lines = [
             ["images", f"{images}; {estimate.classes} classes"],
             ["runs", f"{estimate.runs:,}, {estimate.steps:,} steps in all"],
             ["step", f"{estimate.seconds_per_step:.4g} s on {estimate.device}, batch {estimate.batch_size}"],
             ["time", duration(estimate.seconds)],
-            ["disk", f"{estimate.bytes / 1e6:,.2f} MB{free}"],
+            ["disk", f"{budget.size(estimate.bytes)}{free}"],
         ]
         output.print_table(["what", "estimate"], lines)
     output.write_json(dataclasses.asdict(estimate), json)

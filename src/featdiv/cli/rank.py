@@ -270,15 +270,17 @@ def _show_estimate(found: RankingEstimate, json: str | None) -> None:
     """Prints how long extraction and fine-tuning of each model would take, and how much they would write."""
     import dataclasses
 
+    from featdiv.stats import budget
+
     if json != "-":
         rows = []
         for name, one in found.features.items():
             cells = [name, f"{one.left:,}", f"{one.images_per_second:,.1f}/s", f"{one.seconds:,.1f} s"]
-            rows.append([*cells, f"{one.bytes / 1e6:,.2f} MB"])
+            rows.append([*cells, budget.size(one.bytes)])
             if found.tuning:
                 rows[-1].append(duration(found.tuning[name].seconds) if name in found.tuning else "-")
         in_all = sum(one.seconds for one in found.features.values())
-        rows.append(["all", "", "", f"{in_all:,.1f} s", f"{found.bytes / 1e6:,.2f} MB"])
+        rows.append(["all", "", "", f"{in_all:,.1f} s", budget.size(found.bytes)])
         columns = ["model", "images to do", "rate", "features in", "disk"]
         if found.tuning:
             columns.append("fine-tuning run")

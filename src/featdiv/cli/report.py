@@ -32,11 +32,12 @@ def report(
     """
     options.require_writable(out, "--out")
     import featdiv
+    from featdiv.stats import budget
 
     named = [split(argument) for argument in files]
     entries = [{name: path} if name else path for name, path in named]
     page = featdiv.report(entries, out, title=title) if title else featdiv.report(entries, out)
-    output.say(f"wrote {out}: {len(files)} results, {len(page.encode()) / 1e6:.2f} MB", quiet=quiet)
+    output.say(f"wrote {out}: {len(files)} results, {budget.size(len(page.encode()))}", quiet=quiet)
 
 
 def split(argument: str) -> tuple[str, str]:

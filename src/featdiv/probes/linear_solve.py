@@ -13,6 +13,7 @@ from featdiv.probes.linear_input import FUNCTION
 from featdiv.probes.linear_lbfgs import Minimum, minimise
 from featdiv.probes.linear_loss import Objective, Problems
 from featdiv.probes.linear_rows import Rows
+from featdiv.stats import budget
 
 REFRESHES = (12, 40)
 _PAIRS = 12
@@ -143,7 +144,7 @@ def _pairs(parameter_bytes: int, memory: int) -> int:
     if pairs < _FEWEST_PAIRS:
         needed = parameter_bytes * (_VECTORS + 2 * _FEWEST_PAIRS)
         raise BudgetExceeded(
-            f"{FUNCTION}: memory: solving all C and folds together needs {needed / 1e9:.3g} GB; the budget is "
-            f"{memory / 1e9:.3g} GB. Give fewer values of C or folds at a time, or raise memory="
+            f"{FUNCTION}: memory: solving all C and folds together needs {budget.size(needed)}; the budget is "
+            f"{budget.size(memory)}. Give fewer values of C or folds at a time, or raise memory="
         )
     return int(pairs)

@@ -176,7 +176,7 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
         if 2 * size > memory:
             raise InputError(
                 f"{function}: {name}: expected rows that can be read again, or that fit half the memory budget of "
-                f"{memory / 1e9:.3g} GB; this source is read only once. featdiv.convert writes it to a file"
+                f"{budget.size(memory)}; this source is read only once. featdiv.convert writes it to a file"
             )
     known: dict[str, Any] = {key: np.concatenate(parts) for key, parts in annotations.items() if parts}
     return io.open(np.concatenate(held), **known)

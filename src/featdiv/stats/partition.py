@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from featdiv.errors import InputError
+from featdiv.stats import budget
 
 PARTS = 20
 FEWER_PARTS = 10
@@ -73,7 +74,7 @@ def make(
     if not reason and room < parts:
         parts = room
         if parts < LEAST_PARTS:
-            reason = f"{LEAST_PARTS} parts of {matrix / 1e6:.3g} MB each do not fit the memory budget"
+            reason = f"{LEAST_PARTS} parts of {budget.size(matrix)} each do not fit the memory budget"
     if not reason and n is not None:
         reason = affordable(n, d, parts, always=always)[1]
         if reason and parts > FEWER_PARTS:

@@ -11,7 +11,7 @@ from featdiv.errors import BudgetExceeded
 from featdiv.metrics.similarity import left_out
 from featdiv.metrics.similarity.inputs import LEAST_SLAB, PARTS
 from featdiv.metrics.similarity.measures import Measure
-from featdiv.stats import partition
+from featdiv.stats import budget, partition
 from featdiv.stats.cross_moments_read import CHUNK_BYTES, MATRICES, MATRICES_A_PART, needed_bytes
 
 
@@ -100,14 +100,14 @@ def _passes(
     if needed_bytes(widest[0], parts) > memory:
         raise BudgetExceeded(
             f"{FUNCTION}: memory: {widest[1]} and {widest[2]} have {widest[0]} features together, whose moments need "
-            f"{needed_bytes(widest[0], parts) / 1e9:.3g} GB; the budget is {memory / 1e9:.3g} GB. Raise memory=, or "
+            f"{budget.size(needed_bytes(widest[0], parts))}; the budget is {budget.size(memory)}. Raise memory=, or "
             "reduce the features of both"
         )
     if one_pass:
         total = sum(sizes[key] for key in keys)
         raise BudgetExceeded(
             f"{FUNCTION}: memory: moments of {len(keys)} models of {total} features in all need "
-            f"{needed_bytes(total, parts) / 1e9:.3g} GB; the budget is {memory / 1e9:.3g} GB. Fewer models at a time "
+            f"{budget.size(needed_bytes(total, parts))}; the budget is {budget.size(memory)}. Fewer models at a time "
             "need more passes, and some source can be read only once: write it to a file first, or raise memory="
         )
     factor = 8 * (MATRICES + (MATRICES_A_PART * parts if parts > 1 else 0))

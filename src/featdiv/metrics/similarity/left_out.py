@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from featdiv.errors import NotEnoughData
 from featdiv.metrics.similarity.pairs import Models, Pair
 from featdiv.results import Interval
-from featdiv.stats import CrossMoments, partition, resampling
+from featdiv.stats import CrossMoments, budget, partition, resampling
 from featdiv.stats.cross_moments_read import CHUNK_BYTES, MATRICES, MATRICES_A_PART
 from featdiv.stats.partition import Partition
 
@@ -85,7 +85,7 @@ def plan(
         parts = room
         if parts < partition.LEAST_PARTS:
             size = 8 * MATRICES_A_PART * features * features
-            reason = f"{partition.LEAST_PARTS} parts of {size / 1e9:.3g} GB each do not fit the memory budget"
+            reason = f"{partition.LEAST_PARTS} parts of {budget.size(size)} each do not fit the memory budget"
     if interval == "jackknife" and reason:
         raise partition.refused(function, reason)
     if interval is None:
