@@ -23,6 +23,11 @@ MOST_SPARE = 1024
 """Candidates beyond k for queries that have many others as near as the k-th, copies for example."""
 
 BLOCK_ROWS = 8192
+LEAST_BLOCK_ROWS = 2048
+BLOCK_PRODUCTS = 1 << 36
+"""Multiply-adds between two chances for Ctrl-C, of which a search on the CPU has one after each block: about a second
+on two cores. Below the least block, which packs and checks the gallery anew, a search would lose more than it gains."""
+
 _PAIR_BYTES = 1 << 26
 _RELATIVE = 1e-4
 
@@ -121,11 +126,12 @@ class Search:
 
     def _query_blocks(self, whole: Any) -> Iterator[tuple[int, Any]]:
         """Yields (start, vectors) of the queries; ``whole`` are the vectors of all, if they are in memory."""
+        rows = block_rows(min(self.shard_rows, self.gallery.n), self.gallery.source.d, device=self.gallery.device)
         if whole is None:
-            yield from self.queries.blocks(BLOCK_ROWS)
+            yield from self.queries.blocks(rows)
             return
-        for start in range(0, len(whole), BLOCK_ROWS):
-            yield start, whole[start : start + BLOCK_ROWS]
+        for start in range(0, len(whole), rows):
+            yield start, whole[start : start + rows]
 
     def _find(self, block: Any, rows: Int64Array, shard: Any, first: int, wide: int) -> Candidates:
         """Returns the candidates in a shard whose rows start at ``first``; fewer than ``wide`` where it is small."""
@@ -209,6 +215,13 @@ class Search:
                 left -= right
                 out[pairs] = -np.einsum("ij,ij->i", left, left)
         return out
+
+
+def block_rows(n: int, d: int, *, device: str) -> int:
+    """Returns how many queries to search for at a time in ``n`` gallery rows of ``d`` features."""
+    if device != "cpu":
+        return BLOCK_ROWS
+    return min(BLOCK_ROWS, max(LEAST_BLOCK_ROWS, BLOCK_PRODUCTS // (n * d)))
 
 
 def _gathered(side: Side, index: Int64Array) -> npt.NDArray[np.float64]:
