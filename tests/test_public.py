@@ -14,8 +14,6 @@ import featdiv
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = sorted(featdiv._PUBLIC)
-ALIASES = {"nesum": "stable_rank"}
-"""Public names that are another name of the same function."""
 
 SHOWN_ELSEWHERE = {
     "Comparison": "returned by featdiv.compare, whose example shows it",
@@ -54,7 +52,7 @@ SHOWN_ELSEWHERE = {
 @pytest.mark.parametrize("name", NAMES)
 def test_public_name_resolves_to_what_it_says(name):
     value = getattr(featdiv, name)
-    assert value.__name__ == ALIASES.get(name, name)
+    assert value.__name__ == name
     assert inspect.getmodule(value).__name__.startswith("featdiv.")
 
 

@@ -122,7 +122,8 @@ def describe() -> str:
         kernels = f"kernels for {ISAS[isa()]}"
     except InputError as error:
         return f"featdiv._cpu ({module().COMPILER}) refuses to run: {error}"
-    return f"featdiv._cpu ({module().COMPILER}), {kernels}, {threads()} threads; {amx}"
+    count = threads()
+    return f"featdiv._cpu ({module().COMPILER}), {kernels}, {count} thread{'' if count == 1 else 's'}; {amx}"
 
 
 def element(rows: Rows) -> int:

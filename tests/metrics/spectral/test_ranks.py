@@ -62,8 +62,13 @@ def test_participation_ratio_is_at_most_effective_rank(rows):
     assert float(featdiv.participation_ratio(rows)) < float(featdiv.effective_rank(rows))
 
 
-def test_nesum_is_stable_rank():
-    assert featdiv.nesum is featdiv.stable_rank
+def test_nesum_is_stable_rank_under_its_own_name():
+    x = np.diag([2.0, 1.0, 1.0]) @ np.array([[1.0, 0.5, 0.0], [-1.0, 0.5, 0.0], [0.0, -1.0, 1.0]])
+    score = featdiv.nesum(x, interval=None)
+    assert score.value == featdiv.stable_rank(x).value
+    assert (score.name, score.provenance.function) == ("nesum", "featdiv.nesum")
+    with pytest.raises(featdiv.NotEnoughData, match=r"^nesum: "):
+        featdiv.nesum(np.ones((5, 3)))
 
 
 def test_uncentred_and_centred_differ_where_there_is_a_mean(rows):

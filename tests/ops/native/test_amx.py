@@ -257,7 +257,7 @@ def test_amx_that_is_missing_is_refused_in_words(monkeypatch):
     monkeypatch.delenv("FEATDIV_ISA")
     assert _native.describe().endswith("AMX is not used because the processor has no amx_tile")
     refused.amx_problem = lambda: ""
-    assert _native.describe().endswith("kernels for avx512, 1 threads; AMX passed its check")
+    assert _native.describe().endswith("kernels for avx512, 1 thread; AMX passed its check")
 
 
 def test_the_module_says_whether_it_uses_amx():

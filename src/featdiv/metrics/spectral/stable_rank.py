@@ -74,9 +74,9 @@ def stable_rank(
         >>> round(float(featdiv.stable_rank(x)), 6)
         1.25
     """
-    resolved = resolve_eigenvalues(
+    return _score(
         x,
-        function="stable_rank",
+        "stable_rank",
         center=center,
         normalize=normalize,
         precision=precision,
@@ -84,8 +84,59 @@ def stable_rank(
         interval=interval,
         groups=groups,
     )
-    return resolved.score(core)
 
 
-nesum = stable_rank
-"""The name of He & Ozay 2022 for `stable_rank` of centred features; the same function."""
+def nesum(
+    x: Any,
+    *,
+    center: bool = True,
+    normalize: str | None = None,
+    precision: str = "float32",
+    backend: str = "auto",
+    interval: str | None = None,
+    groups: Any = None,
+) -> Score:
+    """NESum: sum(lambda_i / lambda_1), the name of He & Ozay 2022 for `stable_rank` of centred features.
+
+    Args:
+        x: `Moments`, a `Spectrum`, or rows (array, path, source).
+        center: whether to subtract the mean first.
+        normalize: ``"l2"`` to divide each row by its norm first; for rows only.
+        precision: arithmetic of the second moments; for rows only.
+        backend: backend of the second moments; for rows only.
+        interval: None, ``"auto"`` or ``"jackknife"``, as in `stable_rank`; for rows only.
+        groups: (n,) group ids: the jackknife leaves whole groups out; for rows only.
+
+    Returns:
+        A `Score` between 1 and min(n, d), in dimensions.
+
+    Raises:
+        NotEnoughData: if the features are constant, or there is one row.
+        InputError: if ``x`` cannot give the spectrum asked for.
+
+    Complexity:
+        O(n d^2) for rows, O(d^3) from `Moments`.
+
+    Source:
+        He & Ozay 2022.
+
+    Example:
+        >>> import featdiv, numpy as np
+        >>> x = np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]])  # variances in ratio 4 to 1
+        >>> round(float(featdiv.nesum(x)), 6)
+        1.25
+    """
+    return _score(
+        x,
+        "nesum",
+        center=center,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        interval=interval,
+        groups=groups,
+    )
+
+
+def _score(x: Any, function: str, **options: Any) -> Score:
+    return resolve_eigenvalues(x, function=function, **options).score(core)
