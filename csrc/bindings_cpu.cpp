@@ -173,7 +173,8 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("amx_problem", [] { return featdiv::amx_problem(); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
         py::arg("element"), py::arg("shift"), py::arg("exponent"), py::arg("normalize"), py::arg("doubles"),
-        py::arg("bound"), py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"), py::arg("threads"), py::arg("isa"));
+        py::arg("bound"), py::arg("total"), py::arg("gram"), py::arg("weighted"), py::arg("fourth"),
+        py::arg("threads"), py::arg("isa"));
   m.def("class_scatter", &class_scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("starts"), py::arg("classes"),
         py::arg("normalize"), py::arg("doubles"), py::arg("bound"), py::arg("means"), py::arg("scatters"),

@@ -154,7 +154,8 @@ FEATDIV_INLINE void split_group(const SplitBlock& b, int64_t group) {
       continue;
     }
     alignas(64) float filled[tile_depth * L] = {};
-    for (int64_t r = first; group * L < b.d && r < b.n; ++r) memcpy(filled + (r - first) * L, rows + r * W, sizeof(float) * L);
+    for (int64_t r = first; group * L < b.d && r < b.n; ++r)
+      memcpy(filled + (r - first) * L, rows + r * W, sizeof(float) * L);
     split_step<Terms>(filled, L, out, square);
   }
   store(b.square + group * L, square[0]);

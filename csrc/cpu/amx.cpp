@@ -97,7 +97,8 @@ bool product_agrees(int64_t n, int64_t d, int terms, double bound, F&& value) {
   return true;
 }
 
-// Integers that the terms hold, and whose sums float32 holds, must come out exactly; other floats within the bound of `float32`.
+// Integers that the terms hold, and whose sums float32 holds, must come out exactly; other floats within the bound of
+// `float32`.
 bool products_agree() {
   const auto small = [](int64_t r, int64_t j) { return float((7 * r + 13 * j + r * j) % 31 - 15); };
   const auto large = [](int64_t r, int64_t j) { return float((7 * r + 13 * j + r * j) % 601 - 300); };

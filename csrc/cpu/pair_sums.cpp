@@ -149,7 +149,7 @@ class PairRunner {
   }
 
   // The pair of blocks that a task is about.
-  size_t cell_of(const Task& task) const { return size_t(task.down.block * job_.blocks + task.across.block); }
+  size_t cell_of(const Task& task) const { return size_t(task.down.block) * size_t(job_.blocks) + size_t(task.across.block); }
 
   void finish() {
     std::copy(exp_totals_.begin(), exp_totals_.end(), result_.exp_sums);

@@ -23,6 +23,7 @@ constexpr int64_t tile_bytes = int64_t{4} << 20;
 constexpr double smallest_peak = 0x1p-58, largest_peak = 0x1p58;
 // The same for units that take denormals for zero: what they lose of each sum is below 2^-126.
 constexpr double smallest_split_peak = 0x1p-42;
+
 // What the packing of one tile leaves behind.
 template <class T>
 struct Tile {
@@ -83,7 +84,6 @@ class TileScatter {
 
   // Mean of the first rows of a job (one tile at most), without its shift and exponents.
   Outcome pilot(const ScatterJob& job, double* mean) {
-    job_ = &job;
     ScatterJob plain = job;
     plain.shift = nullptr;
     plain.exponent = nullptr;

@@ -1,7 +1,7 @@
 // One triangle of the products of packed rows on compute capability 9.0: what gram.cuh does, by warpgroups.
 //
 // A packed plane is here a row of tiles of 64 rows by 64 features, 8 KB each, permuted as the matrix units read them
-// (`TiledPlace` in moments.cuh): tile (block, group) is number block * padded / 64 + group. So a stage is brought by a
+// (`Planes::tile` in moments.cuh): tile (block, group) is number block * padded / 64 + group. So a stage is brought by a
 // few bulk copies of one thread, without an address for each row. Both operands have features side by side, which is
 // "transposed" to the units: they read 16-bit operands either way.
 //
