@@ -117,3 +117,17 @@ def test_bad_data(run, files):
     result = run("knn", "x.npy", "--labels", "y.txt", "--holdout", "1.5")
     assert result.exit_code == 1
     assert "holdout: expected a share between 0 and 1; got 1.5" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["knn", "-k", "1"], ["probe", "linear", "--C", "1", "--holdout", "0.3"]])
+def test_rows_without_a_label_are_ignored_when_asked(run, tmp_path, command):
+    rng = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    np.save(tmp_path / "x.npy", rng.normal(size=(90, 5)) + 2.0 * np.eye(5)[labels])
+    labels[:9] = -1
+    np.save(tmp_path / "y.npy", labels)
+    arguments = [*command, str(tmp_path / "x.npy"), "--labels", str(tmp_path / "y.npy"), "--quiet"]
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "got -1, which marks a missing label" in refused.stderr
+    assert run(*arguments, "--ignore", "-1").exit_code == 0

@@ -74,6 +74,7 @@ def knn(
         int | None,
         typer.Option(metavar="N", min=1, help="Few-shot: so many training rows of every class vote."),
     ] = None,
+    ignore: probe_rows.Ignore = None,
     draws: Annotated[int, typer.Option(metavar="N", min=1, help="Draws of a few-shot probe.")] = 3,
     index: Annotated[
         str, typer.Option(metavar="NAME", help="flat, or a FAISS factory string such as IVF1024,Flat:nprobe=32.")
@@ -119,6 +120,7 @@ def knn(
     result = run_probe(
         rows,
         quiet=quiet,
+        ignore=ignore,
         protocol=protocol,
         select=select.value,
         per_class=per_class,
@@ -138,12 +140,13 @@ def knn(
             output.say(f"wrote {written}", quiet=quiet)
 
 
-def run_probe(rows: ProbeRows, *, quiet: bool, **arguments: Any) -> KnnProbe:
+def run_probe(rows: ProbeRows, *, quiet: bool, ignore: str | None = None, **arguments: Any) -> KnnProbe:
     """Calls `featdiv.knn_probe`, with a progress bar, on what the paths hold."""
     import featdiv
 
     with rows.opened("featdiv knn") as (train, sides), progress_bar("searching", quiet=quiet) as progress:
-        return featdiv.knn_probe(train, test=sides.get("test"), progress=progress, **arguments)
+        label = options.as_label(ignore, train.labels)
+        return featdiv.knn_probe(train, test=sides.get("test"), ignore=label, progress=progress, **arguments)
 
 
 def print_probe(result: KnnProbe, *, classes: bool, quiet: bool) -> None:

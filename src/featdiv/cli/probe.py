@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from featdiv.results import Result
 
 app = typer.Typer(no_args_is_help=True, help="Small classifiers on features that stay as they are.")
-
-Ignore = Annotated[str | None, typer.Option(metavar="LABEL", help="Leave out rows with this label, such as -1.")]
 Normalize = Annotated[options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")]
 
 
@@ -44,6 +42,7 @@ def linear(
     ] = None,
     standardize: Annotated[bool, typer.Option("--standardize", help="Scale features to mean 0, deviation 1.")] = False,
     normalize: Normalize = None,
+    ignore: probe_rows.Ignore = None,
     key: options.Key = None,
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
@@ -82,6 +81,7 @@ def linear(
             protocol=protocol,
             standardize=standardize,
             normalize=normalize.value if normalize else None,
+            ignore=options.as_label(ignore, source.labels),
             memory=memory,
             seed=seed,
             progress=progress,
@@ -106,7 +106,7 @@ def ridge(
         str | None, typer.Option(metavar="L,L,...", help="Penalties; default: 19, in units of the mean eigenvalue.")
     ] = None,
     normalize: Normalize = None,
-    ignore: Ignore = None,
+    ignore: probe_rows.Ignore = None,
     key: options.Key = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the hold-out.")] = 0,
     json: options.Json = None,
@@ -154,7 +154,7 @@ def fewshot(
         str | None, typer.Option(metavar="NAME", help="A published protocol, such as ericsson2021.")
     ] = None,
     normalize: Normalize = None,
-    ignore: Ignore = None,
+    ignore: probe_rows.Ignore = None,
     key: options.Key = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the draws.")] = 0,
     json: options.Json = None,

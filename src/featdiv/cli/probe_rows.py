@@ -33,6 +33,7 @@ Groups = Annotated[
     ),
 ]
 Test = Annotated[str | None, typer.Option(metavar="PATH", help="Rows to judge on.")]
+Ignore = Annotated[str | None, typer.Option(metavar="LABEL", help="Leave out rows with this label, such as -1.")]
 Holdout = Annotated[
     float | None, typer.Option(metavar="SHARE", help="Hold out this share of every class, and judge on it.")
 ]

@@ -44,6 +44,7 @@ def knn_probe(
     select: str = "evaluated",
     per_class: int | None = None,
     seeds: int | Sequence[int] = 3,
+    ignore: int | str | None = None,
     neighbours: Neighbours | None = None,
     duplicates: float = 0.9999,
     index: str = "flat",
@@ -76,6 +77,7 @@ def knn_probe(
         per_class: few-shot probe: draw so many training rows of every class, repeatedly. Without a test set, the rows
             that were not drawn are classified.
         seeds: draws of a few-shot probe: their number (seeds 0, 1, …) or their seeds.
+        ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         neighbours: a table found before, of ``test`` in ``train`` (leave-one-out of ``train`` without a test set): no
             search is made.
         duplicates: cosine from which a row and one that votes are near-duplicates, which are counted and warned of.
@@ -125,10 +127,11 @@ def knn_probe(
         raise InputError(f"{FUNCTION}: test_labels: expected test= with them; got labels of no rows")
     if test is None and test_groups is not None:
         raise InputError(f"{FUNCTION}: test_groups: expected test= with them; got groups of no rows")
-    gallery = labelled(train, labels, groups, name="train", labels_name="labels", memory=allowed)
+    gallery = labelled(train, labels, groups, name="train", labels_name="labels", memory=allowed, ignore=ignore)
     queries = None
     if test is not None:
-        queries = labelled(test, test_labels, test_groups, name="test", labels_name="test_labels", memory=allowed)
+        checked: dict[str, Any] = {"labels_name": "test_labels", "memory": allowed, "ignore": ignore}
+        queries = labelled(test, test_labels, test_groups, name="test", **checked)
         queries = queries.coded_as(gallery)
     provenance = _provenance(gallery, queries, options, protocol=protocol, select=select, notes=notes)
     if per_class is not None:

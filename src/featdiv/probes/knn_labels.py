@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData, RowError
+from featdiv.probes import labelled_rows
 from featdiv.probes.knn_result import joined
 from featdiv.probes.knn_vote import Int64Array
 from featdiv.stats import neighbours_rows
-from featdiv.stats.class_labels import MISSING, as_labels
+from featdiv.stats.class_labels import as_labels
 
 FUNCTION = "knn_probe"
 
@@ -82,8 +83,17 @@ class Labelled:
         )
 
 
-def labelled(rows: Any, labels: Any, groups: Any, *, name: str, labels_name: str, memory: int) -> Labelled:
-    """Returns rows with their labels and groups, checked.
+def labelled(
+    rows: Any,
+    labels: Any,
+    groups: Any,
+    *,
+    name: str,
+    labels_name: str,
+    memory: int,
+    ignore: int | str | None = None,
+) -> Labelled:
+    """Returns rows with their labels and groups, checked, without those whose label is to be ignored.
 
     Raises:
         InputError: if labels are missing, or cannot be used.
@@ -98,12 +108,7 @@ def labelled(rows: Any, labels: Any, groups: Any, *, name: str, labels_name: str
             "or a source that carries them"
         )
     values = as_labels(source.labels, function=f"{FUNCTION}: {name}")
-    if values.dtype.kind == "i" and (values == MISSING).any():
-        count = int((values == MISSING).sum())
-        raise InputError(
-            f"{FUNCTION}: {labels_name}: expected a class for every row; got -1, which marks a missing label, for "
-            f"{count} rows. Leave those rows out"
-        )
+    source, values = labelled_rows.without(source, values, ignore=ignore, memory=memory, function=f"{FUNCTION}: {name}")
     classes, codes = np.unique(values, return_inverse=True)
     if name == "train" and len(classes) < 2:
         raise NotEnoughData(f"{FUNCTION}: {labels_name}: expected at least two classes; got only {classes[0]!s}")

@@ -62,6 +62,7 @@ def linear_probe(
     standardize: bool = False,
     intercept: bool = True,
     class_weight: str | Mapping[Any, float] | None = None,
+    ignore: int | str | None = None,
     solver: str = "lbfgs",
     tol: float = 1e-11,
     max_iter: int = 1000,
@@ -96,7 +97,7 @@ def linear_probe(
             keep groups whole, and intervals take their rows for alike; see `featdiv.probes.proportion.of_groups`.
         val_groups: the same of ``val``.
         test_groups: the same of ``test``.
-        folds: number of cross-validation folds, or the fold of each row of ``train``.
+        folds: number of cross-validation folds, or the fold of each row of ``train`` that is not ignored.
         holdout: share of ``train`` to choose C on where there is neither ``val`` nor ``folds`` and more than one C;
             None fits every C to all of ``train`` and chooses none.
         C: inverse strengths of the penalty, in any order; twice is once. The default is DINOv2's. Papers that list
@@ -111,6 +112,7 @@ def linear_probe(
             parts of ``train`` count in mean and deviation.
         intercept: whether to fit b.
         class_weight: ``"balanced"`` (n / (c n_k) in each subset), or label to weight; None for 1.
+        ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         solver: ``"lbfgs"``.
         tol: a C is done when its estimated distance to the minimum, relative to the objective, is below this.
         max_iter: steps that a C may take; beyond, it is marked and warned of.
@@ -125,7 +127,7 @@ def linear_probe(
         A frozen `LinearProbe`: the path with certificates, the chosen C, scores with Wilson intervals, weights.
 
     Raises:
-        InputError: if an argument cannot be used, labels are missing or -1, or ``val`` or ``test`` hold other classes.
+        InputError: if an argument cannot be used, labels are missing, or ``val`` or ``test`` hold other classes.
         NotEnoughData: if there is one class.
         NonFiniteError: if a row holds NaN or infinity.
         BudgetExceeded: if the solver's vectors do not fit the budget.
@@ -179,7 +181,7 @@ def linear_probe(
     )
     with contextlib.ExitStack() as stack:
         sides = {
-            name: stack.enter_context(given.opened(rows, known, alike, name=name))
+            name: stack.enter_context(given.opened(rows, known, alike, name=name, memory=allowed, ignore=ignore))
             for name, (rows, known, alike) in {"train": (train, labels, groups), **annotated}.items()
             if rows is not None or name == "train"
         }
@@ -296,8 +298,7 @@ class _Probe:
 
         problems = torch.as_tensor(index, device=solution.minimum.theta.device)
         theta = solution.minimum.theta[problems]
-        known = self.targets[name]
-        return judge(self.rows[name], known, keep, solution.objective, theta, problems, self.groups[name])
+        return judge(self.rows[name], self.targets[name], keep, solution.objective, theta, problems, self.groups[name])
 
     def run(
         self,
@@ -331,9 +332,7 @@ class _Probe:
             near = (path, index[chosen, 0])
             final, place = self._again(float(grid[chosen]), class_weight, near), np.arange(shape[2])
             n_final = "train and val" if plan.by == "val" else "train"
-        on_test = None
-        if "test" in self.rows and chosen is not None:
-            on_test = self.judge("test", None, final, place)
+        on_test = self.judge("test", None, final, place) if "test" in self.rows and chosen is not None else None
         return assemble.result(
             classes=self.classes,
             several=self.several,

@@ -11,9 +11,10 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.probes import labelled_rows
 from featdiv.probes.holdout import split as holdout_split
 from featdiv.probes.holdout import units
-from featdiv.stats.class_labels import as_labels, refuse_missing
+from featdiv.stats.class_labels import as_labels
 
 FUNCTION = "linear_probe"
 
@@ -59,14 +60,20 @@ def check_seeds(seed: Any) -> list[int]:
 
 
 @contextlib.contextmanager
-def opened(x: Any, labels: Any, groups: Any, *, name: str) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
-    """Opens rows with their labels, 1-D or (n, l), and groups; closes them again unless they came open.
+def opened(
+    x: Any, labels: Any, groups: Any, *, name: str, memory: int, ignore: int | str | None = None
+) -> Iterator[tuple[io.Embeddings, npt.NDArray[Any]]]:
+    """Opens rows with their labels, 1-D or (n, l), and groups, without those to be ignored.
+
+    They are closed again, unless they came open.
 
     Raises:
         InputError: if there are no labels, or not one for each row.
     """
     words = "labels" if name == "train" else f"{name}_labels"
     several = _several(labels)
+    if several is not None and ignore is not None:
+        raise InputError(f"{FUNCTION}: ignore: expected None with several labels a row; got {ignore!r}")
     given = {"labels": None if several is not None else labels, "groups": groups}
     source = io.open(x, **{key: value for key, value in given.items() if value is not None})
     try:
@@ -78,10 +85,12 @@ def opened(x: Any, labels: Any, groups: Any, *, name: str) -> Iterator[tuple[io.
             )
         if source.n is not None and len(known) != source.n:
             raise InputError(f"{FUNCTION}: {words}: expected {source.n} rows, like {name}; got {len(known)}")
-        if several is None:
-            known = as_labels(known, function=f"{FUNCTION}: {name}")
-            refuse_missing(known, function=f"{FUNCTION}: {name}", ignorable=False)
-        yield source, known
+        if several is not None:
+            yield source, known
+            return
+        function = f"{FUNCTION}: {name}"
+        known = as_labels(known, function=function)
+        yield labelled_rows.without(source, known, ignore=ignore, memory=memory, function=function)
     finally:
         if source is not x:
             source.close()
