@@ -23,7 +23,7 @@ from featdiv.errors import (
 )
 from featdiv.ops import _native
 from featdiv.stats import neighbours as module
-from featdiv.stats import neighbours_engines, neighbours_search
+from featdiv.stats import neighbours_engines
 from featdiv.stats.neighbours import Neighbours
 
 BACKENDS = ["faiss", "native", "numpy", "torch", "reference"]
@@ -384,26 +384,3 @@ def test_searches_are_counted(rng):
     near = Neighbours.of(rng.normal(size=(20, 6)), k=4)
     near.head(2)
     assert module.searches() == before + 1
-
-
-@pytest.mark.parametrize(
-    ("n", "d", "rows"),
-    [(1000, 384, 8192), (47_000, 384, (1 << 36) // (47_000 * 384)), (10**6, 768, 2048)],
-)
-def test_a_block_of_queries_on_the_cpu_is_a_second_of_products_where_that_costs_little(n, d, rows):
-    assert neighbours_search.block_rows(n, d, device="cpu") == rows
-    assert neighbours_search.block_rows(n, d, device="cuda:0") == 8192
-
-
-@pytest.mark.parametrize("self_search", [True, False])
-def test_ctrl_c_is_honoured_after_a_block_and_blocks_change_nothing(self_search, monkeypatch):
-    x = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
-    queries = {} if self_search else {"queries": x[:200] + 1.0}
-    whole = Neighbours.of(x, k=5, **queries)
-    monkeypatch.setattr(neighbours_search, "LEAST_BLOCK_ROWS", 64)
-    monkeypatch.setattr(neighbours_search, "BLOCK_PRODUCTS", 64 * 300 * 12)
-    done = []
-    found = Neighbours.of(x, k=5, progress=lambda rows, total: done.append(rows), **queries)
-    assert done[:3] == [64, 128, 192]
-    np.testing.assert_array_equal(found.indices, whole.indices)
-    np.testing.assert_array_equal(found.values, whole.values)

@@ -1,0 +1,32 @@
+"""Blocks of queries: small enough for Ctrl-C, and of no influence on what is found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featdiv.stats import neighbours_search
+from featdiv.stats.neighbours import Neighbours
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "rows"),
+    [(1000, 384, 8192), (47_000, 384, (1 << 36) // (47_000 * 384)), (10**6, 768, 2048)],
+)
+def test_a_block_of_queries_on_the_cpu_is_a_second_of_products_where_that_costs_little(n, d, rows):
+    assert neighbours_search.block_rows(n, d, device="cpu") == rows
+    assert neighbours_search.block_rows(n, d, device="cuda:0") == 8192
+
+
+@pytest.mark.parametrize("self_search", [True, False])
+def test_ctrl_c_is_honoured_after_a_block_and_blocks_change_nothing(self_search, monkeypatch):
+    x = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
+    queries = {} if self_search else {"queries": x[:200] + 1.0}
+    whole = Neighbours.of(x, k=5, **queries)
+    monkeypatch.setattr(neighbours_search, "LEAST_BLOCK_ROWS", 64)
+    monkeypatch.setattr(neighbours_search, "BLOCK_PRODUCTS", 64 * 300 * 12)
+    done = []
+    found = Neighbours.of(x, k=5, progress=lambda rows, total: done.append(rows), **queries)
+    assert done[:3] == [64, 128, 192]
+    np.testing.assert_array_equal(found.indices, whole.indices)
+    np.testing.assert_array_equal(found.values, whole.values)
