@@ -71,3 +71,22 @@ def test_labelled_rows_have_the_spread_that_was_asked_for():
     assert residual.std() == pytest.approx(0.5, rel=0.02)
     counts = np.bincount(labels)
     assert (np.diff(counts) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [("uint8", 0, 254), ("int8", -127, 126), ("int64", -(10**9), 10**9 - 1), ("bool", False, True)],
+)
+def test_integers_of_any_type_fill_it(dtype, low, high):
+    rows = cases.of_type(dtype, 3000, 4)
+    assert rows.dtype == dtype
+    assert low <= rows.min() <= low + (high - low) * 1e-2
+    assert high - (high - low) * 1e-2 <= rows.max() <= high
+
+
+def test_floats_of_any_type_are_the_same_normal_numbers():
+    rows = cases.of_type("float64", 4000, 3, seed=1)
+    assert abs(rows.mean()) < 0.05
+    assert abs(rows.std() - 1.0) < 0.05
+    np.testing.assert_array_equal(cases.of_type("float16", 4000, 3, seed=1), rows.astype("float16"))
+    assert torch.equal(cases.of_type("bfloat16", 4000, 3, seed=1), torch.from_numpy(rows).to(torch.bfloat16))

@@ -85,6 +85,24 @@ def _cast(rows: Float64Array, dtype: str) -> Any:
     return np.round(rows).astype(kind) if kind.kind in "iu" else rows.astype(kind)
 
 
+def of_type(dtype: str, n: int, d: int, seed: int = 0) -> Any:
+    """Returns (n, d) rows of any element type: normal, or uniform integers that fill the type up to 1e9.
+
+    Args:
+        dtype: NumPy element type, or ``"bfloat16"``, whose rows are a CPU tensor.
+        n: number of rows.
+        d: number of features.
+        seed: seed.
+    """
+    random = np.random.default_rng(seed)
+    if dtype == "bool":
+        return random.random((n, d)) < 0.5
+    if dtype.startswith(("int", "uint")):
+        top = min(10**9, np.iinfo(dtype).max)
+        return random.integers(max(-top, np.iinfo(dtype).min), top, size=(n, d)).astype(dtype)
+    return _cast(random.standard_normal((n, d)), dtype)
+
+
 def gaussian(random: np.random.Generator, n: int, d: int) -> tuple[Float64Array, dict[str, Any]]:
     """Independent standard normal entries."""
     return random.normal(size=(n, d)), {"population_covariance": np.eye(d), "rank": min(n - 1, d)}

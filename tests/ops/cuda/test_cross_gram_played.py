@@ -17,18 +17,6 @@ from featdiv.testing.compare import assert_cross_gram_backend
 pytestmark = pytest.mark.usefixtures("played")
 
 
-def rows_of(dtype: str, n: int, d: int, seed: int = 0):
-    random = np.random.default_rng(seed)
-    if dtype == "bfloat16":
-        return torch.from_numpy(random.standard_normal((n, d))).to(torch.bfloat16)
-    if dtype == "bool":
-        return random.random((n, d)) < 0.5
-    if np.dtype(dtype).kind in "iu":
-        top = min(10**9, np.iinfo(dtype).max)
-        return random.integers(0 if dtype == "uint8" else -top, top, size=(n, d)).astype(dtype)
-    return random.standard_normal((n, d)).astype(dtype)
-
-
 def check(x, other, **arguments) -> CrossSums:
     return assert_cross_gram_backend(cuda_.cross_gram, x, other, **arguments)
 
@@ -46,14 +34,16 @@ def add(x, other, sums, **arguments) -> None:
     ],
 )
 def test_every_kind_of_type_and_every_precision(dtype, precision):
-    sums = check(rows_of(dtype, 131, 7), rows_of(dtype, 131, 19, seed=1), precision=precision, context=dtype)
+    sums = check(
+        cases.of_type(dtype, 131, 7), cases.of_type(dtype, 131, 19, seed=1), precision=precision, context=dtype
+    )
     assert sums.tiles == 3
     assert sums.tiles_in_float64 == 0
 
 
 @pytest.mark.parametrize("precision", list(PRECISIONS))
 def test_tiles_of_many_features_and_features_of_more_than_one_tile(played, precision):
-    check(rows_of("float32", 70, 141), rows_of("float32", 70, 66, seed=1), precision=precision)
+    check(cases.of_type("float32", 70, 141), cases.of_type("float32", 70, 66, seed=1), precision=precision)
     terms = route("float32", precision, transformed=False)
     side = 64 if precision == "float64" else 128
     assert f"gram_{terms.element}_{terms.products}_{side}" in played.launched
@@ -61,7 +51,7 @@ def test_tiles_of_many_features_and_features_of_more_than_one_tile(played, preci
 
 @pytest.mark.parametrize(("n", "p", "q"), [(1, 1, 1), (1, 5, 2), (63, 70, 3), (64, 2, 64), (65, 65, 1), (130, 3, 129)])
 def test_odd_shapes(n, p, q):
-    check(rows_of("float32", n, p), rows_of("float32", n, q, seed=1))
+    check(cases.of_type("float32", n, p), cases.of_type("float32", n, q, seed=1))
 
 
 @pytest.mark.parametrize("name", list(cases.GENERATORS))
@@ -82,8 +72,8 @@ def test_sums_of_constant_magnitude_do_not_drift(monkeypatch):
 
 
 def test_shift_exponent_and_normalise():
-    x = rows_of("float32", 100, 6, seed=1) + np.float32(1000.0)
-    y = rows_of("float32", 100, 70, seed=2) - np.float32(1000.0)
+    x = cases.of_type("float32", 100, 6, seed=1) + np.float32(1000.0)
+    y = cases.of_type("float32", 100, 70, seed=2) - np.float32(1000.0)
     exponents = np.array([3, -2, 0, 1, 7, -5], np.int32), None
     shifts = np.full(6, 1000.0), np.full(70, -1000.0)
     check(x, y, shifts=shifts)
@@ -94,7 +84,7 @@ def test_shift_exponent_and_normalise():
 
 
 def test_strided_rows_are_read_in_place():
-    base = torch.from_numpy(rows_of("float32", 150, 24))
+    base = torch.from_numpy(cases.of_type("float32", 150, 24))
     check(base[:, 3:17], base.T.contiguous().T)
     check(base[::3, ::2], base[:50])
 
@@ -102,12 +92,12 @@ def test_strided_rows_are_read_in_place():
 def test_more_rows_than_are_packed_at_a_time(monkeypatch):
     monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 18)
     monkeypatch.setattr(_device_moments, "PROGRAMS", 3)
-    check(rows_of("float32", 700, 30), rows_of("float32", 700, 5, seed=1))
+    check(cases.of_type("float32", 700, 30), cases.of_type("float32", 700, 5, seed=1))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32", "float64"])
 def test_neither_the_order_of_threads_nor_the_moment_of_a_copy_matters(played, precision):
-    x, y, found = rows_of("float32", 150, 21), rows_of("float32", 150, 70, seed=1), []
+    x, y, found = cases.of_type("float32", 150, 21), cases.of_type("float32", 150, 70, seed=1), []
     for played.backwards, played.eager in ((False, False), (True, False), (False, True), (True, True)):
         sums = CrossSums.zeros(21, 70, norm_sums=True)
         add(x, y, sums, precision=precision, normalize="l2")
@@ -119,7 +109,7 @@ def test_neither_the_order_of_threads_nor_the_moment_of_a_copy_matters(played, p
 
 @pytest.mark.parametrize("scales", [(1e-30, 1e30), (1e25, 1.0)])
 def test_rows_beyond_the_range_of_the_split_go_to_float64(scales):
-    x, y = (rows_of("float32", 70, 5, seed) * np.float32(scale) for seed, scale in enumerate(scales))
+    x, y = (cases.of_type("float32", 70, 5, seed) * np.float32(scale) for seed, scale in enumerate(scales))
     sums = CrossSums.zeros(5, 5)
     add(x, y, sums)
     truth = x.astype(float).T @ y.astype(float)
@@ -147,7 +137,7 @@ def test_bfloat16_asked_for_where_it_is_too_coarse_gets_more_terms():
 
 
 def test_bfloat16_is_enough_for_most_rows(played):
-    check(rows_of("float32", 200, 9), rows_of("float32", 200, 4, seed=1), precision="bfloat16")
+    check(cases.of_type("float32", 200, 9), cases.of_type("float32", 200, 4, seed=1), precision="bfloat16")
     assert not [name for name in played.launched if "gram_bfloat16_6" in name]
 
 
@@ -168,7 +158,7 @@ def test_units_that_add_up_wrongly_are_noticed(played, monkeypatch):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_rows_are_named_by_set_and_number(bad):
-    x, y = rows_of("float32", 90, 4), rows_of("float32", 90, 3, seed=1)
+    x, y = cases.of_type("float32", 90, 4), cases.of_type("float32", 90, 3, seed=1)
     y[60] = 0.0
     with pytest.raises(ZeroNormError, match=r"cross_gram: other: .* 1 zero rows, the first is row 60"):
         add(x, y, CrossSums.zeros(4, 3), normalize="l2")
@@ -180,7 +170,7 @@ def test_bad_rows_are_named_by_set_and_number(bad):
 
 def test_norm_sums_are_kept_only_where_they_are_wanted(played):
     sums = CrossSums.zeros(4, 3)
-    add(rows_of("float32", 50, 4), rows_of("float32", 50, 3), sums)
+    add(cases.of_type("float32", 50, 4), cases.of_type("float32", 50, 3), sums)
     assert sums.weighted is sums.other_weighted is sums.fourth is None
     assert "norm_sums" not in played.launched
 
@@ -191,7 +181,7 @@ def test_less_memory_than_one_block_of_rows_takes(monkeypatch):
 
     monkeypatch.setattr(torch, "empty", none)
     with pytest.raises(BudgetExceeded, match=r"products of rows of 5 and 7 features need 1 MiB of free memory on cpu"):
-        check(rows_of("float32", 300, 5), rows_of("float32", 300, 7))
+        check(cases.of_type("float32", 300, 5), cases.of_type("float32", 300, 7))
 
 
 def test_it_is_asked_for_by_name_and_wants_a_device():

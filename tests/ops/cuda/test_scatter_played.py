@@ -20,29 +20,17 @@ pytestmark = pytest.mark.usefixtures("played")
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64", "bool"]
 
 
-def rows_of(dtype: str, n: int, d: int, seed: int = 0):
-    random = np.random.default_rng(seed)
-    if dtype == "bfloat16":
-        return torch.from_numpy(random.standard_normal((n, d))).to(torch.bfloat16)
-    if dtype == "bool":
-        return random.random((n, d)) < 0.5
-    if np.dtype(dtype).kind in "iu":
-        top = min(10**9, np.iinfo(dtype).max)
-        return random.integers(0 if dtype == "uint8" else -top, top, size=(n, d)).astype(dtype)
-    return random.standard_normal((n, d)).astype(dtype)
-
-
 @pytest.mark.parametrize(
     ("dtype", "precision"),
     [*((dtype, "float32") for dtype in DTYPES), *(("float32", precision) for precision in PRECISIONS)],
 )
 def test_every_type_and_precision(dtype, precision):
-    assert_scatter_backend(cuda_.scatter, rows_of(dtype, 131, 19), precision=precision, context=dtype)
+    assert_scatter_backend(cuda_.scatter, cases.of_type(dtype, 131, 19), precision=precision, context=dtype)
 
 
 @pytest.mark.parametrize(("dtype", "precision"), [("float32", each) for each in PRECISIONS] + [("float16", "float32")])
 def test_tiles_of_many_features(played, dtype, precision):
-    assert_scatter_backend(cuda_.scatter, rows_of(dtype, 200, 141), precision=precision, context=dtype)
+    assert_scatter_backend(cuda_.scatter, cases.of_type(dtype, 200, 141), precision=precision, context=dtype)
     terms = route(dtype, precision, transformed=False)
     side = 64 if precision == "float64" else 128
     assert f"gram_{terms.element}_{terms.products}_{side}" in played.launched
@@ -76,11 +64,11 @@ def test_a_large_offset_is_taken_off_by_the_shift():
     ("n", "d"), [(1, 1), (1, 5), (2, 1), (63, 3), (64, 64), (65, 65), (130, 129), (300, 2), (200, 70), (3, 257)]
 )
 def test_odd_shapes(n, d):
-    assert_scatter_backend(cuda_.scatter, rows_of("float32", n, d))
+    assert_scatter_backend(cuda_.scatter, cases.of_type("float32", n, d))
 
 
 def test_shift_exponent_and_normalise():
-    rows = rows_of("float32", 100, 6, seed=1) + np.float32(1000.0)
+    rows = cases.of_type("float32", 100, 6, seed=1) + np.float32(1000.0)
     shift = np.full(6, 1000.0)
     exponent = np.array([3, -2, 0, 1, 7, -5], np.int32)
     assert_scatter_backend(cuda_.scatter, rows, shift=shift)
@@ -100,7 +88,7 @@ def test_directions_of_rows_at_the_ends_of_float64(scale):
 
 
 def test_strided_rows_are_read_in_place():
-    base = torch.from_numpy(rows_of("float32", 150, 24))
+    base = torch.from_numpy(cases.of_type("float32", 150, 24))
     for rows in (base[:, 3:17], base[::3, ::2], base.T.contiguous().T, base[5:]):
         assert_scatter_backend(cuda_.scatter, rows)
 
@@ -108,13 +96,13 @@ def test_strided_rows_are_read_in_place():
 def test_more_rows_than_are_packed_at_a_time(monkeypatch):
     monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 17)
     monkeypatch.setattr(_device_moments, "PROGRAMS", 3)
-    assert_scatter_backend(cuda_.scatter, rows_of("float32", 700, 30))
+    assert_scatter_backend(cuda_.scatter, cases.of_type("float32", 700, 30))
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed", "float64"])
 @pytest.mark.parametrize("d", [21, 70])
 def test_neither_the_order_of_threads_nor_the_moment_of_a_copy_matters(played, precision, d):
-    rows, found = rows_of("float32", 150, d), []
+    rows, found = cases.of_type("float32", 150, d), []
     for played.backwards, played.eager in ((False, False), (True, False), (False, True), (True, True)):
         sums = Sums.zeros(d, norm_sums=True)
         cuda_.scatter(rows, sums, precision=precision, normalize="l2")
@@ -125,7 +113,7 @@ def test_neither_the_order_of_threads_nor_the_moment_of_a_copy_matters(played, p
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
 def test_rows_beyond_the_range_of_the_split_go_to_float64(scale):
-    rows = rows_of("float32", 70, 5) * np.float32(scale)
+    rows = cases.of_type("float32", 70, 5) * np.float32(scale)
     sums = Sums.zeros(5)
     cuda_.scatter(rows, sums)
     truth = rows.astype(float).T @ rows.astype(float)
@@ -145,7 +133,7 @@ def test_bfloat16_asked_for_where_it_is_too_coarse_gets_more_terms():
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nonfinite_rows_are_counted_and_placed(bad, dtype):
-    rows = rows_of(dtype, 200, 7)
+    rows = cases.of_type(dtype, 200, 7)
     rows[150, 2] = rows[170, 0] = bad
     for arguments in ({}, {"normalize": "l2"}, {"precision": "float64"}):
         with pytest.raises(NonFiniteError, match="got 2 NaN or infinite entries, the first in row 150"):
@@ -153,7 +141,7 @@ def test_nonfinite_rows_are_counted_and_placed(bad, dtype):
 
 
 def test_zero_rows_have_no_direction():
-    rows = rows_of("float32", 90, 4)
+    rows = cases.of_type("float32", 90, 4)
     rows[70:72] = 0
     with pytest.raises(ZeroNormError, match="got 2 zero rows, the first is row 70"):
         cuda_.scatter(rows, Sums.zeros(4), normalize="l2")
@@ -186,7 +174,7 @@ def test_a_wrong_kernel_is_caught(played, monkeypatch, tmp_path, line, fault):
 
     monkeypatch.setattr(_cupy, "launch", launch_wrong)
     with pytest.raises(AssertionError, match=r"frobenius error|entrywise error|only float64 mended"):
-        judge(np.abs(rows_of("float32", 150, 5)) + np.float32(0.3))
+        judge(np.abs(cases.of_type("float32", 150, 5)) + np.float32(0.3))
 
 
 def judge(rows):
@@ -239,11 +227,11 @@ def test_fewer_rows_at_a_time_where_memory_is_short(monkeypatch):
     limit = 64 * 64 * 3 * 3
     monkeypatch.setattr(torch, "empty", short)
     monkeypatch.setattr(_device_moments, "PROGRAMS", 1)
-    assert_scatter_backend(cuda_.scatter, rows_of("float32", 700, 5))
+    assert_scatter_backend(cuda_.scatter, cases.of_type("float32", 700, 5))
     assert max(tried) == 11 * 64 * 64 * 3
     limit = 64
     with pytest.raises(BudgetExceeded, match=r"products of rows of 5 features need 1 MiB of free memory on cpu for 64"):
-        cuda_.scatter(rows_of("float32", 700, 5), Sums.zeros(5))
+        cuda_.scatter(cases.of_type("float32", 700, 5), Sums.zeros(5))
 
 
 def test_it_is_asked_for_by_name_and_wants_a_device():

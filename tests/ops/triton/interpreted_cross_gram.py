@@ -10,16 +10,8 @@ from featdiv.errors import NonFiniteError, ZeroNormError
 from featdiv.ops import _device_moments
 from featdiv.ops.cross_gram import CrossSums, Side, cross_gram, triton_
 from featdiv.ops.scatter import PRECISIONS
+from featdiv.testing import cases
 from featdiv.testing.compare import assert_cross_gram_backend
-
-
-def rows_of(dtype: str, n: int, d: int, seed: int = 0):
-    random = np.random.default_rng(seed)
-    if dtype == "bfloat16":
-        return torch.from_numpy(random.standard_normal((n, d))).to(torch.bfloat16)
-    if dtype == "int8":
-        return random.integers(-128, 128, size=(n, d)).astype(dtype)
-    return random.standard_normal((n, d)).astype(dtype)
 
 
 def check(x, other, **arguments) -> CrossSums:
@@ -34,19 +26,21 @@ def check(x, other, **arguments) -> CrossSums:
     ],
 )
 def test_every_kind_of_type_and_every_precision(dtype, precision):
-    sums = check(rows_of(dtype, 131, 7), rows_of(dtype, 131, 19, seed=1), precision=precision, context=dtype)
+    sums = check(
+        cases.of_type(dtype, 131, 7), cases.of_type(dtype, 131, 19, seed=1), precision=precision, context=dtype
+    )
     assert sums.tiles == 3
     assert sums.tiles_in_float64 == 0
 
 
 @pytest.mark.parametrize(("n", "p", "q"), [(1, 1, 1), (2, 70, 1), (65, 66, 70)])
 def test_odd_shapes(n, p, q):
-    check(rows_of("float32", n, p), rows_of("float32", n, q, seed=1))
+    check(cases.of_type("float32", n, p), cases.of_type("float32", n, q, seed=1))
 
 
 def test_shift_exponent_and_normalise():
-    x = rows_of("float32", 100, 6, seed=1) + np.float32(1000.0)
-    y = rows_of("float32", 100, 70, seed=2) - np.float32(1000.0)
+    x = cases.of_type("float32", 100, 6, seed=1) + np.float32(1000.0)
+    y = cases.of_type("float32", 100, 70, seed=2) - np.float32(1000.0)
     exponents = np.array([3, -2, 0, 1, 7, -5], np.int32), None
     shifts = np.full(6, 1000.0), np.full(70, -1000.0)
     check(x, y, shifts=shifts, exponents=exponents)
@@ -56,7 +50,7 @@ def test_shift_exponent_and_normalise():
 def test_strides_and_more_rows_than_are_packed_at_a_time(monkeypatch):
     monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 18)
     monkeypatch.setattr(_device_moments, "PROGRAMS", 3)
-    base = torch.from_numpy(rows_of("float32", 500, 24))
+    base = torch.from_numpy(cases.of_type("float32", 500, 24))
     check(base[:, 3:17], base.T.contiguous().T)
 
 
@@ -70,7 +64,10 @@ def test_bfloat16_asked_for_where_it_is_too_coarse_gets_more_terms():
 
 
 def test_rows_beyond_the_range_of_the_split_and_bad_ones():
-    x, y = rows_of("float32", 70, 5) * np.float32(1e-30), rows_of("float32", 70, 4, seed=1) * np.float32(1e30)
+    x, y = (
+        cases.of_type("float32", 70, 5) * np.float32(1e-30),
+        cases.of_type("float32", 70, 4, seed=1) * np.float32(1e30),
+    )
     sums = check(x, y)
     assert sums.tiles_in_float64 == sums.tiles == 2
     y[60] = 0.0

@@ -15,22 +15,12 @@ from featdiv.testing.compare import assert_scatter_backend
 DTYPES = ["float64", "float32", "float16", "bfloat16", "int8", "uint8", "int16", "int32", "int64"]
 
 
-def rows_of(dtype: str, n: int, d: int, seed: int = 0):
-    random = np.random.default_rng(seed)
-    if dtype == "bfloat16":
-        return torch.from_numpy(random.standard_normal((n, d))).to(torch.bfloat16)
-    if np.dtype(dtype).kind in "iu":
-        top = min(10**9, np.iinfo(dtype).max)
-        return random.integers(0 if dtype == "uint8" else -top, top, size=(n, d)).astype(dtype)
-    return random.standard_normal((n, d)).astype(dtype)
-
-
 @pytest.mark.parametrize(
     ("dtype", "precision"),
     [*((dtype, "float32") for dtype in DTYPES), *(("float32", precision) for precision in PRECISIONS)],
 )
 def test_every_type_and_precision(dtype, precision):
-    assert_scatter_backend(triton_.scatter, rows_of(dtype, 131, 19), precision=precision, context=dtype)
+    assert_scatter_backend(triton_.scatter, cases.of_type(dtype, 131, 19), precision=precision, context=dtype)
 
 
 @pytest.mark.parametrize("name", list(cases.GENERATORS))
@@ -46,11 +36,11 @@ def test_every_distribution_without_falling_back_to_float64(name, precision):
 
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (1, 5), (2, 1), (63, 3), (64, 64), (65, 65), (130, 129), (300, 2)])
 def test_odd_shapes(n, d):
-    assert_scatter_backend(triton_.scatter, rows_of("float32", n, d))
+    assert_scatter_backend(triton_.scatter, cases.of_type("float32", n, d))
 
 
 def test_shift_exponent_and_normalise():
-    rows = rows_of("float32", 100, 6, seed=1) + np.float32(1000.0)
+    rows = cases.of_type("float32", 100, 6, seed=1) + np.float32(1000.0)
     shift = np.full(6, 1000.0)
     exponent = np.array([3, -2, 0, 1, 7, -5], np.int32)
     assert_scatter_backend(triton_.scatter, rows, shift=shift)
@@ -60,7 +50,7 @@ def test_shift_exponent_and_normalise():
 
 
 def test_strided_rows_are_read_in_place():
-    base = torch.from_numpy(rows_of("float32", 150, 24))
+    base = torch.from_numpy(cases.of_type("float32", 150, 24))
     for rows in (base[:, 3:17], base[::3, ::2], base.T.contiguous().T, base[5:]):
         assert_scatter_backend(triton_.scatter, rows)
 
@@ -70,12 +60,12 @@ def test_more_rows_than_are_packed_at_a_time(monkeypatch):
 
     monkeypatch.setattr(_device_moments, "PACKED_BYTES", 1 << 17)
     monkeypatch.setattr(_device_moments, "PROGRAMS", 3)
-    assert_scatter_backend(triton_.scatter, rows_of("float32", 700, 30))
+    assert_scatter_backend(triton_.scatter, cases.of_type("float32", 700, 30))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e25])
 def test_rows_beyond_the_range_of_the_split_go_to_float64(scale):
-    rows = rows_of("float32", 70, 5) * np.float32(scale)
+    rows = cases.of_type("float32", 70, 5) * np.float32(scale)
     sums = Sums.zeros(5)
     triton_.scatter(rows, sums)
     truth = rows.astype(float).T @ rows.astype(float)
@@ -95,21 +85,21 @@ def test_bfloat16_asked_for_where_it_is_too_coarse_gets_more_terms():
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_nonfinite_rows_are_counted_and_placed(bad, precision):
-    rows = rows_of("float32", 200, 7)
+    rows = cases.of_type("float32", 200, 7)
     rows[150, 2] = rows[170, 0] = bad
     with pytest.raises(NonFiniteError, match="got 2 NaN or infinite entries, the first in row 150"):
         triton_.scatter(rows, Sums.zeros(7), precision=precision)
 
 
 def test_zero_rows_have_no_direction():
-    rows = rows_of("float32", 90, 4)
+    rows = cases.of_type("float32", 90, 4)
     rows[70:72] = 0
     with pytest.raises(ZeroNormError, match="got 2 zero rows, the first is row 70"):
         triton_.scatter(rows, Sums.zeros(4), normalize="l2")
 
 
 def test_the_op_runs_it_when_asked_by_name():
-    rows = rows_of("float32", 50, 4)
+    rows = cases.of_type("float32", 50, 4)
     assert scatter(rows, Sums.zeros(4), backend="triton") == "triton"
     with pytest.raises(BackendUnavailable, match="cannot read rows of type uint16"):
         scatter(rows.astype(np.uint16), Sums.zeros(4), backend="triton")
