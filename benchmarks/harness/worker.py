@@ -9,7 +9,9 @@ import re
 import signal
 import time
 import warnings
+import weakref
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,9 +56,11 @@ class Worker:
     def __init__(self, module: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(module, theirs), daemon=True)
+        # No daemon, which could start no processes of its own; so it has to be ended whatever happens here.
+        self._process = context.Process(target=_serve, args=(module, theirs))
         self._process.start()
         theirs.close()
+        self._end = weakref.finalize(self, _end, self._connection, self._process)
 
     def ask(self, request: str, *arguments: Any, watch: bool = False, limit: float | None = None) -> Reply:
         """Sends one request, named as in `_Service`, and waits for its reply.
@@ -96,16 +100,20 @@ class Worker:
 
     def close(self) -> None:
         """Ends the process."""
-        self._connection.close()
-        if self._process.is_alive():
-            self._process.kill()
-        self._process.join()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _end(connection: Connection, process: BaseProcess) -> None:
+    connection.close()
+    if process.is_alive():
+        process.kill()
+    process.join()
 
 
 def _private_bytes(pid: int | None) -> int | None:

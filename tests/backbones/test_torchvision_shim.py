@@ -92,3 +92,40 @@ def test_timm_imports_after_it():
         "import timm, torch\nprint(tuple(timm.create_model('test_resnet').eval()(torch.zeros(1, 3, 32, 32)).shape))"
     )
     assert done.stdout.strip() == "(1, 1000)", done.stderr
+
+
+SPAWNED = """
+import multiprocessing, os, sys
+sys.path.insert(0, os.environ["FAKE"])
+from featdiv.backbones.torchvision_shim import ForLoader, prepare_torchvision
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")
+    prepare_torchvision()
+    import torch, torchvision
+    dataset = torchvision.Twice()
+    loader = torch.utils.data.DataLoader(ForLoader(dataset) if sys.argv[1] == "helped" else dataset, num_workers=1)
+    print(*(int(x) for x in loader))
+"""
+
+TWICE = """
+class Twice:
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return 2 * index
+"""
+
+
+def test_workers_that_are_spawned_prepare_torchvision_before_they_unpickle(fake, tmp_path):
+    with (fake / "__init__.py").open("a") as package:
+        package.write(TWICE)
+    script = tmp_path / "spawned.py"
+    script.write_text(SPAWNED)
+    bare, helped = (
+        subprocess.run([sys.executable, str(script), how], capture_output=True, text=True, check=False)
+        for how in ("bare", "helped")
+    )
+    assert "torchvision::nms" in bare.stderr
+    assert helped.stdout.split() == ["0", "2", "4"], helped.stderr

@@ -102,7 +102,7 @@ def test_the_time_of_all_rows_follows_by_law_where_there_is_one():
     result = session.run_workload(planted.SUITE, "planted", "lawful", options)
     right, slow = result["contenders"]
     # A second for every 60,000 rows: all of them take 0.67 s or more, of which the workload's own cap allows 0.25 s.
-    assert 0 < slow["n"] < planted.ROWS
+    assert slow["n"] < planted.ROWS
     assert slow["scale"] == pytest.approx(planted.ROWS / slow["n"])
     assert right["scale"] == 1.0
     section = report.workload(result, planted.SUITE.workload("lawful"), planted.SUITE.baselines)
@@ -111,6 +111,22 @@ def test_the_time_of_all_rows_follows_by_law_where_there_is_one():
     assert float(found[2]) == pytest.approx(float(found[1]) * slow["scale"], rel=0.02)
     assert f"at least 1 x the time of right: met, {found[2]} by n^1 from {slow['n']:,} rows." in section
     assert "at least 1e+09 x the time of right: **missed**" in section
+
+
+@pytest.mark.parametrize(
+    ("costs", "limit", "law", "rows"),
+    [
+        ([1.0, 2.0], 8.0, None, 8_000),  # a second for every 1,000 rows
+        ([1.5, 2.0], 4.0, None, 6_000),  # half a second for every 1,000, and one to begin with
+        ([2.0, 2.0], 4.0, None, float("inf")),
+        ([0.0, 2.0], 8.0, 1.0, 8_000),
+        ([0.0, 2.0], 8.0, 2.0, 4_000),
+        ([0.0, 2.0], 1.0, 1.0, 1_000),
+    ],
+)
+def test_rows_that_a_limit_allows(costs, limit, law, rows):
+    """From the costs of 1,000 and 2,000 rows."""
+    assert session._largest(1_000, costs, limit, law) == pytest.approx(rows)
 
 
 def test_a_contender_that_is_slower_than_its_trial_promised_is_stopped_and_gets_half_the_rows():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from harness.registry import Answer, Contender, Data
 from suites.extract.data import SIDE, tensors
 
+BARE, BARE_ONE = "bare forward", "bare forward, one thread"
 BATCH = 32
 
 
@@ -82,12 +83,23 @@ def to_moments(job: Data) -> Any:
     return _extract(job, dataset, transform=None, workers=0, store=False)
 
 
+def forward_on_one_thread(job: Data) -> Any:
+    """The network on batches that are tensors already, on one core, as beside one that decodes."""
+    import torch
+
+    torch.set_num_threads(1)
+    return _forward(job, torch.float32)
+
+
 def from_jpeg(job: Data) -> Any:
-    """With decoding, in the process itself: a process of the harness may start no loader workers."""
+    """With decoding: the network on one core, and one loader worker on another."""
+    import torch
+
     import featdiv
 
+    torch.set_num_threads(1)
     data = featdiv.images(job.path)
-    return _extract(job, data.subset(np.arange(job.n)), transform={"input_size": (3, SIDE, SIDE)}, workers=0)
+    return _extract(job, data.subset(np.arange(job.n)), transform={"input_size": (3, SIDE, SIDE)}, workers=1)
 
 
 def _rows(job: Data, rows: Any) -> Answer:
@@ -105,6 +117,9 @@ CONTENDERS = (
     Contender(
         name="featdiv.extract, moments", run=to_moments, answer=_mean, accuracy="moments", streams=True, peer=False
     ),
+    Contender(name=BARE, run=bare_forward, answer=_rows, accuracy="rows", streams=True, peer=False),
+)
+DECODING = (
     Contender(name="featdiv.extract, JPEG", run=from_jpeg, answer=_rows, accuracy="rows", streams=True, peer=False),
-    Contender(name="bare forward", run=bare_forward, answer=_rows, accuracy="rows", streams=True, peer=False),
+    Contender(name=BARE_ONE, run=forward_on_one_thread, answer=_rows, accuracy="rows", streams=True, peer=False),
 )

@@ -14,7 +14,7 @@ from featdiv._optional import require
 from featdiv.backbones import transforms
 from featdiv.backbones.finetune_division import Pool
 from featdiv.backbones.forward import collated
-from featdiv.backbones.torchvision_shim import prepare_torchvision
+from featdiv.backbones.torchvision_shim import ForLoader, prepare_torchvision
 from featdiv.errors import FeatdivError, InputError
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def training_batches(draws: Draws, steps: range, *, batch_size: int, workers: in
     from torch.utils.data import DataLoader
 
     loader: Any = DataLoader(
-        draws,  # type: ignore[arg-type]
+        ForLoader(draws),  # type: ignore[arg-type]
         sampler=range(steps.start * batch_size, steps.stop * batch_size),
         batch_size=batch_size,
         num_workers=workers,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from featdiv.backbones.images import Images
 from featdiv.backbones.layers import Capture
+from featdiv.backbones.torchvision_shim import ForLoader
 from featdiv.backbones.transforms import Transform
 from featdiv.errors import BudgetExceeded, FeatdivError, InputError
 
@@ -118,7 +119,7 @@ def batches(prepared: Prepared, *, batch_size: int, workers: int, device: str) -
     from torch.utils.data import DataLoader
 
     loader: Any = DataLoader(
-        prepared,  # type: ignore[arg-type]
+        ForLoader(prepared),  # type: ignore[arg-type]
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=collated,
