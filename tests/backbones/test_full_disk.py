@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def in_small_file_system(code, folder, size):
 
 def test_extraction_keeps_finished_shards_and_goes_on(tmp_path):
     message, kept, after = in_small_file_system(EXTRACT, tmp_path, "256k")
-    assert "the disk is full (No space left on device). 3 of 6 shards are finished and kept; free 48 kB" in message
+    assert re.search(r"full \(No space left on device\)\. 3 of 6 shards are finished and kept; free \d+ kB", message)
     assert kept == "['features-00000.npy', 'features-00001.npy', 'features-00002.npy'] []"
     assert after == "30 True"
 

@@ -70,12 +70,13 @@ class PackedSet:
         shift = spare if self.shift is None else self.shift
         with on_device(self.rows):
             pack.pack[(blocks, self.padded // FEATURES)](
-                *(self.rows, self.planes, self.plane, spare[0], spare[1], spare, 0, self.n, group),
+                *(self.rows, self.planes, self.plane, spare[0], spare[1], spare, spare, 0, self.n, group),
                 *(shift, spare, largest, inverse),
                 *(self.d, self.padded, self.rows.stride(0), self.rows.stride(1)),
                 block_rows=BLOCK_ROWS,
                 block_columns=FEATURES,
                 terms=route.terms,
+                has_rests=False,
                 gather=False,
                 has_shift=self.shift is not None,
                 has_powers=False,
