@@ -60,7 +60,7 @@ SUITE = Suite(
         ),
         Workload(
             name="decoding",
-            summary=f"the same with decoding ({data.SIDE} x {data.SIDE}): a core for the network, one for a loader worker",
+            summary=f"the same with decoding, one core for the network, one for a loader worker; {data.SIDE} x {data.SIDE}",
             make=data.photographs,
             contenders=contenders.DECODING,
             reference=contenders.reference,
