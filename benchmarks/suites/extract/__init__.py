@@ -60,7 +60,7 @@ SUITE = Suite(
         ),
         Workload(
             name="decoding",
-            summary=f"the same with decoding, one core for the network, one for a loader worker; {data.SIDE} x {data.SIDE}",
+            summary=f"the same from JPEG files of {data.SIDE} x {data.SIDE}: a core for the network, one for a worker",
             make=data.photographs,
             contenders=contenders.DECODING,
             reference=contenders.reference,
