@@ -21,6 +21,7 @@ from featdiv.cli import (
     doctor,
     extract,
     finetune,
+    flags,
     knn,
     probe,
     protocol,
@@ -114,7 +115,7 @@ for _command, _summary in (
     (doctor.doctor, "What runs on this machine, and why not."),
     (demo.demo, "The main job on scikit-learn's digits."),
 ):
-    app.command(short_help=_summary)(_command)
+    app.command(short_help=_summary, cls=flags.Command)(_command)
 app.add_typer(probe.app, name="probe", short_help="Classifiers on features: linear, ridge, fewshot.")
 app.add_typer(protocol.app, name="protocol", short_help="Published protocols: list, show, diff.")
 

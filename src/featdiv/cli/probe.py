@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from featdiv.cli import options, output, probe_rows
+from featdiv.cli import flags, options, output, probe_rows
 from featdiv.cli.probe_rows import ProbeRows, numbers
 from featdiv.cli.progress import progress_bar
 
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Small classifiers on features that
 Normalize = Annotated[options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")]
 
 
-@app.command("linear", short_help="Logistic regression, every C at once.")
+@app.command("linear", short_help="Logistic regression, every C at once.", cls=flags.Command)
 def linear(
     paths: probe_rows.Paths = None,
     train: probe_rows.Train = None,
@@ -89,7 +89,7 @@ def linear(
     _report(result, f"linear probe, C = {result.C:.3g} by {result.chosen_by}", json, plot, quiet=quiet)
 
 
-@app.command("ridge", short_help="Least squares, every penalty, in closed form.")
+@app.command("ridge", short_help="Least squares, every penalty, in closed form.", cls=flags.Command)
 def ridge(
     paths: probe_rows.Paths = None,
     train: probe_rows.Train = None,
@@ -142,7 +142,7 @@ def ridge(
     _report(result, f"ridge probe, penalty {result.best_lambda:.3g} by {result.chosen_by}", json, plot, quiet=quiet)
 
 
-@app.command("fewshot", short_help="Nearest centroid in many small tasks.")
+@app.command("fewshot", short_help="Nearest centroid in many small tasks.", cls=flags.Command)
 def fewshot(
     paths: options.Paths,
     labels: options.Labels = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featdiv.cli import options, output
+from featdiv.cli import flags, options, output
 
 if TYPE_CHECKING:
     from featdiv.protocols import Protocol
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, help="Published protocols, and why your 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A protocol; see `featdiv protocol list`.")]
 
 
-@app.command("list", short_help="The protocols there are.")
+@app.command("list", short_help="The protocols there are.", cls=flags.Command)
 def list_(json: options.Json = None) -> None:
     """List the protocols, with what each is."""
     from featdiv import protocols
@@ -29,7 +29,7 @@ def list_(json: options.Json = None) -> None:
     output.write_json([one.to_dict() for one in found], json)
 
 
-@app.command(short_help="What a protocol prescribes, presumes, and gets wrong.")
+@app.command(short_help="What a protocol prescribes, presumes, and gets wrong.", cls=flags.Command)
 def show(name: Name, json: options.Json = None) -> None:
     """Show a protocol: parameters by function, what it presumes, known defects of the original, sources."""
     from featdiv.protocols import values
@@ -48,7 +48,7 @@ def show(name: Name, json: options.Json = None) -> None:
     output.write_json(protocol.to_dict(), json)
 
 
-@app.command(short_help="Why two numbers may differ.")
+@app.command(short_help="Why two numbers may differ.", cls=flags.Command)
 def diff(
     name: Name,
     other: Annotated[

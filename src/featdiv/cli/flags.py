@@ -1,0 +1,47 @@
+"""Messages that name arguments of Python, in the words of the shell: nonfinite='drop' is --nonfinite drop there."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from typer.core import TyperCommand
+
+from featdiv.errors import FeatdivError
+
+_ARGUMENT = re.compile(r"\b([a-z_]+)=(?:'([^']*)'|(-?\d[\w.]*)|(True|False))")
+
+
+class Command(TyperCommand):
+    """A command whose errors name its flags."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs it."""
+        try:
+            return super().invoke(ctx)
+        except FeatdivError as error:
+            error.args = (in_shell(str(error), self), *error.args[1:])
+            raise
+
+
+def in_shell(message: str, command: Any) -> str:
+    """Returns a message in which arguments that a command has as flags are written as such.
+
+    Args:
+        message: of an error.
+        command: with ``params``.
+    """
+    flags = {
+        param.name: param
+        for param in command.params
+        if param.param_type_name == "option" and not (param.is_flag and param.secondary_opts)
+    }
+
+    def flag(found: re.Match[str]) -> str:
+        param = flags.get(found[1])
+        if param is None or param.is_flag != (found[4] is not None) or found[4] == "False":
+            return found[0]
+        name = max(param.opts, key=len)
+        return name if param.is_flag else f"{name} {found[2] if found[2] is not None else found[3]}"
+
+    return _ARGUMENT.sub(flag, message)
