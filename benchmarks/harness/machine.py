@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def describe() -> dict[str, Any]:
-    """Returns processor, memory, versions, commit and load as plain values."""
+    """Returns processor, memory, versions, commit and how busy the machine is as plain values."""
     fields = _cpuinfo()
     return {
         "cpu": fields.get("model name") or platform.processor() or platform.machine(),
@@ -33,13 +34,38 @@ def describe() -> dict[str, Any]:
             for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "FEATDIV_BACKEND")
             if name in os.environ
         },
-        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "busy_cores": busy_cores(),
     }
 
 
 def cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy_cores(seconds: float = 2.0) -> float | None:
+    """Returns how many cores others use, on average over some seconds, or None where the system does not tell.
+
+    The load that systems report trails by a minute: it counts what has just ended, and misses what has just begun.
+    """
+    before = _core_times()
+    time.sleep(seconds)
+    after = _core_times()
+    if before is None or after is None:
+        return None
+    busy, total = (new - old for new, old in zip(after, before, strict=True))
+    return round(busy / max(total, 1) * (os.cpu_count() or 1), 2)
+
+
+def _core_times() -> tuple[int, int] | None:
+    """Returns (busy, total) ticks of all cores since the start of the system."""
+    try:
+        fields = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
+    except OSError:
+        return None
+    # user, nice, system, idle, iowait, irq, softirq, steal; the guests that follow are in user.
+    ticks = [int(field) for field in fields[1:9]]
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks)
 
 
 def has_gpu() -> bool:

@@ -10,6 +10,9 @@ from typing import Any
 from harness.registry import Target, Workload
 from harness.roofline import TILES
 
+MOST_BUSY_CORES = 0.1
+"""What a machine may do beside a benchmark and still be called idle."""
+
 
 def machine(facts: dict[str, Any]) -> str:
     """Returns the paragraph on the machine."""
@@ -22,8 +25,11 @@ def machine(facts: dict[str, Any]) -> str:
     ]
     if facts["environment"]:
         lines.append("- " + ", ".join(f"{name}={value}" for name, value in facts["environment"].items()))
-    if facts["load"] is not None and facts["load"] > 0.5:
-        lines.append(f"- **the machine was not idle: load {facts['load']} before the run; do not quote these times**")
+    if (facts["busy_cores"] or 0.0) > MOST_BUSY_CORES:
+        busy = f"{facts['busy_cores']} cores were busy before the run"
+        lines.append(f"- **the machine was not idle: {busy}; do not quote these times**")
+    elif facts["busy_cores"] is not None:
+        lines.append(f"- {facts['busy_cores']} cores were busy before the run")
     return "\n".join(lines)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import subprocess
 import sys
 
 import planted
@@ -183,9 +184,9 @@ def test_the_machine_is_described():
 
 
 def test_a_busy_machine_is_pointed_out():
-    facts = machine.describe() | {"load": 1.5}
+    facts = machine.describe() | {"busy_cores": 1.5}
     assert "the machine was not idle" in report.machine(facts)
-    assert "the machine was not idle" not in report.machine(facts | {"load": 0.1})
+    assert "the machine was not idle" not in report.machine(facts | {"busy_cores": 0.05})
 
 
 def _measured(seconds: list[float], ratios: list[float], *, n: int = 100, cpu: str = "one") -> dict:
@@ -204,3 +205,12 @@ def test_compare_gives_ratios_of_medians_and_of_paired_ratios():
 def test_compare_does_not_compare_different_numbers_of_rows():
     shown = compare.compared(_measured([1.0], [1.0]), _measured([1.0], [1.0], n=50))
     assert "not the same rows: 100 and 50" in shown
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells how busy its cores are")
+def test_a_core_that_works_is_seen():
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as process:
+        try:
+            assert machine.busy_cores(seconds=0.5) > 0.3
+        finally:
+            process.kill()

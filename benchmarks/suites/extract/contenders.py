@@ -93,11 +93,15 @@ def forward_on_one_thread(job: Data) -> Any:
 
 def from_jpeg(job: Data) -> Any:
     """With decoding: the network on one core, and one loader worker on another."""
+    import multiprocessing
+
     import torch
 
     import featdiv
 
     torch.set_num_threads(1)
+    # The harness spawns its processes, and they would spawn their own: seconds of imports that a user does not see.
+    multiprocessing.set_start_method(multiprocessing.get_all_start_methods()[0], force=True)
     data = featdiv.images(job.path)
     return _extract(job, data.subset(np.arange(job.n)), transform={"input_size": (3, SIDE, SIDE)}, workers=1)
 
