@@ -130,7 +130,7 @@ def uniformity(
         BudgetExceeded: if the rows do not fit the budget.
 
     Complexity:
-        n^2 d / 2 multiply-adds; memory O(n d).
+        n^2 d / 2 multiply-adds. Nothing of size n x n; rows of a file are read where they lie.
 
     Source:
         Wang & Isola 2020, equation 2.
