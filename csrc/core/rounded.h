@@ -95,7 +95,8 @@ void round_to_integers(const RoundBlock& b) {
     alignas(64) int32_t rounded[W][W / 2] = {};
     for (int r = 0; r < int(b.n); ++r) {
       const float* from = b.by_row + first / W * b.panel_stride + r * W;
-      const float scale = b.units[r] > 0 ? 1.0f / b.units[r] : 0.0f;
+      // A row so short that its scale leaves the range of floats counts as zero: its products are nothing by others.
+      const float scale = b.units[r] > 0x1p-100f ? 1.0f / b.units[r] : 0.0f;
       for (int v = 0; v < 3 && first + v * L < b.d; ++v) {
         const auto bits = random_bits<L>(b, r, first + v * L);
         const V x = load<V>(from + v * L) * scale + __builtin_convertvector((I)(bits >> 8), V) * 0x1p-24f;

@@ -110,11 +110,14 @@ if __name__ == "__main__":
 
 TWICE = """
 class Twice:
+    def __init__(self):
+        self.values = torch.arange(3)
+
     def __len__(self):
         return 3
 
     def __getitem__(self, index):
-        return 2 * index
+        return 2 * self.values[index]
 """
 
 

@@ -13,6 +13,7 @@ import importlib.util
 import pickle
 import sys
 from collections.abc import Iterator
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ class ForLoader:
         return self.dataset[index]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (pickle.dumps(self.dataset),)
+        # As loaders do it: tensors are shared, not copied.
+        return _arrived, (bytes(ForkingPickler.dumps(self.dataset)),)
 
 
 def _arrived(dataset: bytes) -> ForLoader:
