@@ -29,7 +29,7 @@ struct PackBlock {
   const float* scale32;
   const double* inverse_norm;  // [n] (wide only); null for none
   double* total;            // [panels W] out: column sums of the packed values
-  T* peak;                  // [panels W] out: largest magnitude of each column
+  T* peak;                  // [panels W] out: largest magnitude of each column; not zero where rounding to T made it so
 };
 
 template <class Isa, class T, class Src, int NV, bool Wide>
@@ -44,6 +44,7 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
   T* out = b.panels + first / W * b.panel_stride;
   const char* rows = b.rows + first * int64_t(sizeof(Src));
   V peak[NV] = {};
+  VD wide_peak[Wide ? NV * L / D : 1] = {};
   V zero_if_finite[NV] = {};
   VD wide_zero_if_finite = {};
   for (int64_t start = 0; start < b.n; start += sum_chain) {
@@ -72,6 +73,9 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
             if (b.shift) x -= load<VD>(b.shift + first + v * L + h);
             if (b.scale) x *= load<VD>(b.scale + first + v * L + h);
             store(out + v * L + h, __builtin_convertvector(x, Vec<T, D>));
+            const VD size = magnitude<D>(x);
+            VD& largest = wide_peak[(v * L + h) / D];
+            largest = size > largest ? size : largest;
           }
           z = load<V>(out + v * L);
         } else {
@@ -82,8 +86,10 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
           store(out + v * L, z);
         }
         sum[v] += z;
-        const V size = magnitude<L>(z);
-        peak[v] = size > peak[v] ? size : peak[v];
+        if constexpr (!Wide) {
+          const V size = magnitude<L>(z);
+          peak[v] = size > peak[v] ? size : peak[v];
+        }
       }
     }
     for (int v = 0; v < NV; ++v) {
@@ -96,7 +102,22 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
       }
     }
   }
-  for (int v = 0; v < NV; ++v) store(b.peak + first + v * L, peak[v]);
+  for (int v = 0; v < NV; ++v) {
+    if constexpr (Wide) {
+      constexpr T least = sizeof(T) == sizeof(float) ? T(0x1p-149) : T(0);
+#pragma GCC unroll 4
+      for (int h = 0; h < L; h += D) {
+        const VD largest = wide_peak[(v * L + h) / D];
+        const Vec<T, D> rounded = __builtin_convertvector(largest, Vec<T, D>);
+        T* const to = b.peak + first + v * L + h;
+        store(to, rounded);
+        for (int i = 0; i < D; ++i)
+          if (rounded[i] == 0 && largest[i] > 0) to[i] = least;
+      }
+    } else {
+      store(b.peak + first + v * L, peak[v]);
+    }
+  }
   T check = 0;
   for (int v = 0; v < NV; ++v)
     for (int i = 0; i < L; ++i) check += zero_if_finite[v][i];

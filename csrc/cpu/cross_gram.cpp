@@ -122,8 +122,7 @@ class PackedSide {
     for (int64_t j = 0; j < side_.rows.d; ++j) {
       T peak = 0;
       for (int64_t task = 0; task < blocks; ++task) peak = std::max(peak, peak_[size_t(task * padded_ + j)]);
-      // Zeros that were wider before they were rounded may not have been zeros.
-      if (peak == 0 ? wide_ : !(peak >= smallest && peak <= T(largest_peak))) return false;
+      if (peak != 0 && !(peak >= smallest && peak <= T(largest_peak))) return false;
     }
     return true;
   }

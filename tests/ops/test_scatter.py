@@ -90,7 +90,9 @@ def test_no_rows_add_nothing(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("layout", ["columns", "step", "fortran", "reversed", "byteswapped", "misaligned", "readonly"])
+@pytest.mark.parametrize(
+    "layout", ["columns", "step", "fortran", "reversed", "byteswapped", "misaligned", "record", "readonly"]
+)
 def test_every_layout(backend, layout):
     base = rows_of("float32", 300, 24)
     if layout == "columns":
@@ -106,6 +108,10 @@ def test_every_layout(backend, layout):
     elif layout == "misaligned":
         raw = np.empty(base.nbytes + 1, np.uint8)
         rows = raw[1:].view(np.float32).reshape(base.shape)
+        rows[...] = base
+    elif layout == "record":
+        # A row takes 97 bytes, which no number of floats does.
+        rows = np.zeros(300, dtype=[("flag", "i1"), ("features", "f4", (24,))])["features"]
         rows[...] = base
     else:
         rows = base.copy()
@@ -160,6 +166,25 @@ def test_products_that_leave_float32(backend, scale):
     check(rows, backend, exponent=np.full(5, 60 if scale < 1 else -80, np.int32))
     if scale > 1:
         check(rows, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("dtype", "scale"), [("float32", 1e-30), ("float64", 1e-50), ("float64", 1e-120)])
+def test_columns_that_vanish_in_float32(backend, dtype, scale):
+    rows = np.random.default_rng(5).standard_normal((300, 3)).astype(dtype)
+    rows[:, 1] *= scale
+    sums = check(rows, backend)
+    assert sums.gram[1, 1] > 0.0
+    check(rows[:, 1:2], backend, shift=np.array([scale]))
+    rows[:, 1] = 0.0
+    # Columns of zeros are common, and cost no float64 products.
+    assert check(rows, backend).tiles_in_float64 == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_norm_sums_that_leave_float32(backend):
+    rows = np.random.default_rng(6).standard_normal((200, 40)).astype(np.float32) * np.float32(1e14)
+    check(rows, backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

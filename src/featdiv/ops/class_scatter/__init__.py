@@ -111,7 +111,7 @@ def class_scatter(
     # Sorting labels of two bytes is a radix sort: linear in n.
     small = labels.astype(np.uint16) if classes <= 1 << 16 else labels
     order = np.argsort(small, kind="stable")
-    counts = np.bincount(labels, minlength=classes).astype(np.int64)
+    counts = np.bincount(labels.astype(np.int64, copy=False), minlength=classes).astype(np.int64)
     module = load("class_scatter", name)
     run = module.class_scatter
     if dtype == "float32":

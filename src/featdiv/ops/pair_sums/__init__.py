@@ -10,11 +10,12 @@ Over the unordered pairs i < j of one set, or over all pairs (i, j) of two sets,
 
 Bounds, with u = 2^-24 (float32) or 2^-53 (float64) and c = 44 + d/32: a squared distance is off by at most
 c u (|x|^2 + |y|^2), a cosine by c u, and so a term exp(-t |x - y|^2) of rows of unit length by 2 c t u, relative;
-the errors of many pairs are of either sign and largely cancel in the sum. A pair whose value lies within its bound
-of a histogram edge or of the threshold is computed again in float64 from the rows themselves, so that counts are
-those of float64 arithmetic. So is a pair whose squared distance is below 2^-10 (|x|^2 + |y|^2) before its distance is
-added, so that near copies do not add the rounding of a difference. Only the choice of the nearest pair among pairs
-closer than the bound is arbitrary.
+the errors of many pairs are of either sign and largely cancel in the sum. Where rows are not normalised, |x| and |y|
+are measured from a mean of the rows: in float32, one row a thousand times as far from it as the others leaves little
+of their exponentials. A pair whose value lies within its bound of a histogram edge or of the threshold is computed
+again in float64 from the rows themselves, so that counts are those of float64 arithmetic. So is a pair whose squared
+distance is below 2^-10 (|x|^2 + |y|^2) before its distance is added, so that near copies do not add the rounding of a
+difference. Only the choice of the nearest pair among pairs closer than the bound is arbitrary.
 
 With ``precision="mixed"`` and nothing but exponentials wanted, a backend may round the rows, less a mean, to 16-bit
 integers times a unit of each row, at random: floor(z / unit + u) with u uniform in [0, 1), a function of the numbers of
@@ -244,10 +245,11 @@ def _checked_blocks(blocks: Any, n: int, other: Rows | None) -> tuple[npt.NDArra
             f"pair_sums: blocks: expected one block number, 0 or more, for each of the {n} rows of x; "
             f"got shape {numbers.shape} of {numbers.dtype}"
         )
+    numbers = numbers.astype(np.int64)
     sizes = np.bincount(numbers)
     if not sizes.all():
         raise InputError(f"pair_sums: blocks: expected numbers without a gap; no row is of block {int(sizes.argmin())}")
-    return numbers.astype(np.int64), len(sizes)
+    return numbers, len(sizes)
 
 
 def _checked_task(

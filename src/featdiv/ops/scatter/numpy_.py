@@ -36,6 +36,7 @@ _SUSPECT_TILES_ALL_CHECKED = 4
 _SUSPECT_TILES_CHECKED_EVERY = 16
 _TRIANGLE_BLOCK = 256
 _SAFE_SQUARES = (1e-30, 1e30)
+_LEAST_MEAN_SQUARE = 2.0**-100
 
 _DTYPES = (
     "float64",
@@ -75,7 +76,8 @@ def scatter(
         tile = rows[start : start + tile_rows]
         done = False
         if product is not None and sums.drifted_tiles < _DRIFTED_TILES_BEFORE_SWITCH:
-            done = _add_float32(transform.float32(tile, sums), sums, product, limit)
+            z = transform.float32(tile, sums)
+            done = _add_float32(z, transform.unrounded(z, sums), sums, product, limit)
             if not done:
                 transform.require_finite(tile)
                 sums.drifted_tiles += 1
@@ -109,22 +111,26 @@ class _Transform:
         self.exponent = exponent
         self.normalize = normalize
         self.plain = shift is None and exponent is None and normalize is None
+        self._rounded = False
 
     def float32(self, tile: Rows, sums: Sums) -> npt.NDArray[np.float32]:
         """Returns z in float32; entries that do not fit become infinite, which the caller notices."""
         if self.plain and isinstance(tile, np.ndarray) and tile.dtype == np.float32 and _blas_ready(tile):
             return tile
+        self._rounded = False
         out = sums.scratch("rows32", tuple(tile.shape), np.float32)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             if _is_wide(tile):
                 # Rounding to float32 before the shift would lose what the shift is there to save.
                 out[...] = self.float64(tile, sums)
+                self._rounded = True
                 return out
             _widen(tile, out)
             if self.normalize is not None:
                 squares = np.einsum("ij,ij->i", out, out)
                 if not ((squares > _SAFE_SQUARES[0]) & (squares < _SAFE_SQUARES[1])).all():
                     out[...] = self.float64(tile, sums)
+                    self._rounded = True
                     return out
                 out /= np.sqrt(squares)[:, None]
             if self.shift is not None:
@@ -132,6 +138,10 @@ class _Transform:
             if self.exponent is not None:
                 np.ldexp(out, self.exponent, out=out)
         return out
+
+    def unrounded(self, z: npt.NDArray[np.float32], sums: Sums) -> npt.NDArray[Any]:
+        """Returns what ``z``, the latest answer of `float32`, was rounded from, or ``z`` itself."""
+        return sums.scratch("rows64", z.shape, np.float64) if self._rounded else z
 
     def float64(self, tile: Rows, sums: Sums) -> npt.NDArray[np.float64]:
         """Returns z in float64."""
@@ -205,10 +215,20 @@ def _as_chains(block: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.lib.stride_tricks.as_strided(block, shape, (row * _CHAIN, row, column), writeable=False)
 
 
-def _add_float32(z: npt.NDArray[np.float32], sums: Sums, product: npt.NDArray[np.float32], limit: float) -> bool:
+def _add_float32(
+    z: npt.NDArray[np.float32],
+    unrounded: npt.NDArray[Any],
+    sums: Sums,
+    product: npt.NDArray[np.float32],
+    limit: float,
+) -> bool:
     """Adds a tile and returns True, or leaves the accumulators alone and returns False if it is not good enough."""
     total, square = _column_sums(z, squares=True)
     if not (np.isfinite(total).all() and np.isfinite(square).all()):
+        return False
+    small = square < len(z) * _LEAST_MEAN_SQUARE
+    if small.any() and unrounded[:, small].any():
+        # Products of these columns vanish in float32, and the sums of squares that would show it vanish with them.
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(z.T, z, out=product)
@@ -268,8 +288,8 @@ def _add_norm_sums(z: npt.NDArray[Any], sums: Sums) -> None:
     if sums.weighted is None:
         return
     for start in range(0, len(z), _CACHED_ROWS):
-        block = z[start : start + _CACHED_ROWS]
+        # Third powers of 1e13 exceed float32.
+        block = z[start : start + _CACHED_ROWS].astype(np.float64, copy=False)
         squares = np.einsum("ij,ij->i", block, block)
         sums.weighted += squares @ block
-        wide = squares.astype(np.float64)
-        sums.fourth += wide @ wide
+        sums.fourth += squares @ squares
