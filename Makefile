@@ -10,8 +10,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.14 python3.13 python3.12 python3.11)
 BUILD_INPUTS := pyproject.toml constraints.txt $(wildcard setup.py csrc/* csrc/*/*)
+# What the tests read and compare with, beside what all of it needs; the tests of one that does not install are skipped.
 # Triton has no pin in constraints.txt: a CUDA build of torch brings the one version that goes with it.
-DEV_EXTRAS := test,lint,docs,conformance,triton
+OPTIONAL := arrow hdf5 remote pandas faiss vision datasets lightning torchmetrics transformers conformance triton
+empty :=
+space := $(empty) $(empty)
+comma := ,
 
 # One BLAS thread for each test worker: the tests' matrices are small, and spinning thread pools disturb each other.
 # Workers steal tests at the end, and until then keep whole files, whose fixtures compile kernels.
@@ -47,7 +51,7 @@ sanitize: $(VENV)/.ready-dev  ## the native module under the address and undefin
 	PYTHON=$(BIN)/python csrc/sanitize.sh
 
 gpu-check: $(VENV)/.ready-dev  ## on a machine with a GPU: its tests, compute-sanitizer, benchmarks into benchmarks/results
-	$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[triton,cupy]'
+	$(PIP) install --quiet -c constraints.txt 'featdiv[triton,cupy]'
 	$(BIN)/python benchmarks/gpu_check.py $(ARGS)
 
 wheel: $(VENV)/.ready  ## source distribution and a wheel for this machine, in dist
@@ -83,13 +87,19 @@ $(VENV)/.ready: $(BIN)/python $(BUILD_INPUTS)
 	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e .
 	@touch $@
 
-# What reads images and makes networks, for the demonstration.
+# What reads images and makes networks, for the demonstration. featdiv is there: pip adds what the extra names, and
+# nothing is compiled again.
 $(VENV)/.ready-demo: $(VENV)/.ready
 	@echo "installing timm into $(VENV)"
-	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[vision]'
+	@$(PIP) install --quiet -c constraints.txt 'featdiv[vision]'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "installing the tools for tests, lint and documentation into $(VENV)"
-	@$(PIP) install --quiet -c constraints.txt --no-build-isolation -e '.[$(DEV_EXTRAS)]'
+	@$(PIP) install --quiet -c constraints.txt 'featdiv[test,lint,docs]'
+	@$(PIP) install --quiet -c constraints.txt --no-build-isolation 'featdiv[$(subst $(space),$(comma),$(OPTIONAL))]' || \
+	  for extra in $(OPTIONAL); do \
+	    $(PIP) install --quiet -c constraints.txt --no-build-isolation "featdiv[$$extra]" || \
+	      echo "featdiv[$$extra] does not install here: what needs it is not tested" >&2; \
+	  done
 	@touch $@

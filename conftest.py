@@ -8,12 +8,9 @@ NEEDS = {
     "src/featdiv/integrations/torchmetrics_.py": "torchmetrics",
     "src/featdiv/integrations/lightning.py": "lightning",
     "src/featdiv/integrations/transformers_.py": "transformers",
-    "src/featdiv/ops/_triton_kernels/gram.py": "triton",
-    "src/featdiv/ops/_triton_kernels/pack.py": "triton",
-    "src/featdiv/ops/_triton_kernels/pairs.py": "triton",
-    "src/featdiv/ops/_triton_kernels/splits.py": "triton",
-    "src/featdiv/ops/_triton_kernels/topk.py": "triton",
 }
 """Module to the package that it imports at its top."""
 
 collect_ignore = [path for path, package in NEEDS.items() if importlib.util.find_spec(package) is None]
+if importlib.util.find_spec("triton") is None:
+    collect_ignore.append("src/featdiv/ops/_triton_kernels")
