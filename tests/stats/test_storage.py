@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from featdiv.errors import FormatError, SourceNotFound
-from featdiv.stats import ClassMoments, Moments, storage
+from featdiv.stats import ClassMoments, CrossMoments, Moments, storage
 from featdiv.testing import cases
 
 
@@ -205,3 +205,27 @@ def test_other_files_are_refused(tmp_path):
         Moments.load(tmp_path / "x.zip")
     with pytest.raises(FileNotFoundError, match=r"Moments\.load: path: no such file: .*"):
         Moments.load(tmp_path / "missing.npz")
+
+
+@pytest.mark.parametrize("backend", ["native", "numpy"])
+@pytest.mark.parametrize("normalize", [None, "l2"])
+def test_constant_columns_are_saved_and_read(normalize, backend, tmp_path):
+    # Rounding leaves their sums of squares a hair below zero or above it, by chance: so many are tried.
+    random = np.random.default_rng(0)
+    for n in (1, 2, 3, 7, 16, 100):
+        rows = np.tile(random.uniform(0.5, 2.0, size=33), (n, 1)).astype(np.float32 if n % 2 else np.float64)
+        options = {"normalize": normalize, "backend": backend}
+        labels = np.arange(n) % 2
+        made = {
+            "moments": Moments.of(rows, norm_sums=True, **options),
+            "merged": Moments.of(rows, norm_sums=True, **options) + Moments.of(rows[:1], norm_sums=True, **options),
+            "pooled": ClassMoments.of(rows, labels, **options),
+            "per class": ClassMoments.of(rows, labels, per_class=True, **options),
+            "cross": CrossMoments.of({"x": rows, "y": rows[:, :5]}, **options),
+        }
+        for name, statistic in made.items():
+            statistic.save(tmp_path / name)
+            again = type(statistic).load(tmp_path / name)
+            kept = again.joint if isinstance(again, CrossMoments) else again
+            scatter = kept.within if isinstance(kept, ClassMoments) else kept.scatter
+            assert 0.0 <= scatter.diagonal().min() <= scatter.diagonal().max() < 1e-9, (name, n)

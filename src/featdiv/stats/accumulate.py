@@ -21,7 +21,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.ops._dispatch import PRECISIONS
 from featdiv.ops.scatter import Sums, reference, scatter
-from featdiv.stats.moments import Float64Array, Moments, NormSums
+from featdiv.stats.moments import Float64Array, Moments, NormSums, clear_negative_squares
 
 if TYPE_CHECKING:
     import torch
@@ -210,6 +210,7 @@ class Accumulator:
         # Written so that the result is symmetric to the last bit.
         mean_part = total / np.sqrt(n)
         scatter_ = gram - np.outer(mean_part, mean_part)
+        clear_negative_squares(scatter_)
         norm_sums = None
         if self._norm_sums:
             norm_sums = _centred_norm_sums(
@@ -279,7 +280,7 @@ def _centred_norm_sums(
     centred_fourth = (
         fourth - 4.0 * float(offset @ weighted) + 4.0 * bent + 2.0 * square * trace - 3.0 * n * square * square
     )
-    return NormSums(weighted=centred, fourth=centred_fourth)
+    return NormSums(weighted=centred, fourth=max(0.0, centred_fourth))
 
 
 class SpotCheck:

@@ -24,7 +24,7 @@ from featdiv.ops.scatter import PRECISIONS, Sums, scatter
 from featdiv.stats.accumulate import Pilot, SpotCheck
 from featdiv.stats.class_moments import ClassMoments
 from featdiv.stats.class_tiles import Centring, pilots_of, tile_rows
-from featdiv.stats.moments import Float64Array
+from featdiv.stats.moments import Float64Array, clear_negative_squares
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +131,7 @@ class Pooled:
         several = np.flatnonzero(self._counts > 1)
         lost = self._sums[several] / np.sqrt(self._counts[several])[:, None]
         within -= lost.T @ lost
+        clear_negative_squares(within)
         means = self._pilots[here] + self._centring.unscaled(self._sums[here] / counts[:, None])
         part = ClassMoments(
             classes=here,
@@ -270,6 +271,7 @@ class PerClass:
             )
             lost = total[0] / np.sqrt(counts[k])
             gram -= np.outer(lost, lost)
+            clear_negative_squares(gram)
             self._known[number] = part if known is None else _merged(known, part, self._centring)
 
     def _room(self, number: int) -> Float64Array:

@@ -51,11 +51,14 @@ class CrossNormSums:
         bent = _by_model(along * offset, sizes)
         return CrossNormSums(
             weighted=self.weighted + 2.0 * along + (traces + n * squares)[:, None] * offset,
-            fourth=self.fourth
-            + 2.0 * (mixed + mixed.T)
-            + 2.0 * (bent + bent.T)
-            + _both_ways(traces, squares)
-            + n * np.outer(squares, squares),
+            fourth=np.maximum(
+                self.fourth
+                + 2.0 * (mixed + mixed.T)
+                + 2.0 * (bent + bent.T)
+                + _both_ways(traces, squares)
+                + n * np.outer(squares, squares),
+                0.0,
+            ),
         )
 
     def centred(self, offset: Float64Array, n: int, scatter: Float64Array, sizes: Sequence[int]) -> CrossNormSums:
@@ -72,11 +75,14 @@ class CrossNormSums:
         bent = _by_model(along * offset, sizes)
         return CrossNormSums(
             weighted=self.weighted - 2.0 * along - (traces + n * squares)[:, None] * offset,
-            fourth=self.fourth
-            - 2.0 * (mixed + mixed.T)
-            + 2.0 * (bent + bent.T)
-            + _both_ways(traces, squares)
-            + 3.0 * n * np.outer(squares, squares),
+            fourth=np.maximum(
+                self.fourth
+                - 2.0 * (mixed + mixed.T)
+                + 2.0 * (bent + bent.T)
+                + _both_ways(traces, squares)
+                + 3.0 * n * np.outer(squares, squares),
+                0.0,
+            ),
         )
 
     def __add__(self, other: CrossNormSums) -> CrossNormSums:

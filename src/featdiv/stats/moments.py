@@ -54,11 +54,14 @@ class NormSums:
         along = scatter @ offset
         return NormSums(
             weighted=self.weighted + 2.0 * along + offset * (trace + n * square),
-            fourth=self.fourth
-            + 4.0 * float(offset @ self.weighted)
-            + 4.0 * float(offset @ along)
-            + 2.0 * square * trace
-            + n * square * square,
+            fourth=max(
+                0.0,
+                self.fourth
+                + 4.0 * float(offset @ self.weighted)
+                + 4.0 * float(offset @ along)
+                + 2.0 * square * trace
+                + n * square * square,
+            ),
         )
 
     def __add__(self, other: NormSums) -> NormSums:
@@ -312,3 +315,13 @@ class Moments:
             raise InputError(
                 "Moments.merge: one side has norm sums and the other has not; make both with the same norm_sums="
             )
+
+
+def clear_negative_squares(scatter: Float64Array) -> None:
+    """Sets to zero, in place, diagonal entries that rounding left a hair below it: those of columns that are constant.
+
+    Args:
+        scatter: (..., d, d) sums of squares and products from which means have been subtracted.
+    """
+    diagonal = np.einsum("...ii->...i", scatter)
+    np.maximum(diagonal, 0.0, out=diagonal)

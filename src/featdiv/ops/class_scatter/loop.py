@@ -50,6 +50,9 @@ def class_by_class(
         total = _host(sums.total)
         means[k] = shift + total / sums.n
         scatters[k] = sums.symmetric_gram() - np.outer(total, total) / sums.n
+        # Where a class has collapsed, rounding may leave a hair below zero.
+        diagonal = np.einsum("ii->i", scatters[k])
+        np.maximum(diagonal, 0.0, out=diagonal)
     return means, scatters
 
 
