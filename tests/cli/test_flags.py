@@ -25,6 +25,8 @@ def leaf(*names):
         (("probe", "linear"), "pass seed=3, then", "pass --seed 3, then"),
         (("spectrum",), "no flag of it: t='x', whatever=3", "no flag of it: t='x', whatever=3"),
         (("spectrum",), "pass interval=None", "pass interval=None"),
+        (("spectrum",), "name it with key=, or raise memory=.", "name it with --key, or raise --memory."),
+        (("knn",), "k=5 uniform is undefined", "k=5 uniform is undefined"),
     ],
 )
 def test_messages(names, message, shown):

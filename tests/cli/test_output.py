@@ -75,6 +75,22 @@ def test_reasons_stand_below_the_table_and_once(capsys):
     assert not capsys.readouterr().err
 
 
+def test_remarks_are_wrapped_between_words_on_a_terminal_alone(monkeypatch, capsys):
+    output.remark("note", "six words that are not short")
+    monkeypatch.setenv("COLUMNS", "16")
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    output.remark("note", "six words that are not short")
+    lines = ["note: six words that are not short", "note: six words", "  that are not", "  short"]
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_what_was_a_warning_is_no_note_as_well(monkeypatch, capsys):
+    made = types.SimpleNamespace(provenance=types.SimpleNamespace(notes=("copies", "few rows")))
+    monkeypatch.setattr(output, "warned", ["featdiv.knn_probe: copies"])
+    output.notes(made)
+    assert capsys.readouterr().err == "note: few rows\n"
+
+
 @pytest.mark.parametrize(
     ("width", "kept", "left_out"),
     [(60, ["score", "value", "how to read it", "source"], ""), (40, ["score", "value", "how to read it"], "source")],

@@ -253,7 +253,7 @@ def test_a_k_beyond_the_gallery_is_undefined_not_wrong(blobs):
     assert set(probe.undefined) == {"k=50 uniform", "k=100 uniform", "k=200 uniform"}
     with pytest.raises(NotEnoughData, match="k=50 neighbours; each row has 29 to choose from"):
         probe.read("k=50 uniform")
-    with pytest.raises(NotEnoughData, match="k: expected at most 29, the rows that can be neighbours; got k=30"):
+    with pytest.raises(NotEnoughData, match="k: expected at most 29, the rows that can be neighbours; got 30"):
         featdiv.knn_probe(x[keep], labels[keep], k=(30, 40))
 
 

@@ -161,12 +161,12 @@ def print_classes(result: Spectrum, *, quiet: bool = False) -> None:
     for label, part in list(result.per_class.items())[:MOST_CLASSES_SHOWN]:
         values = [output.measured(part.scores[name]) if name in part.scores else "undefined" for name in names]
         rows.append([str(label), f"{part.provenance.n:,}", *values])
-    output.print_table(["class", "n", *names], rows, right=range(1, 2 + len(names)))
+    output.print_table(["class", "n", *names], rows, right=range(1, 2 + len(names)), spare=(4, 5))
     left = len(result.per_class) - MOST_CLASSES_SHOWN
     if left > 0:
-        output.say(f"note: {left} more classes; --json has them all", quiet=quiet)
+        output.remark("note", f"{left} more classes; --json has them all", quiet=quiet)
     for label, reason in result.per_class_skipped.items():
-        output.say(f"note: class {label} has no spectrum: {reason}", quiet=quiet)
+        output.remark("note", f"class {label} has no spectrum: {reason}", quiet=quiet)
 
 
 def merge(

@@ -23,6 +23,7 @@ from featdiv.cli import (
     finetune,
     flags,
     knn,
+    output,
     probe,
     protocol,
     rank,
@@ -36,7 +37,8 @@ INTERRUPTED = 130
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    typer.echo(f"featdiv: warning: {message}", err=True)
+    output.warned.append(str(message))
+    output.remark("featdiv: warning", str(message))
 
 
 def _described(error: FeatdivError | OSError) -> str:
@@ -55,16 +57,17 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            output.warned.clear()
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
         except (FeatdivError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            typer.echo(f"featdiv: error: {_described(error)}", err=True)
+            output.remark("featdiv: error", _described(error))
             raise typer.Exit(BAD_DATA) from None
         except KeyboardInterrupt:
-            typer.echo("featdiv: interrupted; no file was left half-written", err=True)
+            output.say("featdiv: interrupted; no file was left half-written")
             raise typer.Exit(INTERRUPTED) from None
 
 

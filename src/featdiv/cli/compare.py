@@ -216,10 +216,9 @@ def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
         rows = [_pair_line(result, pair)[: len(columns)] for pair in pairs]
         output.print_table(columns, rows, title=None if many else describe(result), right=(1, 3))
     else:
-        output.say(f"note: {len(pairs)} pairs; --json has their intervals", quiet=quiet)
+        output.remark("note", f"{len(pairs)} pairs; --json has their intervals", quiet=quiet)
     output.say_undefined(result.undefined, quiet=quiet)
-    for note in result.provenance.notes:
-        output.say(f"note: {note}", quiet=quiet)
+    output.notes(result, quiet=quiet)
 
 
 def _pair_line(result: Comparison, pair: dict[str, Any]) -> list[str]:

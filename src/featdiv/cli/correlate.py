@@ -150,8 +150,7 @@ def print_correlation(result: Correlation, *, quiet: bool = False) -> None:
     title = f"{result.labels[1]} against {result.labels[0]}, {len(result.models)} models"
     output.print_table(["score", "value", "95 % interval", "p"], rows, title=title, right=(1, 3))
     output.say_undefined(result.undefined, quiet=quiet)
-    for note in result.provenance.notes:
-        output.say(f"note: {note}", quiet=quiet)
+    output.notes(result, quiet=quiet)
 
 
 def _line(line: dict[str, Any]) -> list[str]:

@@ -158,10 +158,9 @@ def print_diversity(result: Diversity, *, table: Table | None = None, quiet: boo
             beside = "" if line.noise is None else output.measured(line.noise, digits=DIGITS)
             value = output.measured(line.value, digits=DIGITS)
             rows.append([line.name, value, interval, beside, line.direction, cited(line.source)])
-        output.print_table(columns, rows, title=describe(result), right=(1, 3), spare=(4, 5))
+        output.print_table(columns, rows, title=describe(result), right=(1, 3), spare=(3, 4, 5))
         output.say_undefined(result.undefined, quiet=quiet)
-    for note in result.provenance.notes:
-        output.say(f"note: {note}", quiet=quiet)
+    output.notes(result, quiet=quiet)
 
 
 def cited(source: str) -> str:

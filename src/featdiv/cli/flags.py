@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Any
 
 from typer.core import TyperCommand
 
 from featdiv.errors import FeatdivError
 
-_ARGUMENT = re.compile(r"\b([a-z_]+)=(?:'([^']*)'|(-?\d[\w.]*)|(True|False))")
+_ARGUMENT = re.compile(r"\b([a-z_]+)=(?:'([^']*)'|(-?\d[\w.]*)|(True|False)|(?=[\s,;.)]|$))")
+
+running: ContextVar[TyperCommand | None] = ContextVar("running", default=None)
+"""The command that runs, whose flags its remarks name."""
 
 
 class Command(TyperCommand):
@@ -17,15 +21,20 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs it."""
+        before = running.set(self)
         try:
             return super().invoke(ctx)
         except FeatdivError as error:
             error.args = (in_shell(str(error), self), *error.args[1:])
             raise
+        finally:
+            running.reset(before)
 
 
 def in_shell(message: str, command: Any) -> str:
     """Returns a message in which arguments that a command has as flags are written as such.
+
+    Flags of one letter are left alone: ``k=5 uniform`` is the name of a score.
 
     Args:
         message: of an error.
@@ -34,14 +43,16 @@ def in_shell(message: str, command: Any) -> str:
     flags = {
         param.name: param
         for param in command.params
-        if param.param_type_name == "option" and not (param.is_flag and param.secondary_opts)
+        if param.param_type_name == "option"
+        and not (param.is_flag and param.secondary_opts)
+        and any(name.startswith("--") for name in param.opts)
     }
 
     def flag(found: re.Match[str]) -> str:
         param = flags.get(found[1])
         if param is None or param.is_flag != (found[4] is not None) or found[4] == "False":
             return found[0]
-        name = max(param.opts, key=len)
-        return name if param.is_flag else f"{name} {found[2] if found[2] is not None else found[3]}"
+        value = found[2] if found[2] is not None else found[3]
+        return max(param.opts, key=len) + (f" {value}" if value is not None else "")
 
     return _ARGUMENT.sub(flag, message)

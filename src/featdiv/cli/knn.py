@@ -159,7 +159,7 @@ def print_probe(result: KnnProbe, *, classes: bool, quiet: bool) -> None:
         vote = cell.vote if cell.temperature is None else f"{cell.vote} T={cell.temperature:g}"
         scores = [f"{cell.top1:.4f}", interval, f"{cell.top5:.4f}", f"{cell.mean_per_class:.4f}"]
         lines.append([str(cell.k), vote, *scores, "best" if cell is best else ""])
-    output.print_table(columns, lines, title=describe(result), right=(0, 2, 4, 5))
+    output.print_table(columns, lines, title=describe(result), right=(0, 2, 4, 5), spare=(4, 5))
     if classes and result.per_class_limit is None:
         typer.echo()
         accuracies = result.per_class()
@@ -170,9 +170,8 @@ def print_probe(result: KnnProbe, *, classes: bool, quiet: bool) -> None:
         )
         output.print_table(["class", "rows", "accuracy"], rows, title=f"{best.name}: {shown}", right=(1, 2))
     for name, reason in result.undefined.items():
-        output.say(f"note: {name} is undefined: {reason}", quiet=quiet)
-    for note in result.provenance.notes:
-        output.say(f"note: {note}", quiet=quiet)
+        output.remark("note", f"{name} is undefined: {reason}", quiet=quiet)
+    output.notes(result, quiet=quiet)
 
 
 def describe(result: KnnProbe) -> str:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from featdiv.cli.flags import in_shell, running
+
+warned: list[str] = []
+"""The warnings that this run of the command line has printed."""
+
 
 def say(text: str, *, quiet: bool = False) -> None:
     """Prints a message for people, on stderr."""
     if not quiet:
-        typer.echo(text, err=True)
+        # Not typer.echo, which would write past a progress bar into its line.
+        print(text, file=sys.stderr, flush=True)
+
+
+def remark(kind: str, text: str, *, quiet: bool = False) -> None:
+    """Prints a warning, a note or an error in the words of the shell, wrapped between words on a terminal."""
+    command = running.get()
+    line = f"{kind}: {text if command is None else in_shell(text, command)}"
+    if sys.stderr.isatty():
+        line = textwrap.fill(
+            line,
+            shutil.get_terminal_size().columns,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    say(line, quiet=quiet)
+
+
+def notes(result: Any, *, quiet: bool = False) -> None:
+    """Prints the remarks in the provenance of a result, less those that were printed as warnings."""
+    for note in result.provenance.notes:
+        if not any(warning.endswith(note) for warning in warned):
+            remark("note", note, quiet=quiet)
 
 
 def write_json(content: Any, destination: str | None) -> None:
@@ -104,8 +134,8 @@ def _print_rich(
     widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
     shown = list(range(len(columns)))
     for i in sorted(spare, reverse=True):
-        # Rich puts a blank on either side of a column, and a line to the left of all.
-        if sum(widths[j] + 2 for j in shown) + 1 > console.width:
+        # Rich puts three blanks between two columns, and one on either side of all.
+        if sum(widths[j] + 3 for j in shown) - 1 > console.width:
             shown.remove(i)
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for i in shown:
@@ -115,7 +145,7 @@ def _print_rich(
     console.print(table)
     if len(shown) < len(columns):
         left_out = ", ".join(columns[i] for i in range(len(columns)) if i not in shown)
-        say(f"note: this terminal is too narrow for: {left_out}")
+        remark("note", f"this terminal is too narrow for: {left_out}")
 
 
 def result_rows(result: Any) -> list[list[str]]:
@@ -137,7 +167,7 @@ def say_undefined(reasons: Mapping[str, str], *, quiet: bool = False) -> None:
     for name, reason in reasons.items():
         names.setdefault(reason, []).append(name)
     for reason, those in names.items():
-        say(f"note: {', '.join(those)} {'is' if len(those) == 1 else 'are'} undefined: {reason}", quiet=quiet)
+        remark("note", f"{', '.join(those)} {'is' if len(those) == 1 else 'are'} undefined: {reason}", quiet=quiet)
 
 
 def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
@@ -147,7 +177,6 @@ def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
     if baselines:
         columns = [*columns, "noise"]
         rows = [[*row, measured(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
-    print_table(columns, rows, title=title, right=(1, 3) if baselines else (1,))
+    print_table(columns, rows, title=title, right=(1, 3) if baselines else (1,), spare=(3,) if baselines else ())
     say_undefined(result.undefined, quiet=quiet)
-    for note in result.provenance.notes:
-        say(f"note: {note}", quiet=quiet)
+    notes(result, quiet=quiet)

@@ -245,8 +245,7 @@ def print_ranking(ranking: Ranking, *, quiet: bool = False) -> None:
     typer.echo(f"\n{ranking.recommendation}")
     for name, reason in ranking.failed.items():
         output.say(f"failed: {name}: {reason}")
-    for note in ranking.provenance.notes:
-        output.say(f"note: {note}", quiet=quiet)
+    output.notes(ranking, quiet=quiet)
 
 
 def _accuracy(ranking: Ranking, line: Mapping[str, Any], column: str) -> str:

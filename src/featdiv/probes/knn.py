@@ -176,9 +176,14 @@ def _probe(
         warnings.warn(f"{FUNCTION}: {notes[-1]}", NearDuplicateWarning, stacklevel=3)
     best_by = "evaluated" if train_scores is None else "train"
     if best_by == "evaluated" and len(fitting) > 1:
+        remedy = (
+            "with rows to test on, select='train' chooses without them"
+            if queries is None
+            else "select='train' chooses by leaving one out of the training rows"
+        )
         notes.append(
             f"the best of {len(fitting)} cells was chosen on the rows that its accuracy is of, which makes it "
-            "optimistic; select='train' chooses by leaving one out of the training rows"
+            f"optimistic; {remedy}"
         )
     if queries is None and gallery.groups is not None:
         notes.append(

@@ -102,7 +102,7 @@ class Options:
         fitting = tuple(rule for rule in every if rule.k <= available)
         if not fitting:
             raise NotEnoughData(
-                f"{FUNCTION}: k: expected at most {available}, the rows that can be neighbours; got k={min(self.k)} "
+                f"{FUNCTION}: k: expected at most {available}, the rows that can be neighbours; got {min(self.k)} "
                 "and above. Ask for fewer"
             )
         return fitting, undefined

@@ -126,7 +126,8 @@ def scored(
         raise NotEnoughData(f"{rows.function}: {error}") from None
     notes = list(rows.provenance.notes)
     if distances.copies:
-        notes.append(f"{distances.copies} rows that equal an earlier one were left out")
+        those = "row that equals an earlier one was" if distances.copies == 1 else "rows that equal an earlier one were"
+        notes.append(f"{distances.copies} {those} left out")
     found, reason = None, ""
     if interval is not None:
         found, reason = _interval(rows, distances, value, definition, discard=discard, k=k)
