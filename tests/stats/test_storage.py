@@ -131,6 +131,7 @@ def test_a_newer_schema_is_refused(moments, tmp_path):
         ({"fourth": np.float64(-1)}, r"fourth: expected at least 0\.0; got -1\.0"),
         ({"normalize": np.array("l1")}, r"normalize: expected '' or 'l2'; got 'l1'"),
         ({"dtype": np.float64(2)}, r"dtype: expected text"),
+        ({"measured_error": np.array("no")}, r"measured_error: expected float64 of shape \(\); got str"),
         ({"format": np.array("something")}, r"is a \.npz archive of something else"),
         ({"format": None}, r"is a \.npz archive of something else"),
     ],
@@ -159,6 +160,33 @@ def test_damaged_class_moments_are_refused(class_moments, tmp_path, change, mess
     rewritten(path, **change)
     with pytest.raises(FormatError, match=message):
         ClassMoments.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b"NUMPY", b"LUMPY"), (b"'descr'", b"'''scr'"), (b"'descr'", b"b'scr' "), (b"(5,)", b"(5,]")],
+)
+def test_damaged_headers_of_arrays_are_refused(moments, tmp_path, old, new):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace(old, new, 1) if name == "mean.npy" else content)
+    with pytest.raises(FormatError, match=r"mean: expected an array|is damaged or incomplete"):
+        Moments.load(path)
+
+
+def test_archives_packed_in_unknown_ways_are_refused(moments, tmp_path):
+    path = tmp_path / "m.npz"
+    moments.save(path)
+    # The way of compression stands ten bytes into each entry of the directory at the end.
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] = 99
+    path.write_bytes(content)
+    with pytest.raises(FormatError, match="is damaged or incomplete"):
+        Moments.load(path)
 
 
 @pytest.mark.parametrize("kept", [10, 300, -30])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ SCHEMA_VERSION = 1
 """Version of the layout; raised when an entry changes its meaning, or a new one must not be overlooked."""
 
 _PREFIX = "featdiv."
-_DAMAGE = (ValueError, KeyError, EOFError, OSError, MemoryError, zlib.error, zipfile.BadZipFile)
+_DAMAGE = (ValueError, KeyError, EOFError, OSError, MemoryError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def save_moments(moments: Moments, path: str | os.PathLike[str]) -> None:
@@ -305,10 +306,11 @@ class _Entries:
         if normalize not in (None, "l2"):
             self.refuse("normalize", "'' or 'l2'", repr(normalize))
         measured = self._take("measured_error")
+        unmeasured = measured.dtype == np.float64 and measured.shape == () and bool(np.isnan(measured))
         return {
             "normalize": normalize,
             "error_bound": self.number("error_bound", least=0.0),
-            "measured_error": None if np.isnan(measured) else self.number("measured_error", least=0.0),
+            "measured_error": None if unmeasured else self.number("measured_error", least=0.0),
             "dtype": self.text("dtype"),
             "backend": self.text("backend"),
         }
@@ -316,4 +318,12 @@ class _Entries:
     def _take(self, name: str) -> npt.NDArray[Any]:
         if name not in self:
             raise FormatError(f"{self._function}: path: {self._path} has no entry {name!r}; make it again")
-        return self._archive[name]
+        try:
+            value = self._archive[name]
+        except (TypeError, tokenize.TokenError) as error:
+            # NumPy reads the header of an array as a Python expression, and lets errors of that through.
+            raise ValueError(f"the header of {name}: {error}") from None
+        if not isinstance(value, np.ndarray):
+            # NumPy hands over as bytes what does not begin as an array.
+            self.refuse(name, "an array", "something else")
+        return value
