@@ -110,6 +110,17 @@ def _rewritten(source, target, change, compression=zipfile.ZIP_STORED):
             new.writestr(info.filename, change(info.filename, old.read(info)))
 
 
+def test_an_archive_that_says_it_spans_disks(tmp_path, x):
+    path = tmp_path / "x.pt"
+    torch.save(torch.from_numpy(x), path)
+    content = bytearray(path.read_bytes())
+    # The number of disks ends the locator of the directory.
+    content[content.index(b"PK\x06\x07") + 16] = 2
+    path.write_bytes(content)
+    with pytest.raises(featdiv.FormatError, match=r"x\.pt: the archive is damaged"):
+        featdiv.open(path)
+
+
 def test_compressed_members_would_be_read_as_numbers(tmp_path, x):
     torch.save(torch.from_numpy(x), tmp_path / "x.pt")
     _rewritten(tmp_path / "x.pt", tmp_path / "y.pt", lambda name, data: data, zipfile.ZIP_DEFLATED)

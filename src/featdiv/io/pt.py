@@ -61,17 +61,18 @@ def _load(file: File, where: str) -> Any:
     import torch
 
     path = file.fetched()
-    if not zipfile.is_zipfile(path):
-        raise FormatError(
-            f"{where}: it is not a zip archive as torch.save writes (torch >= 1.6); it is "
-            "truncated, in the old "
-            "format (load it with weights_only=True and save it again), or not a .pt file"
-        )
+    members = None
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise FormatError(f"{where}: the archive is damaged ({error})") from None
+    if members is None:
+        raise FormatError(
+            f"{where}: it is not a zip archive as torch.save writes (torch >= 1.6); it is truncated, in the old "
+            "format (load it with weights_only=True and save it again), or not a .pt file"
+        )
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         # Mapping a compressed member would hand out its compressed bytes as numbers.
         raise FormatError(f"{where}: its members are compressed, so they cannot be mapped; save it with torch.save")
