@@ -140,3 +140,15 @@ def test_every_pinned_requirement_has_a_pin():
         if not requirement.startswith("featdiv[")
     }
     assert names <= pinned
+
+
+def test_a_misspelt_name_is_answered_with_the_right_one():
+    with pytest.raises(AttributeError) as caught:
+        featdiv.efective_rank  # noqa: B018
+    assert (caught.value.name, caught.value.obj) == ("efective_rank", featdiv)
+
+
+def test_completion_offers_what_is_public_alone():
+    assert {name for name in dir(featdiv) if not name.startswith("__")} == {*featdiv.__all__} - {"__version__"}
+    assert featdiv.backbones.load_model
+    assert featdiv.integrations

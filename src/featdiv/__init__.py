@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ _PUBLIC = {
 }
 """Public name to the module that defines it; resolved on first use, so that importing featdiv loads nothing."""
 
-_ROOMS = ("metrics", "protocols")
+_ROOMS = ("backbones", "integrations", "metrics", "protocols")
 """Subpackages that are public as such, loaded on first use."""
 
 __all__ = ["__version__", *_ROOMS, *sorted(_PUBLIC)]
@@ -282,8 +283,9 @@ def __getattr__(name: str) -> Any:
         return value
     if name in _ROOMS:
         return importlib.import_module(f"featdiv.{name}")
-    raise AttributeError(f"module 'featdiv' has no attribute {name!r}")
+    # With name and obj, Python suggests the name that was meant.
+    raise AttributeError(f"module 'featdiv' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -11,7 +11,7 @@ import dataclasses
 import html
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -110,6 +110,33 @@ def significant(value: float, digits: int) -> str:
     if float(value).is_integer() and abs(value) < 1e9:
         return str(int(value))
     return f"{value:#.{digits}g}".rstrip(".")
+
+
+def aligned(lines: Sequence[Sequence[str]], *, right: Container[int] = ()) -> list[str]:
+    """Returns a table as lines of text with two blanks between columns; those numbered in ``right`` end alike.
+
+    Example:
+        >>> aligned([["score", "value"], ["rankme", "29.6"]], right=[1])
+        ['score   value', 'rankme   29.6']
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+
+
+def _is_number(cell: str) -> bool:
+    if cell in ("", "undefined"):
+        return True
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _jsonable(value: Any) -> Any:
@@ -216,16 +243,27 @@ class Result:
         """Returns a flat ``prefix + name -> float`` mapping of the defined scores, for experiment loggers."""
         return {f"{prefix}{name}": float(value) for name, value in self.scores.items()}
 
-    def _repr_html_(self) -> str:
-        rows = []
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        """Returns what a notebook and `print` show: a title, headings (or none) and lines of as many cells."""
+        lines = []
         for name in self.names():
             interval = self.intervals.get(name)
             shown = f"{self.scores[name]:.6g}" if name in self.scores else "undefined"
-            hint = self.undefined.get(name, str(interval) if interval else "")
-            rows.append(f"<tr><td>{html.escape(name)}</td><td>{shown}</td><td>{html.escape(hint)}</td></tr>")
+            lines.append([name, shown, self.undefined.get(name, str(interval) if interval else "")])
         shape = " x ".join(str(size) for size in (self.provenance.n, self.provenance.d) if size is not None)
-        title = html.escape(f"{type(self).__name__} of {shape}")
-        return f"<table><caption>{title}</caption>{''.join(rows)}</table>"
+        return f"{type(self).__name__} of {shape}" if shape else type(self).__name__, (), lines
+
+    def _repr_html_(self) -> str:
+        title, heads, lines = self._sheet()
+        head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
+        body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+        return f"<table><caption>{html.escape(title)}</caption>{f'<tr>{head}</tr>' if head else ''}{body}</table>"
+
+    def __str__(self) -> str:
+        """The table that a notebook shows, as text: one score a line, unless the result says otherwise."""
+        title, heads, lines = self._sheet()
+        numbers = [i for i in range(len(lines[0]) if lines else 0) if all(_is_number(line[i]) for line in lines)]
+        return "\n".join([title, *aligned([heads, *lines] if heads else lines, right=numbers)])
 
     def cite(self) -> str:
         """Returns the sources of the definitions used, one a line, and of featdiv itself."""
@@ -236,7 +274,7 @@ class Result:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Score(Result):
-    """One number with its name, interval and provenance; ``float(score)`` is the number.
+    """One number with its name, interval and provenance; ``float(score)`` is the number, ``f"{score:.2f}"`` its text.
 
     Attributes:
         name: catalogue name of the score.
@@ -260,6 +298,13 @@ class Score(Result):
 
     def __float__(self) -> float:
         return float(self.value)
+
+    def __format__(self, spec: str) -> str:
+        """Formats the number: ``f"{score:.2f}"``; without a specification, as `str` does."""
+        return format(float(self), spec) if spec else str(self)
+
+    def __str__(self) -> str:
+        return repr(self)
 
     def __repr__(self) -> str:
         interval = f", {self.interval}" if self.interval else ""

@@ -45,7 +45,7 @@ def test_exports(comparison):
     frame = comparison.to_pandas()
     assert frame.loc["a", "b"] == comparison["a", "b"]
     assert "Song" in comparison.cite()
-    assert "<th>b</th>" in comparison._repr_html_()
+    assert "<td>b</td>" in comparison._repr_html_()
     assert repr(comparison) == "Comparison(cka (debiased), 3 x 3 models, 2000 rows)"
     assert [(line["row"], line["column"]) for line in comparison.table()] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert comparison.table()[0]["biased"] == comparison.biased[0, 1]

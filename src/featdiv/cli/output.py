@@ -113,13 +113,10 @@ def print_table(
         return
     if title:
         typer.echo(title)
-    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
-    for line in [columns, *rows]:
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        typer.echo("  ".join(cells).rstrip())
+    from featdiv.results import aligned
+
+    for line in aligned([columns, *rows], right=right):
+        typer.echo(line)
 
 
 def _print_rich(

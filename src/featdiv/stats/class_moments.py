@@ -65,6 +65,10 @@ class ClassMoments:
     dtype: str = ""
     backend: str = ""
 
+    def __repr__(self) -> str:
+        unit = ", normalize='l2'" if self.normalize else ""
+        return f"ClassMoments({self.n} x {self.d} {self.dtype}".rstrip() + f", {self.c} classes{unit})"
+
     def __post_init__(self) -> None:
         c, d = self.means.shape if self.means.ndim == 2 else (-1, -1)
         fits = self.classes.shape == self.counts.shape == (c,) and self.within.shape == (d, d)

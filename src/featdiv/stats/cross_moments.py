@@ -67,6 +67,10 @@ class CrossMoments:
     joint: Moments
     norm_sums: CrossNormSums
 
+    def __repr__(self) -> str:
+        models = ", ".join(f"{name}: {size}" for name, size in zip(self.names, self.sizes, strict=True))
+        return f"CrossMoments({self.joint.n} rows, {models})"
+
     def __post_init__(self) -> None:
         count, total = len(self.names), sum(self.sizes)
         if len(set(self.names)) != count or not count:

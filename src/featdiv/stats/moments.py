@@ -103,6 +103,10 @@ class Moments:
     dtype: str = ""
     backend: str = ""
 
+    def __repr__(self) -> str:
+        unit = ", normalize='l2'" if self.normalize else ""
+        return f"Moments({self.n} x {self.d} {self.dtype}".rstrip() + f"{unit})"
+
     def __post_init__(self) -> None:
         if self.mean.ndim != 1 or self.scatter.shape != (self.mean.size, self.mean.size):
             raise InputError(

@@ -77,6 +77,10 @@ class Neighbours:
     fingerprints: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        whose = "each row's" if self.leave_one_out else f"{len(self.indices)} queries'"
+        return f"Neighbours({whose} {self.k} of {self.n_gallery} rows, {self.distance}, {self.backend})"
+
     @classmethod
     def of(
         cls,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -94,16 +93,13 @@ class RankAgreement(Result):
         datasets = f", {len(self.datasets)} data sets" if len(self.datasets) > 1 else ""
         return f"RankAgreement({len(self.models)} models{datasets}, {shown}{more})"
 
-    def _repr_html_(self) -> str:
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("", "measure", "value", "95 % interval"))
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
         lines = []
         for line in self.table():
             value = "undefined" if line["value"] is None else f"{line['value']:.4g}"
             interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
-            cells = (line["comparison"], line["measure"], value, interval or line["undefined"])
-            lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
-        caption = f"RankAgreement of {len(self.models)} models"
-        return f"<table><caption>{caption}</caption><tr>{heads}</tr>{''.join(lines)}</table>"
+            lines.append([line["comparison"], line["measure"], value, interval or line["undefined"]])
+        return f"RankAgreement of {len(self.models)} models", ("", "measure", "value", "95 % interval"), lines
 
 
 def rank_agreement(

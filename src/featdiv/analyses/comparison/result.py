@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -187,14 +187,12 @@ class Comparison(Result):
         tree: Float64Array = linkage(squareform(apart, checks=False), method="average")
         return tree
 
-    def _repr_html_(self) -> str:
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in self.columns)
-        lines = []
-        for name, line in zip(self.rows, self.values, strict=True):
-            cells = "".join(f"<td>{'undefined' if np.isnan(value) else f'{value:.4g}'}</td>" for value in line)
-            lines.append(f"<tr><th>{html.escape(name)}</th>{cells}</tr>")
-        caption = html.escape(f"{self._title()} over {self.provenance.n} rows")
-        return f"<table><caption>{caption}</caption><tr><th></th>{heads}</tr>{''.join(lines)}</table>"
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        lines = [
+            [name, *("undefined" if np.isnan(value) else f"{value:.4g}" for value in line)]
+            for name, line in zip(self.rows, self.values, strict=True)
+        ]
+        return f"{self._title()} over {self.provenance.n} rows", ("", *self.columns), lines
 
     def _title(self) -> str:
         definition = self.provenance.definition

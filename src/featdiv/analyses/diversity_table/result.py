@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from featdiv.results import Interval, Result, significant
@@ -122,15 +121,10 @@ class Diversity(Result):
 
         return plot.draw(self, ax)
 
-    def _repr_html_(self) -> str:
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
         heads = ("score", "value", "95 % interval", "noise", "direction", "source")
-        head = "".join(f"<th>{name}</th>" for name in heads)
-        rows = []
-        for line in self.lines:
-            cells = [line.name, *_shown(line), line.undefined or line.direction, line.source]
-            rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
-        title = html.escape(f"Diversity of {self.provenance.n} x {self.provenance.d}")
-        return f"<table><caption>{title}</caption><tr>{head}</tr>{''.join(rows)}</table>"
+        lines = [[one.name, *_shown(one), one.undefined or one.direction, one.source] for one in self.lines]
+        return f"Diversity of {self.provenance.n} x {self.provenance.d}", heads, lines
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.5g}" for name, value in list(self.scores.items())[:4])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,15 +71,14 @@ class FilterDiversity(Result):
         shown = ", ".join(f"{name}={self.read(f'filter_{name}'):.6g}" for name in MEASURES)
         return f"FilterDiversity({len(self.layers)} layers, {shown})"
 
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in ("layer", "kind", "filters", "fan-in", *MEASURES))
-        rows = [
-            (one.name, one.kind, one.filters, one.fan_in, *(getattr(one, m) for m in MEASURES)) for one in self.layers
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        lines = [
+            [one.name, one.kind, str(one.filters), str(one.fan_in), *(f"{getattr(one, m):.6g}" for m in MEASURES)]
+            for one in self.layers
         ]
-        rows.append(("all layers", "", "", "", *(self.read(f"filter_{name}") for name in MEASURES)))
-        body = "".join(f"<tr>{''.join(f'<td>{_cell(value)}</td>' for value in row)}</tr>" for row in rows)
-        caption = f"FilterDiversity of {html.escape(str(self.provenance.source))}"
-        return f"<table><caption>{caption}</caption><tr>{head}</tr>{body}</table>"
+        lines.append(["all layers", "", "", "", *(f"{self.read(f'filter_{name}'):.6g}" for name in MEASURES)])
+        heads = ("layer", "kind", "filters", "fan-in", *MEASURES)
+        return f"FilterDiversity of {self.provenance.source}", heads, lines
 
     @property
     def cosine(self) -> float:
@@ -239,10 +237,6 @@ def _layer(
         zero_filters=count - sum(len(block) for block in live),
         **{name: float(np.mean([values[name] for values in measured])) for name in MEASURES},
     )
-
-
-def _cell(value: str | float) -> str:
-    return html.escape(value if isinstance(value, str) else f"{value:.6g}")
 
 
 def _may_be_grouped(layers: list[LayerDiversity]) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -167,11 +166,9 @@ class Ranking(Result):
         more = ", …" if len(self.models) > 3 else ""
         return f"Ranking({len(self.models)} models by {self.criterion}; P(best): {shown}{more})"
 
-    def _repr_html_(self) -> str:
-        heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("model", "P(best)", *self.columns))
-        lines = []
-        for i, model in enumerate(self.models):
-            cells = [model, f"{self.p_best[i]:.2f}", *("" if v is None else f"{v:.4g}" for v in self.values[i])]
-            lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>")
-        caption = html.escape(self.recommendation)
-        return f"<table><caption>{caption}</caption><tr>{heads}</tr>{''.join(lines)}</table>"
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        lines = [
+            [model, f"{p:.2f}", *("" if value is None else f"{value:.4g}" for value in line)]
+            for model, p, line in zip(self.models, self.p_best, self.values, strict=True)
+        ]
+        return self.recommendation, ("model", "P(best)", *self.columns), lines
