@@ -142,14 +142,15 @@ def test_timm_imports_after_it(printed):
 SPAWNED = """
 import multiprocessing, sys
 sys.path.insert(0, sys.argv[1])
-from featdiv.backbones.torchvision_shim import ForLoader, prepare_torchvision
+from featdiv.backbones.loader import ForLoader
+from featdiv.backbones.torchvision_shim import prepare_torchvision
 
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     prepare_torchvision()
     import torch, torchvision
     dataset = torchvision.Twice()
-    loader = torch.utils.data.DataLoader(ForLoader(dataset), num_workers=1)
+    loader = torch.utils.data.DataLoader(ForLoader(dataset, 'extract'), num_workers=1)
     print(*(int(x) for x in loader))
 """
 

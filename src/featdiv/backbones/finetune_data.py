@@ -14,7 +14,8 @@ from featdiv._optional import require
 from featdiv.backbones import transforms
 from featdiv.backbones.finetune_division import Pool
 from featdiv.backbones.forward import collated
-from featdiv.backbones.torchvision_shim import ForLoader, prepare_torchvision
+from featdiv.backbones.loader import loaded
+from featdiv.backbones.torchvision_shim import prepare_torchvision
 from featdiv.errors import FeatdivError, InputError
 
 if TYPE_CHECKING:
@@ -180,26 +181,21 @@ def _together(items: list[Any]) -> Any:
 
 
 def training_batches(draws: Draws, steps: range, *, batch_size: int, workers: int, device: str) -> Iterator[Batch]:
-    """Yields the batches of some steps.
+    """Returns the batches of some steps.
 
     Raises:
         FeatdivError: what reading an image raised.
     """
     import torch
-    from torch.utils.data import DataLoader
 
-    loader: Any = DataLoader(
-        ForLoader(draws),  # type: ignore[arg-type]
-        sampler=range(steps.start * batch_size, steps.stop * batch_size),
+    return loaded(
+        draws,
         batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=_together,
-        pin_memory=device.startswith("cuda"),
-        prefetch_factor=4 if workers else None,
+        workers=workers,
+        device=device,
+        collate=_together,
+        function=draws.function,
+        sampler=range(steps.start * batch_size, steps.stop * batch_size),
         # Its own, as a loader draws a number when it starts, and a run that goes on starts another one.
         generator=torch.Generator().manual_seed(draws.seed),
     )
-    for batch in loader:
-        if isinstance(batch, FeatdivError):
-            raise batch
-        yield batch

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from featdiv.backbones.images import Images
 from featdiv.backbones.layers import Capture
-from featdiv.backbones.torchvision_shim import ForLoader
+from featdiv.backbones.loader import loaded
 from featdiv.backbones.transforms import Transform
 from featdiv.errors import BudgetExceeded, FeatdivError, InputError
 
@@ -111,25 +111,14 @@ def workers_for(workers: int | str, device: str, n: int, function: str) -> int:
 
 
 def batches(prepared: Prepared, *, batch_size: int, workers: int, device: str) -> Iterator[torch.Tensor]:
-    """Yields batches in order.
+    """Returns batches in order.
 
     Raises:
         FeatdivError: what reading an image raised.
     """
-    from torch.utils.data import DataLoader
-
-    loader: Any = DataLoader(
-        ForLoader(prepared),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=collated,
-        pin_memory=device.startswith("cuda"),
-        prefetch_factor=4 if workers else None,
+    return loaded(
+        prepared, batch_size=batch_size, workers=workers, device=device, collate=collated, function=prepared.function
     )
-    for batch in loader:
-        if isinstance(batch, FeatdivError):
-            raise batch
-        yield batch
 
 
 class Room:

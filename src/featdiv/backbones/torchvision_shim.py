@@ -10,10 +10,8 @@ but detection operators and torchvision's own image decoders.
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import sys
 from collections.abc import Iterator
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any
 
@@ -52,35 +50,6 @@ def prepare_torchvision() -> bool:
             fragment.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _declared.append(fragment)
     return True
-
-
-class ForLoader:
-    """A map-style dataset on its way to the workers of a loader.
-
-    A worker that is spawned rather than forked (macOS, Windows, Python 3.14) begins without what this process has
-    declared, and unpickles the dataset, with transforms of torchvision or timm in it, before it runs anything of ours.
-
-    Args:
-        dataset: whose items and length these are.
-    """
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.dataset[index]
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # As loaders do it: tensors are shared, not copied.
-        return _arrived, (bytes(ForkingPickler.dumps(self.dataset)),)
-
-
-def _arrived(dataset: bytes) -> ForLoader:
-    prepare_torchvision()
-    return ForLoader(pickle.loads(dataset))
 
 
 def _libraries() -> Iterator[Path]:
