@@ -97,6 +97,7 @@ def test_what_was_a_warning_is_no_note_as_well(monkeypatch, capsys):
 )
 def test_a_narrow_terminal_goes_without_columns_that_can_be_spared(monkeypatch, capsys, width, kept, left_out):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(width))
     columns = ["score", "value", "how to read it", "source"]
     rows = [["participation", "1.5", "higher is more", "Gao et al. 2017"]]
