@@ -54,7 +54,12 @@ ISA_FLAGS = {
     "isa_avx512vnni": (*AVX512, "-mavx512vnni"),
     "isa_amx": (*AVX512, "-mamx-tile", "-mamx-bf16"),
 }
-AMX_DEFINITION = "-DFEATDIV_AMX=1"
+X86_DEFINITION, AMX_DEFINITION = "-DFEATDIV_X86=1", "-DFEATDIV_AMX=1"
+X86_HEADER = "#if !defined(__x86_64__)\n#error\n#endif\n#include <immintrin.h>\n"
+ISA_PROGRAMS = {
+    "isa_avx512vnni": X86_HEADER + "__m512i f(__m512i a) { return _mm512_dpwssd_epi32(a, a, a); }\n",
+    "isa_amx": X86_HEADER + "void f(const void* p) { _tile_loadconfig(p); _tile_dpbf16ps(0, 1, 2); }\n",
+}
 SANITIZERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
@@ -64,9 +69,9 @@ class Probe:
 
     Attributes:
         system: `platform.system()`.
-        machine: `platform.machine()`.
         compiler: command of a C++17 compiler that was seen to work, or None.
         compiler_problem: why there is none.
+        compiler_knows_x86: whether it builds for x86-64, and takes the flags of AVX-512 with VNNI and of those below.
         compiler_knows_amx: whether the compiler takes the flags and intrinsics of AMX (gcc 11, clang 12).
         pybind11: its include directory, or None.
         nvcc: path of the CUDA compiler, or None.
@@ -74,9 +79,9 @@ class Probe:
     """
 
     system: str = "Linux"
-    machine: str = "x86_64"
     compiler: str | None = None
     compiler_problem: str = ""
+    compiler_knows_x86: bool = False
     compiler_knows_amx: bool = False
     pybind11: str | None = None
     nvcc: str | None = None
@@ -90,6 +95,7 @@ class Plan:
     Attributes:
         cpu: whether to build `featdiv._cpu`.
         cpu_required: whether a failure to build it is an error.
+        x86: whether it gets kernels for the instruction sets of x86-64 up to AVX-512 with VNNI.
         amx: whether it gets kernels for AMX.
         cuda: whether to build `featdiv._cuda`.
         cuda_required: whether a failure to build it is an error.
@@ -99,6 +105,7 @@ class Plan:
 
     cpu: bool
     cpu_required: bool
+    x86: bool
     amx: bool
     cuda: bool
     cuda_required: bool
@@ -125,9 +132,11 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
             raise BuildRefused(f"featdiv: FEATDIV_CPU=on, but {missing}. FEATDIV_CPU=auto does without.")
         cpu = not missing
         cpu_note = f"will be built with {probe.compiler}" if cpu else f"left out (pure Python does): {missing}"
-    wants_amx = cpu and probe.machine.lower() in ("x86_64", "amd64")
-    amx = wants_amx and probe.compiler_knows_amx
-    if wants_amx and not amx:
+    x86 = cpu and probe.compiler_knows_x86
+    amx = x86 and probe.compiler_knows_amx
+    if cpu and not x86:
+        cpu_note += ", for the baseline of its architecture"
+    if x86 and not amx:
         cpu_note += ", without kernels for AMX, which it does not know (gcc 11 and clang 12 do)"
     cuda, cuda_note = False, "off, because FEATDIV_CUDA=off"
     if cuda_wanted != "off":
@@ -138,7 +147,7 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
         cuda_note = f"will be built with {probe.nvcc}" if cuda else f"left out (CuPy compiles at first use): {missing}"
     notes = (f"featdiv: native CPU module {cpu_note}", f"featdiv: native CUDA module {cuda_note}")
     required = {"cpu_required": cpu_wanted == "on", "cuda_required": cuda_wanted == "on"}
-    return Plan(cpu=cpu, amx=amx, cuda=cuda, **required, sanitize=sanitize, notes=notes)
+    return Plan(cpu=cpu, x86=x86, amx=amx, cuda=cuda, **required, sanitize=sanitize, notes=notes)
 
 
 def _switch(env: Mapping[str, str], name: str) -> str:
@@ -180,10 +189,9 @@ def probe_machine() -> Probe:
         include = None
     else:
         include = pybind11.get_include()
-    system, processor = platform.system(), platform.machine()
     found = {"compiler": compiler, "compiler_problem": problem, "nvcc": nvcc, "nvcc_problem": nvcc_problem}
-    amx = compiler is not None and knows_amx(compiler)
-    return Probe(system=system, machine=processor, compiler_knows_amx=amx, pybind11=include, **found)
+    x86, amx = (compiler is not None and knows(compiler, isa) for isa in ("isa_avx512vnni", "isa_amx"))
+    return Probe(system=platform.system(), compiler_knows_x86=x86, compiler_knows_amx=amx, pybind11=include, **found)
 
 
 def python_includes() -> list[str]:
@@ -233,10 +241,13 @@ def _refusal(command: list[str], name: str, program: str) -> str:
     return said[0] if result.returncode else ""
 
 
-def knows_amx(compiler: str) -> bool:
-    """Whether a compiler builds a program of AMX instructions."""
-    program = "#include <immintrin.h>\nvoid f(const void* p) { _tile_loadconfig(p); _tile_dpbf16ps(0, 1, 2); }\n"
-    return not _refusal([*shlex.split(compiler), "-std=c++17", *ISA_FLAGS["isa_amx"]], "probe.cpp", program)
+def knows(compiler: str, isa: str) -> bool:
+    """Whether a compiler builds for x86-64, and for nothing else beside it, with an instruction set of `ISA_FLAGS`.
+
+    The compiler decides, not the machine that it runs on: it may build for another, or for two at once (``ARCHFLAGS``).
+    """
+    command = [*shlex.split(compiler), *shlex.split(os.environ.get("ARCHFLAGS", "")), "-std=c++17", *ISA_FLAGS[isa]]
+    return not _refusal(command, "probe.cpp", ISA_PROGRAMS[isa])
 
 
 def _host_compiler(compiler: str | None) -> list[str]:
@@ -311,22 +322,18 @@ class BuildNative(build_ext):
         objects = Path(self.build_temp)
         compiler = shlex.split(self.probe.compiler or "")
         arch = shlex.split(os.environ.get("ARCHFLAGS", ""))
-        x86 = self.probe.machine.lower() in ("x86_64", "amd64") and "arm64" not in arch
-        amx = self.plan.amx and x86
-        common = [*arch, *FLAGS, *WARNINGS, "-fPIC", *([AMX_DEFINITION] if amx else [])]
+        sanitizers = SANITIZERS if self.plan.sanitize else ()
+        definitions = [*[X86_DEFINITION] * self.plan.x86, *[AMX_DEFINITION] * self.plan.amx]
+        common = [*arch, *FLAGS, *WARNINGS, "-fPIC", *definitions, *sanitizers]
         common += [f"-I{include}" for include in ext.include_dirs]
-        if self.plan.sanitize:
-            common += SANITIZERS
         common += shlex.split(os.environ.get("CXXFLAGS", ""))
-        left_out = {*(() if x86 else ISA_FLAGS), *(() if amx else ("isa_amx",))}
+        left_out = {*(() if self.plan.x86 else ISA_FLAGS), *(() if self.plan.amx else ("isa_amx",))}
         sources = [ROOT / source for source in ext.sources if Path(source).stem not in left_out]
         outputs = [objects / f"{source.stem}.o" for source in sources]
         commands = [[*compiler, *common, *ISA_FLAGS.get(each.stem, ()), "-c", str(each)] for each in sources]
         _run_all([[*command, "-o", str(to)] for command, to in zip(commands, outputs, strict=True)])
         link = ["-bundle", "-undefined", "dynamic_lookup"] if self.probe.system == "Darwin" else ["-shared"]
-        flags = [*arch, *shlex.split(os.environ.get("LDFLAGS", ""))]
-        if self.plan.sanitize:
-            flags += SANITIZERS
+        flags = [*arch, *shlex.split(os.environ.get("LDFLAGS", "")), *sanitizers]
         _link([*compiler, *link, "-pthread", *map(str, outputs), *flags], target)
 
 
@@ -376,22 +383,14 @@ def main() -> None:
     plan = plan_native_build(os.environ, probe)
     for note in plan.notes:
         print(note, file=sys.stderr)
-    modules = []
-    if plan.cpu:
-        headers = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.h"))]
-        modules.append(
-            Extension(
-                "featdiv._cpu",
-                list(CPU_SOURCES),
-                include_dirs=[str(probe.pybind11), *python_includes()],
-                depends=headers,
-                language="c++",
-            )
-        )
-    if plan.cuda:
-        kernels = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.*h"))]
-        include_dirs = [str(probe.pybind11), *python_includes()]
-        modules.append(Extension("featdiv._cuda", list(CUDA_SOURCES), include_dirs=include_dirs, depends=kernels))
+    include_dirs = [str(probe.pybind11), *python_includes()]
+    depends = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.*h"))]
+    sources = {"featdiv._cpu": CPU_SOURCES * plan.cpu, "featdiv._cuda": CUDA_SOURCES * plan.cuda}
+    modules = [
+        Extension(name, list(files), include_dirs=include_dirs, depends=depends, language="c++")
+        for name, files in sources.items()
+        if files
+    ]
     BuildNative.plan, BuildNative.probe = plan, probe
     setup(ext_modules=modules, cmdclass={"build_ext": BuildNative, "build_py": BuildPython})
 

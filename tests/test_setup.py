@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import re
+import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from setuptools import Distribution
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -58,28 +61,84 @@ def test_auto_does_without_what_is_missing_and_says_so(build, lack, word):
     assert word in str(refusal.value)
 
 
-def test_amx_kernels_are_built_where_the_compiler_knows_them(build):
-    knowing = build.plan_native_build({}, able(build, compiler_knows_amx=True))
+def test_kernels_of_x86_are_built_where_the_compiler_knows_them(build):
+    """What the compiler builds for decides, not the machine that it runs on."""
+    knowing = build.plan_native_build({}, able(build, compiler_knows_x86=True, compiler_knows_amx=True))
+    assert knowing.x86
     assert knowing.amx
-    assert "AMX" not in knowing.notes[0]
-    old = build.plan_native_build({}, able(build))
-    assert old.cpu
+    assert knowing.notes[0] == "featdiv: native CPU module will be built with g++"
+    old = build.plan_native_build({}, able(build, compiler_knows_x86=True))
+    assert old.x86
     assert not old.amx
     assert "will be built with g++, without kernels for AMX" in old.notes[0]
-    arm = build.plan_native_build({}, able(build, machine="aarch64"))
-    assert arm.cpu
-    assert not arm.amx
-    assert "AMX" not in arm.notes[0]
-    assert not build.plan_native_build({"FEATDIV_CPU": "off"}, able(build, compiler_knows_amx=True)).amx
+    for system in ("Linux", "Darwin"):
+        arm = build.plan_native_build({}, able(build, system=system))
+        assert arm.cpu
+        assert not arm.x86
+        assert not arm.amx
+        assert arm.notes[0].endswith("will be built with g++, for the baseline of its architecture")
+    off = build.plan_native_build({"FEATDIV_CPU": "off"}, able(build, compiler_knows_x86=True, compiler_knows_amx=True))
+    assert not off.x86
+    assert not off.amx
 
 
-def test_a_compiler_is_asked_whether_it_knows_amx(build, tmp_path):
-    """Two compilers that know nothing but whether the flag is to their liking."""
-    for name, status in (("old", 1), ("new", 0)):
+def test_a_compiler_is_asked_what_it_knows(build, tmp_path, monkeypatch):
+    """Compilers that know nothing but whether a word of the command is to their liking."""
+    for name, word, status in (("old", "-mamx-bf16", 1), ("new", "-mamx-bf16", 0), ("mac", "arm64", 1)):
         compiler = tmp_path / name
-        compiler.write_text(f'#!/bin/sh\ncase "$*" in *-mamx-bf16*) exit {status};; esac\nexit 1\n')
+        compiler.write_text(f'#!/bin/sh\ncase "$*" in *{word}*) exit {status};; esac\nexit $((1 - {status}))\n')
         compiler.chmod(0o755)
-        assert build.knows_amx(str(compiler)) == (status == 0)
+    assert [build.knows(str(tmp_path / name), "isa_amx") for name in ("old", "new", "mac")] == [False, True, True]
+    monkeypatch.setenv("ARCHFLAGS", "-arch x86_64 -arch arm64")
+    assert not build.knows(str(tmp_path / "mac"), "isa_amx")
+
+
+@pytest.mark.parametrize(
+    ("compiler", "x86"), [("g++ -m64", True), ("g++ -m32", False), ("aarch64-linux-gnu-g++", False)]
+)
+def test_a_compiler_for_another_machine_knows_no_instruction_of_x86(build, compiler, x86):
+    words = compiler.split()
+    if shutil.which(words[0]) is None or build._refusal(words, "empty.cpp", ""):
+        pytest.skip(f"{compiler} does not work here")
+    if x86 and platform.machine() != "x86_64":
+        pytest.skip("g++ builds for another machine here")
+    assert build.knows(compiler, "isa_avx512vnni") == x86
+
+
+def commands_of(build, monkeypatch, tmp_path, **known):
+    """The commands that would build the CPU module, source by source, and the one that would link it."""
+    command = build.BuildNative(Distribution({"name": "featdiv"}))
+    command.build_temp = command.build_lib = str(tmp_path)
+    command.probe = able(build, **known)
+    command.plan = build.plan_native_build({}, command.probe)
+    compiled, linked = [], []
+    monkeypatch.setattr(build, "_run_all", compiled.extend)
+    monkeypatch.setattr(build, "_link", lambda words, target: linked.extend(words))
+    command.build_extension(build.Extension("featdiv._cpu", list(build.CPU_SOURCES)))
+    return {Path(words[words.index("-c") + 1]).stem: words for words in compiled}, linked
+
+
+@pytest.mark.parametrize("system", ["Linux", "Darwin"])
+def test_a_build_for_arm_has_no_word_of_x86(build, monkeypatch, tmp_path, system):
+    compiled, linked = commands_of(build, monkeypatch, tmp_path, system=system)
+    assert set(compiled) == {Path(source).stem for source in build.CPU_SOURCES} - set(build.ISA_FLAGS)
+    words = {word for command in (*compiled.values(), linked) for word in command}
+    assert not [word for word in words if word.startswith("-m") or "X86" in word or "AMX" in word]
+    assert ("-bundle" in linked) == (system == "Darwin")
+    assert ("-shared" in linked) == (system == "Linux")
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_a_build_for_x86_tells_every_source_which_kernels_there_are(build, monkeypatch, tmp_path, amx):
+    known = {"compiler_knows_x86": True, "compiler_knows_amx": amx}
+    compiled, _ = commands_of(build, monkeypatch, tmp_path, **known)
+    left_out = set() if amx else {"isa_amx"}
+    assert set(compiled) == {Path(source).stem for source in build.CPU_SOURCES} - left_out
+    for name, words in compiled.items():
+        assert build.X86_DEFINITION in words
+        assert (build.AMX_DEFINITION in words) == amx
+        machine = [word for word in words if word.startswith("-m")]
+        assert machine == list(build.ISA_FLAGS.get(name, ())), name
 
 
 def test_off_builds_nothing_even_where_it_could(build):

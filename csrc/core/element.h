@@ -40,6 +40,16 @@ FEATDIV_INLINE Vec<float, N> half_to_float(Vec<uint16_t, N> h) {
     return (Vec<float, N>)_mm256_cvtph_ps(raw);
   }
 #endif
+#if defined(__aarch64__)
+  if constexpr (N == 4 || N == 2) {
+    uint16x4_t raw = {};
+    memcpy(&raw, &h, sizeof h);
+    const float32x4_t all = vcvt_f32_f16(vreinterpret_f16_u16(raw));
+    Vec<float, N> first;
+    memcpy(&first, &all, sizeof first);
+    return first;
+  }
+#endif
   using U = Vec<uint32_t, N>;
   const U wide = __builtin_convertvector(h, U);
   const U magnitude = (wide & 0x7fffu) << 13;

@@ -33,7 +33,7 @@ void gram_block(const PanelProduct<T>& p, const GramBlock& block) {
   constexpr int L = lanes<Isa, T>;
   constexpr int W = panel_width<Isa, T>;
   constexpr int M = micro_rows<Isa, T>;
-  static_assert(L % M == 0, "groups of features must tile the vectors");
+  static_assert(W % M == 0, "groups of features must tile the panels");
   const bool diagonal = p.left == p.right && block.left == block.right;
   const T* left = p.left + block.left * p.panel_stride;
   const T* right = p.right + block.right * p.panel_stride;

@@ -7,6 +7,8 @@
 
 #if defined(__SSE2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define FEATDIV_INLINE static inline __attribute__((always_inline))
@@ -17,7 +19,11 @@ namespace featdiv {
 // otherwise the linker could keep the AVX-512 copy of a function that the baseline calls.
 struct Baseline {
   static constexpr int bytes = 16;
+#if defined(__aarch64__)
+  static constexpr int micro_rows = 6;  // its 32 registers hold sums enough for four units of latency four
+#else
   static constexpr int micro_rows = 4;
+#endif
 };
 struct Avx2 {
   static constexpr int bytes = 32;
@@ -38,13 +44,13 @@ using Vec = typename VecOf<T, N>::type;
 template <class Isa, class T>
 constexpr int lanes = Isa::bytes / int(sizeof(T));
 
-// Rows of the register block. It divides the lanes, so that blocks tile panels.
-template <class Isa, class T>
-constexpr int micro_rows = Isa::micro_rows < lanes<Isa, T> ? Isa::micro_rows : lanes<Isa, T>;
-
 // Features in one packed panel: three vectors.
 template <class Isa, class T>
 constexpr int panel_width = 3 * lanes<Isa, T>;
+
+// Rows of the register block. Blocks tile panels.
+template <class Isa, class T>
+constexpr int micro_rows = panel_width<Isa, T> % Isa::micro_rows == 0 ? Isa::micro_rows : lanes<Isa, T>;
 
 template <class V, class T>
 FEATDIV_INLINE V load(const T* p) {

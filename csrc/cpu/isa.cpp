@@ -2,14 +2,14 @@
 
 #include "amx.h"
 
-#if defined(__x86_64__)
+#if defined(FEATDIV_X86)
 #include <cpuid.h>
 #endif
 
 namespace featdiv {
 namespace {
 
-#if defined(__x86_64__) && !defined(FEATDIV_EMULATED_TILES)
+#if defined(FEATDIV_X86) && !defined(FEATDIV_EMULATED_TILES)
 // Not every compiler's __builtin_cpu_supports knows "f16c".
 bool has_f16c() {
   unsigned a, b, c, d;
@@ -17,7 +17,7 @@ bool has_f16c() {
 }
 #endif
 
-#if defined(__x86_64__)
+#if defined(FEATDIV_X86)
 Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded) {
   Kernels all = avx512_kernels;
   all.split = split;
@@ -31,7 +31,7 @@ Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded) {
 IsaName best_isa() {
 #if defined(FEATDIV_EMULATED_TILES)
   return IsaName::amx;
-#elif defined(__x86_64__)
+#elif defined(FEATDIV_X86)
   __builtin_cpu_init();
   // The builtin also asks XGETBV whether the operating system saves the registers.
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -45,14 +45,14 @@ IsaName best_isa() {
   return IsaName::baseline;
 }
 
-const Kernels& kernels(IsaName isa) {
+const Kernels& kernels([[maybe_unused]] IsaName isa) {
 #if defined(FEATDIV_AMX)
   if (isa == IsaName::amx) {
     static const Kernels with_tiles = with_units(&amx_kernels, &amx_pair_kernels);
     return with_tiles;
   }
 #endif
-#if defined(__x86_64__)
+#if defined(FEATDIV_X86)
   if (isa == IsaName::avx512vnni) {
     static const Kernels with_integers = with_units(nullptr, &vnni_kernels);
     return with_integers;
