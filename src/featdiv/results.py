@@ -11,6 +11,7 @@ import dataclasses
 import html
 import json
 import math
+import textwrap
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -263,7 +264,7 @@ class Result:
         """The table that a notebook shows, as text: one score a line, unless the result says otherwise."""
         title, heads, lines = self._sheet()
         numbers = [i for i in range(len(lines[0]) if lines else 0) if all(_is_number(line[i]) for line in lines)]
-        return "\n".join([title, *aligned([heads, *lines] if heads else lines, right=numbers)])
+        return "\n".join([textwrap.fill(title, 100), *aligned([heads, *lines] if heads else lines, right=numbers)])
 
     def cite(self) -> str:
         """Returns the sources of the definitions used, one a line, and of featdiv itself."""

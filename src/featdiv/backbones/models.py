@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -232,7 +233,7 @@ def _created(timm: Any, name: str, pretrained: bool, seed: int, options: dict[st
 
 
 def _not_fetched(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    reason = textwrap.shorten(str(error), 160, placeholder=" …") or type(error).__name__
     return (
         f"{FUNCTION}: model: the pretrained weights of {name!r} are not on this machine and could not be fetched "
         f"({reason}). Pass checkpoint=FILE (.safetensors or .pt, from a machine that is online), or point HF_HOME "

@@ -239,8 +239,12 @@ def print_ranking(ranking: Ranking, *, quiet: bool = False) -> None:
     if others:
         typer.echo("")
         agreement = {line["score"]: line["tau"] for line in ranking.agreement}
-        table = [[name, *map(_number, ranking.column(name).values()), _tau(agreement, name)] for name in others]
-        heads = ["score", *ranking.models, f"tau with {ranking.criterion}"]
+        table = [[name, *map(_number, ranking.column(name).values())] for name in others]
+        heads = ["score", *ranking.models]
+        if agreement:
+            heads.append(f"tau with {ranking.criterion}")
+            for line in table:
+                line.append(_tau(agreement, line[0]))
         output.print_table(heads, table, right=range(1, len(heads)))
     typer.echo(f"\n{ranking.recommendation}")
     for name, reason in ranking.failed.items():
