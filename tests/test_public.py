@@ -49,32 +49,34 @@ SHOWN_ELSEWHERE = {
 """Public names without an example of their own, and where a reader finds one. Errors are met, not made."""
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_public_name_resolves_to_what_it_says(name):
-    value = getattr(featdiv, name)
-    assert value.__name__ == name
-    assert inspect.getmodule(value).__name__.startswith("featdiv.")
+def test_public_names_resolve_to_what_they_say():
+    for name in NAMES:
+        value = getattr(featdiv, name)
+        assert value.__name__ == name
+        assert inspect.getmodule(value).__name__.startswith("featdiv."), name
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_public_name_is_documented(name):
-    documentation = inspect.getdoc(getattr(featdiv, name))
-    assert documentation
-    assert documentation[0].isupper()
+def test_public_names_are_documented():
+    documentation = {name: inspect.getdoc(getattr(featdiv, name)) or "" for name in NAMES}
+    assert not [name for name, text in documentation.items() if not text[:1].isupper()]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name for name, module in featdiv._PUBLIC.items() if module != "featdiv.errors" and name not in SHOWN_ELSEWHERE],
-)
-def test_public_name_shows_an_example(name):
-    assert ">>>" in inspect.getdoc(getattr(featdiv, name))
+def test_public_names_show_an_example():
+    shown = {name for name in NAMES if ">>>" in inspect.getdoc(getattr(featdiv, name))}
+    errors = {name for name, module in featdiv._PUBLIC.items() if module == "featdiv.errors"}
+    assert not {*NAMES} - shown - errors - SHOWN_ELSEWHERE.keys()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name[0].isupper()])
-def test_public_methods_are_documented(name):
-    members = inspect.getmembers(getattr(featdiv, name), lambda m: inspect.isfunction(m) or isinstance(m, property))
-    undocumented = [member for member, value in members if not member.startswith("_") and not inspect.getdoc(value)]
+def test_public_methods_are_documented():
+    undocumented = [
+        f"{name}.{member}"
+        for name in NAMES
+        if name[0].isupper()
+        for member, value in inspect.getmembers(getattr(featdiv, name))
+        if (inspect.isfunction(value) or isinstance(value, property))
+        and not member.startswith("_")
+        and not inspect.getdoc(value)
+    ]
     assert not undocumented
 
 
