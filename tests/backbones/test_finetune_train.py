@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,20 @@ def uninterrupted():
     return worker.finetuned()
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a call that ended."""
+    out = tmp_path_factory.mktemp("finished")
+    worker.finetuned(out=out)
+    return out
+
+
+@pytest.fixture
+def kept(finished, tmp_path):
+    """A copy of that folder."""
+    return shutil.copytree(finished, tmp_path / "kept")
+
+
 def test_a_run_that_is_interrupted_again_and_again_gives_the_same(uninterrupted, tmp_path):
     class InterruptedHereError(Exception):
         pass
@@ -209,35 +224,32 @@ def test_a_process_that_is_killed_goes_on_where_it_was(fork, uninterrupted, tmp_
     assert same(again, uninterrupted)
 
 
-def test_a_finished_call_is_read(tmp_path, uninterrupted, monkeypatch):
-    worker.finetuned(out=tmp_path)
+def test_a_finished_call_is_read(kept, uninterrupted, monkeypatch):
     monkeypatch.setattr(Training, "finish", None)
-    found = worker.finetuned(out=tmp_path)
+    found = worker.finetuned(out=kept)
     assert same(found, uninterrupted)
     assert [torch.load(path, weights_only=True).keys() for path in found.weights] == [
         found.module.state_dict().keys()
     ] * 2
     with pytest.raises(TypeError):
-        worker.finetuned(out=tmp_path, label_smoothing=0.1)
+        worker.finetuned(out=kept, label_smoothing=0.1)
 
 
-def test_runs_of_another_version_are_left_alone(tmp_path, uninterrupted, monkeypatch):
-    worker.finetuned(out=tmp_path)
-    (old,) = tmp_path.iterdir()
+def test_runs_of_another_version_are_left_alone(kept, uninterrupted, monkeypatch):
+    (old,) = kept.iterdir()
     before = {path.name: path.read_bytes() for path in old.iterdir()}
     monkeypatch.setattr(finetune_job, "FORMAT", "another layout")
-    assert same(worker.finetuned(out=tmp_path), uninterrupted)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert same(worker.finetuned(out=kept), uninterrupted)
+    assert len(list(kept.iterdir())) == 2
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
 
 
 @pytest.mark.parametrize(("pattern", "content"), [("run-*.json", b"{"), ("weights-*.pt", b"PK")])
-def test_a_damaged_file_is_named(tmp_path, pattern, content):
-    worker.finetuned(out=tmp_path)
-    path = sorted(tmp_path.glob(f"*/{pattern}"))[0]
+def test_a_damaged_file_is_named(kept, pattern, content):
+    path = sorted(kept.glob(f"*/{pattern}"))[0]
     path.write_bytes(content)
     with pytest.raises(FormatError, match=rf"featdiv.finetune: out: .*{path.name}: damaged .*; delete it"):
-        worker.finetuned(out=tmp_path)
+        worker.finetuned(out=kept)
 
 
 @pytest.mark.slow
