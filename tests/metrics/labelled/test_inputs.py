@@ -160,3 +160,15 @@ def test_tensors_of_half_precision_are_rows(name, x, labels):
     assert scores(name, half, torch.from_numpy(labels)) == pytest.approx(
         scores(name, half.double().numpy(), labels), rel=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("score", "beside"),
+    [(featdiv.lidar, "delta"), (featdiv.rate_reduction, "eps_squared"), (featdiv.transrate, "eps")],
+)
+def test_features_that_swallow_what_is_added_to_their_scatter(score, beside):
+    # Scatter of rank two, entries of 1e24: adding less than 1e8 to its diagonal leaves it singular.
+    random = np.random.default_rng(0)
+    x = 1e12 * random.normal(size=(60, 2)) @ random.normal(size=(2, 7))
+    with pytest.raises(NotEnoughData, match=rf"{score.__name__}: the features are so large beside {beside} that"):
+        score(x, np.arange(60) % 3, precision="float64")

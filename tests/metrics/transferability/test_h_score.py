@@ -36,6 +36,14 @@ def test_shrunk_is_that_of_scikit_learns_ledoit_wolf(n, d, c):
     assert float(again) == pytest.approx(expected, rel=1e-5)
 
 
+def test_one_feature_is_not_shrunk():
+    # Between 4, in all 5: the share of the variance that lies between the classes.
+    x = np.array([[-1.0], [-3.0], [1.0], [3.0]])
+    score = featdiv.h_score(x, [0, 0, 1, 1], definition="shrunk")
+    assert score.details["shrinkage"] == 0.0
+    assert float(score) == pytest.approx(4.0 / 5.0)
+
+
 def test_it_counts_the_directions_that_hold_the_classes():
     x = np.vstack([np.eye(4) * 5.0] * 3)
     assert float(featdiv.h_score(x, np.tile(np.arange(4), 3))) == pytest.approx(3.0)

@@ -21,8 +21,31 @@ from featdiv.results import Provenance
 from featdiv.stats import ClassMoments, Moments, class_parts
 from featdiv.stats.class_labels import as_labels
 from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
+from featdiv.stats.moments import Float64Array
 
 _ACCUMULATOR = "ClassMoments.from_source"
+
+
+def root_of(matrix: Float64Array, *, beside: str) -> Float64Array:
+    """Returns the lower Cholesky factor of sums of products to whose diagonal something was added; overwrites them.
+
+    Args:
+        matrix: (d, d), positive definite but for rounding.
+        beside: the argument that says what was added.
+
+    Raises:
+        NotEnoughData: if the rounding of large entries has swallowed it, in features without full rank.
+    """
+    import scipy.linalg
+
+    try:
+        root: Float64Array = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    except scipy.linalg.LinAlgError:
+        raise NotEnoughData(
+            f"the features are so large beside {beside} that float64 cannot hold both in one sum; divide the rows by "
+            f"a constant, or raise {beside}"
+        ) from None
+    return root
 
 
 def resolve_classes(

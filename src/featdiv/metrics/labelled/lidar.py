@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
-from featdiv.metrics.labelled.inputs import require_classes, resolve_classes
+from featdiv.metrics.labelled.inputs import require_classes, resolve_classes, root_of
 from featdiv.results import Score
 from featdiv.stats import ClassMoments
 
@@ -33,7 +33,7 @@ def core(classes: ClassMoments, delta: float = 1e-4) -> float:
     rounding = 64.0 * np.finfo(np.float64).eps * np.abs(classes.means).max()
     if np.abs(centred).max() <= rounding:
         raise NotEnoughData("the class means coincide: there is no scatter between classes")
-    root = scipy.linalg.cholesky(within, lower=True, check_finite=False)
+    root = root_of(within, beside="delta")
     whitened = scipy.linalg.solve_triangular(root, centred.T, lower=True, check_finite=False)
     sigma = scipy.linalg.svd(whitened, compute_uv=False, check_finite=False)
     # Centred class means span c - 1 dimensions at most; the other eigenvalues of the d are zero.

@@ -11,7 +11,14 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics import jackknife
-from featdiv.metrics.labelled.inputs import opened, provenance_of, read_parts, require_classes, resolve_classes
+from featdiv.metrics.labelled.inputs import (
+    opened,
+    provenance_of,
+    read_parts,
+    require_classes,
+    resolve_classes,
+    root_of,
+)
 from featdiv.metrics.labelled.rows import ClassRows, LabelledRows
 from featdiv.results import Interval, Provenance, Score
 from featdiv.stats import ClassMoments, class_parts, partition, resampling
@@ -66,9 +73,16 @@ def _rate(scatter: Float64Array, mean: Float64Array, n: int, eps_squared: float)
     a = len(mean) / (n * eps_squared)
     matrix = a * scatter
     matrix[np.diag_indices_from(matrix)] += 1.0
-    root = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+    root = _root(matrix)
     along = scipy.linalg.solve_triangular(root, mean, lower=True, check_finite=False)
     return float(np.log(np.diagonal(root)).sum()) + 0.5 * float(np.log1p(a * n * (along @ along)))
+
+
+def _root(matrix: Float64Array) -> Float64Array:
+    try:
+        return root_of(matrix, beside="eps_squared")
+    except NotEnoughData as error:
+        raise NotEnoughData(f"rate_reduction: {error}") from None
 
 
 def _dual_rate(kernel: Float64Array, along: Float64Array, square: float, d: int, eps_squared: float) -> float:
@@ -87,7 +101,7 @@ def _dual_rate(kernel: Float64Array, along: Float64Array, square: float, d: int,
     a = d / (n * eps_squared)
     kernel *= a
     kernel[np.diag_indices_from(kernel)] += 1.0
-    root = scipy.linalg.cholesky(kernel, lower=True, overwrite_a=True, check_finite=False)
+    root = _root(kernel)
     solved = scipy.linalg.solve_triangular(root, along, lower=True, check_finite=False)
     # mean^T (I + a Z^T Z)^-1 mean by the identity of Woodbury.
     length = max(0.0, square - a * float(solved @ solved))

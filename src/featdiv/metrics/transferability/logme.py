@@ -176,7 +176,8 @@ def logme(
 
     Source:
         You et al. 2021, algorithm 1. Where they stop after a few steps, the fixed point is followed until
-        alpha/beta changes by less than 1e-10.
+        alpha/beta changes by less than 1e-10. With about as many features as rows the evidence can have several
+        maxima; as published, the one reached from alpha = beta = 1 is taken.
 
     Example:
         >>> import featdiv, numpy as np

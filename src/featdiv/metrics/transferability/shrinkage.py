@@ -11,7 +11,7 @@ def ledoit_wolf(scatter: Float64Array, n: int, fourth: float) -> float:
     """Returns the Ledoit-Wolf share of the identity, between 0 and 1.
 
     With S = scatter/n and m = Tr S / d it is min(b, delta)/delta, delta = |S - m I|_F^2 and
-    b = (sum_i |x_i - mean|^4 / n - |S|_F^2) / n.
+    b = (sum_i |x_i - mean|^4 / n - |S|_F^2) / n. One feature is a multiple of the identity already: there it is 0.
 
     Args:
         scatter: (d, d) scatter about the mean.
@@ -21,6 +21,8 @@ def ledoit_wolf(scatter: Float64Array, n: int, fourth: float) -> float:
     Source:
         Ledoit & Wolf 2004, lemmas 3.2 to 3.4.
     """
+    if len(scatter) == 1:
+        return 0.0
     covariance = scatter / n
     square = float(np.vdot(covariance, covariance))
     spread = square - float(np.trace(covariance)) ** 2 / len(covariance)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError
-from featdiv.metrics.labelled.inputs import require_classes, resolve_classes
+from featdiv.metrics.labelled.inputs import require_classes, resolve_classes, root_of
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
@@ -38,13 +38,10 @@ def check(definition: str, eps: float) -> None:
 
 def _rate(scatter: Float64Array, offset: Float64Array, n: int, eps: float) -> float:
     """Returns 1/2 ln det(I + X^T X/(n eps)) of rows whose mean is ``offset``, by a Cholesky factor."""
-    import scipy.linalg
-
     matrix = scatter / (n * eps)
     matrix += np.outer(offset, offset / eps)
     matrix[np.diag_indices_from(matrix)] += 1.0
-    root = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
-    return float(np.log(np.diagonal(root)).sum())
+    return float(np.log(np.diagonal(root_of(matrix, beside="eps"))).sum())
 
 
 def transrate(
@@ -82,7 +79,7 @@ def transrate(
         after bringing their features to one scale.
 
     Raises:
-        NotEnoughData: if there is one class.
+        NotEnoughData: if there is one class, or the features are too large beside eps.
         InputError: if an argument cannot be used, or labels are missing.
         BudgetExceeded: if the scatters of the classes do not fit the budget.
 
