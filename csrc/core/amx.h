@@ -6,6 +6,9 @@
 
 namespace featdiv {
 
+// Of kernels that only this instruction set compiles.
+struct Amx : Avx512 {};
+
 // Two groups of features on each side, at one step. Registers 0 ... 3 hold the sums, 4 and 5 left-hand tiles, 6 and 7
 // right-hand ones.
 struct TileOperands {
@@ -60,7 +63,7 @@ FEATDIV_INLINE void dot_small_terms(const TileOperands& at, bool all) {
   }
 }
 
-// Adds a flushed block of 32 x 32 sums to float64.
+// Adds a flushed block of 32 x 32 sums to float64, or writes it where it is to stay.
 template <bool Diagonal>
 FEATDIV_INLINE void flush_tiles(const SplitProduct& p, int64_t left, int64_t right, const float (*sums)[256]) {
   const double sign = p.sign;
@@ -71,9 +74,9 @@ FEATDIV_INLINE void flush_tiles(const SplitProduct& p, int64_t left, int64_t rig
     const int64_t j0 = right * split_width + tile % 2 * tile_features;
     const int64_t rows = left_d - i0 < tile_features ? left_d - i0 : tile_features;
     const int64_t columns = right_d - j0 < tile_features ? right_d - j0 : tile_features;
+    const bool on_diagonal = Diagonal && tile != 1;
     for (int64_t i = 0; i < rows; ++i) {
       const float* sum = sums[tile] + i * tile_features;
-      const bool on_diagonal = Diagonal && tile != 1;
       if (on_diagonal && p.diagonal) p.diagonal[i0 + i] += double(sum[i]);
       if (!p.gram) continue;
       double* out = p.gram + (i0 + i) * right_d + j0;
@@ -83,6 +86,8 @@ FEATDIV_INLINE void flush_tiles(const SplitProduct& p, int64_t left, int64_t rig
       }
       for (int64_t j = on_diagonal ? i + 1 : 0; j < columns; ++j) out[j] += sign * double(sum[j]);
     }
+    if (p.centring && rows > 0 && columns > 0)
+      centre_part<Amx>(*p.centring, part_of_sums(sums[tile], tile_features, i0, j0, rows, columns));
   }
 }
 
@@ -134,7 +139,7 @@ void multiply_blocks(const SplitProduct& p) {
         const uint16_t* from = p.left.tiles + ((2 * left + group) * p.group_steps + flush) * step;
         uint16_t* to = turned + group * flush_steps * step;
         for (int64_t tile = 0; tile < (end - flush) * Terms; ++tile, from += tile_values, to += tile_values)
-          transpose_tile(from, to);
+          transpose_16(from, to);
       }
       if (symmetric && right == left) multiply_block<Terms, true>(p, turned, left, right++, flush, end);
       for (; right < p.columns.end; ++right) multiply_block<Terms, false>(p, turned, left, right, flush, end);

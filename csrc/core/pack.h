@@ -9,6 +9,7 @@ namespace featdiv {
 // Rows summed in the working precision before they are added to a float64 sum: columns of one sign and magnitude
 // round the same way at every addition, so a long chain would drift.
 constexpr int sum_chain = 8;
+constexpr int rows_ahead = 4;
 
 // A block of rows to pack. Panel p holds features [p W, (p + 1) W) of every row of its tile, W = panel_width; row k
 // of a panel is W consecutive values. Features past d are zero.
@@ -53,6 +54,10 @@ FEATDIV_INLINE bool pack_panel(const PackBlock<T>& b, int64_t first, int64_t val
     for (int64_t r = start; r < stop; ++r, out += W) {
       const char* row = rows + (b.index ? b.index[r] : r) * b.row_stride;
       const char* source = row;
+      if (b.index) {
+        const char* ahead = rows + b.index[r + rows_ahead < b.n ? r + rows_ahead : r] * b.row_stride;
+        for (int line = 0; line < NV * L * int(sizeof(Src)); line += 64) __builtin_prefetch(ahead + line);
+      }
       if (partial) {
         memcpy(staged, row, size_t(valid) * sizeof(Src));
         source = staged;

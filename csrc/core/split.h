@@ -5,7 +5,7 @@
 // in float32.
 #pragma once
 
-#include "vec.h"
+#include "centre.h"
 
 namespace featdiv {
 
@@ -56,6 +56,8 @@ struct SplitProduct {
   double* gram;              // [left d, right d] += the product, without the diagonal where the sides are the same;
                              // null where that is all that is wanted
   double* diagonal;          // [d] += the diagonal, where the sides are the same; null where it is not wanted
+  // Where the steps are all there are, and one flush: the end of the product of one side with itself, in place of gram.
+  const Centring* centring = nullptr;
 
   bool symmetric() const { return left.tiles == right.tiles; }
 };
@@ -65,42 +67,6 @@ template <int N>
 FEATDIV_INLINE Vec<uint32_t, N> nearest_bfloat16(Vec<float, N> x) {
   const auto bits = (Vec<uint32_t, N>)x;
   return (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
-}
-
-// to[j][i] = from[i][j], sixteen by sixteen pairs.
-FEATDIV_INLINE void transpose_tile(const uint16_t* from, uint16_t* to) {
-#if defined(__AVX512F__)
-  __m512i a[16], b[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(from + 32 * i);
-#pragma GCC unroll 8
-  for (int i = 0; i < 16; i += 2) {
-    b[i] = _mm512_maskz_unpacklo_epi32(0xffff, a[i], a[i + 1]);
-    b[i + 1] = _mm512_maskz_unpackhi_epi32(0xffff, a[i], a[i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {
-    a[i] = _mm512_maskz_unpacklo_epi64(0xff, b[i], b[i + 2]);
-    a[i + 1] = _mm512_maskz_unpackhi_epi64(0xff, b[i], b[i + 2]);
-    a[i + 2] = _mm512_maskz_unpacklo_epi64(0xff, b[i + 1], b[i + 3]);
-    a[i + 3] = _mm512_maskz_unpackhi_epi64(0xff, b[i + 1], b[i + 3]);
-  }
-  // a[4 g + j] holds, in lane h, column 4 h + j of rows 4 g ... 4 g + 3.
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const __m512i low_even = _mm512_maskz_shuffle_i32x4(0xffff, a[j], a[4 + j], 0x88);
-    const __m512i low_odd = _mm512_maskz_shuffle_i32x4(0xffff, a[j], a[4 + j], 0xdd);
-    const __m512i high_even = _mm512_maskz_shuffle_i32x4(0xffff, a[8 + j], a[12 + j], 0x88);
-    const __m512i high_odd = _mm512_maskz_shuffle_i32x4(0xffff, a[8 + j], a[12 + j], 0xdd);
-    _mm512_storeu_si512(to + 32 * j, _mm512_maskz_shuffle_i32x4(0xffff, low_even, high_even, 0x88));
-    _mm512_storeu_si512(to + 32 * (4 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_odd, high_odd, 0x88));
-    _mm512_storeu_si512(to + 32 * (8 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_even, high_even, 0xdd));
-    _mm512_storeu_si512(to + 32 * (12 + j), _mm512_maskz_shuffle_i32x4(0xffff, low_odd, high_odd, 0xdd));
-  }
-#else
-  for (int i = 0; i < 16; ++i)
-    for (int j = 0; j < 16; ++j) memcpy(to + 2 * (16 * j + i), from + 2 * (16 * i + j), 4);
-#endif
 }
 
 // Adds the squares of the two halves of sixteen floats.

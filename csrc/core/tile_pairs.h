@@ -46,8 +46,7 @@ void round_to_terms(const RoundBlock& b) {
       }
     for (int term = 0; term < 2; ++term)
       for (int tile = 0; tile < 3; ++tile)
-        transpose_tile(reinterpret_cast<const uint16_t*>(out + tile_at(term, 0, tile)),
-                       reinterpret_cast<uint16_t*>(out + tile_at(term, 1, tile)));
+        transpose_16(out + tile_at(term, 0, tile), out + tile_at(term, 1, tile));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "class_scatter.h"
 
 #include <atomic>
+#include <cstring>
 
 #include "tile_scatter.h"
 
@@ -31,46 +32,65 @@ class ClassRunner {
         like_(scatter_job(0, split, threads)),
         tiles_(like_, most_rows, kernels_),
         shift_(aligned_array<double>(job.rows.d)),
-        total_(aligned_array<double>(job.rows.d)),
-        scratch_(in_place(job) ? nullptr : aligned_array<double>(job.rows.d * job.rows.d)) {}
+        total_(aligned_array<double>(job.rows.d)) {}
 
   Outcome run(int64_t c) {
     const int64_t d = job_.rows.d;
     ScatterJob one = scatter_job(c, like_.split, like_.threads);
-    one.gram = scratch_ ? scratch_.get() : static_cast<double*>(job_.scatters) + c * d * d;
-    {
-      const InStage stage(Stage::flush);
-      std::fill_n(one.gram, d * d, 0.0);
-      std::fill_n(total_.get(), d, 0.0);
-    }
+    one.shift = shift_.get();
+    one.total = total_.get();
+    const Centring centring{std::max<int64_t>(one.rows.n, 1), d, one.total,
+                            static_cast<char*>(job_.scatters) + c * d * d * result_bytes(job_), job_.narrow};
+    std::fill_n(one.total, d, 0.0);
     if (one.rows.n == 0) {
       std::fill_n(job_.means + c * d, d, 0.0);
-      write(1, c, one.gram);
+      memset(centring.scatter, 0, size_t(d * d * result_bytes(job_)));
       return Outcome::done;
     }
-    if (const Outcome outcome = take_pilot(one); outcome != Outcome::done) return outcome;
+    Outcome outcome = take_pilot(one);
+    if (outcome != Outcome::done) return outcome;
     // A shift that float32 holds is as good as the mean, and lets narrow rows be packed in float32. A mean beyond
     // its range is left to float64, in which such rows are multiplied anyway.
     for (int64_t j = 0; j < d; ++j) {
       double& shift = shift_[size_t(j)];
       shift = std::fabs(shift) < 1e38 ? double(float(shift)) : 0.0;
     }
-    one.shift = shift_.get();
-    one.total = total_.get();
-    untamed_.clear();
-    Outcome outcome = tiles_.run(one, sizeof(T) == sizeof(float) ? &untamed_ : nullptr).outcome;
-    if (outcome == Outcome::done) outcome = run_untamed(one, untamed_, kernels_);
+    if (!tiles_.takes_whole(one.rows.n) || !tiles_.run_whole(one, centring, outcome))
+      outcome = run_by_tiles(one, centring);
     if (outcome != Outcome::done) return outcome;
     for (int64_t j = 0; j < d; ++j)
       job_.means[c * d + j] = shift_[size_t(j)] + total_[size_t(j)] / double(one.rows.n);
-    write(one.rows.n, c, one.gram);
     return Outcome::done;
   }
 
  private:
+  static int64_t result_bytes(const ClassScatterJob& job) {
+    return int64_t(job.narrow ? sizeof(float) : sizeof(double));
+  }
+
+  // Adds tile by tile to sums in float64, in place or in a scratch.
+  Outcome run_by_tiles(ScatterJob one, const Centring& centring) {
+    const int64_t entries = job_.rows.d * job_.rows.d;
+    if (!scratch_ && !in_place(job_)) scratch_ = aligned_array<double>(entries);
+    one.gram = scratch_ ? scratch_.get() : static_cast<double*>(centring.scatter);
+    {
+      const InStage stage(Stage::flush);
+      std::fill_n(one.gram, entries, 0.0);
+      std::fill_n(one.total, job_.rows.d, 0.0);
+    }
+    untamed_.clear();
+    Outcome outcome = tiles_.run(one, sizeof(T) == sizeof(float) ? &untamed_ : nullptr).outcome;
+    if (outcome == Outcome::done) outcome = run_untamed(one, untamed_, kernels_);
+    if (outcome != Outcome::done) return outcome;
+    const InStage stage(Stage::flush);
+    kernels_.centre(centring, one.gram);
+    finish_lines();
+    return outcome;
+  }
+
   // Sums that the caches hold are finished there and written once; larger ones grow where they are to stay.
   static bool in_place(const ClassScatterJob& job) {
-    return !job.narrow && job.rows.d * job.rows.d * int64_t(sizeof(double)) > scratch_bytes;
+    return !job.narrow && job.rows.d * job.rows.d * result_bytes(job) > scratch_bytes;
   }
 
   Outcome take_pilot(const ScatterJob& one) {
@@ -80,14 +100,6 @@ class ClassRunner {
     for (int64_t r = 0; r < some.rows.n; ++r) index[r] = one.rows.index[r * one.rows.n / some.rows.n];
     some.rows.index = index;
     return tiles_.pilot(some, shift_.get());
-  }
-
-  void write(int64_t n, int64_t c, const double* gram) const {
-    const InStage stage(Stage::flush);
-    const int64_t d = job_.rows.d, first = c * d * d;
-    const double* total = total_.get();
-    if (job_.narrow) kernels_.centre_narrow(n, d, total, gram, static_cast<float*>(job_.scatters) + first);
-    else kernels_.centre(n, d, total, gram, static_cast<double*>(job_.scatters) + first);
   }
 
   ScatterJob scatter_job(int64_t c, const Split& split, int threads) const {

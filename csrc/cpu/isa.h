@@ -21,6 +21,7 @@ struct ProductKernels {
   int micro_rows;
   bool (*pack)(const PackBlock<T>&);
   void (*gram)(const PanelProduct<T>&, const GramBlock&);
+  void (*centred)(const PanelProduct<T>&, const GramBlock&, const Centring&);
   void (*pairs)(PairBlock<T>&);
   void (*nearest)(const NearestBlock&);  // of floats only
   void (*weigh)(const T* panels, int64_t panel_stride, int64_t n, int64_t d, double* weighted, double* fourth);
@@ -48,8 +49,7 @@ struct Kernels {
                        double* out);
   double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
   void (*nearest_centroids)(const EpisodeBlock&);
-  void (*centre)(int64_t n, int64_t d, const double* total, const double* gram, double* out);
-  void (*centre_narrow)(int64_t n, int64_t d, const double* total, const double* gram, float* out);
+  void (*centre)(const Centring&, const double* gram);
   const SplitKernels* split;  // null for an instruction set without such a unit
   const RoundedKernels* rounded;  // likewise
 
@@ -64,8 +64,9 @@ template <class Isa, class T>
 constexpr ProductKernels<T> product_kernels() {
   void (*nearest)(const NearestBlock&) = nullptr;
   if constexpr (__is_same(T, float)) nearest = nearest_block<Isa>;
-  return {panel_width<Isa, T>, micro_rows<Isa, T>, pack_block<Isa, T>,  gram_block<Isa, T>,
-          pair_block<Isa, T>,  nearest,            weigh_block<Isa, T>, cross_weigh_block<Isa, T>};
+  return {panel_width<Isa, T>,   micro_rows<Isa, T>, pack_block<Isa, T>, gram_block<Isa, T>,
+          centred_block<Isa, T>, pair_block<Isa, T>, nearest,            weigh_block<Isa, T>,
+          cross_weigh_block<Isa, T>};
 }
 
 template <class Isa>
@@ -75,8 +76,7 @@ constexpr Kernels kernels_of() {
           square_norms<Isa>,
           exact_measure<Isa>,
           nearest_centroids<Isa>,
-          centre_scatter<Isa, double>,
-          centre_scatter<Isa, float>,
+          centre_scatter<Isa>,
           nullptr,
           nullptr};
 }

@@ -5,11 +5,6 @@
 #include "isa.h"
 
 namespace featdiv {
-namespace {
-
-struct Amx : Avx512 {};
-
-}  // namespace
 
 const SplitKernels amx_kernels = {split_block<Amx>, multiply_on_tiles};
 const RoundedKernels amx_pair_kernels = {round_to_terms<Amx>, tile_pair_block<Amx>, term_words};

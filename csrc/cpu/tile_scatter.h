@@ -100,6 +100,37 @@ class TileScatter {
     return outcome;
   }
 
+  // Whether a job is of one tile whose sums need no room in memory.
+  bool takes_whole(int64_t n) const { return n <= (split_.kernels ? flush_steps * tile_depth : tile_rows_); }
+
+  // Such a job to its end: the scatter about the mean, written once. False, with nothing of use written, where float32
+  // products could overflow or underflow, or are not what their certificate says.
+  bool run_whole(const ScatterJob& job, const Centring& centring, Outcome& outcome) {
+    job_ = &job;
+    prepare_columns();
+    Tile<T>& tile = tiles_[0];
+    start(tile, 0);
+    parallel_for(job.threads, pack_tasks(tile), [&](int64_t task) { pack(tile, task); });
+    outcome = check(tile);
+    if (outcome != Outcome::done) return true;
+    if (sizeof(T) == sizeof(float) && !is_tame(tile)) return false;
+    reduce(tile);
+    if (split_.kernels) std::fill_n(tile.diagonal.get(), features_, 0.0);
+    parallel_for(job.threads, product_tasks(), [&](int64_t task) {
+      const InStage stage(Stage::product);
+      if (split_.kernels) split_.kernels->multiply(split_product(tile, task, 1.0, &centring));
+      else product_.centred(panel_product(tile), plan_[size_t(task)], centring);
+      finish_lines();
+    });
+    if (!split_.kernels) return true;
+    const std::vector<double> square = certified(tile);
+    for (int64_t j = 0; j < int64_t(square.size()); ++j) {
+      const double about_mean = square[size_t(j)] - centring.total[j] / double(centring.n) * centring.total[j];
+      write_diagonal(centring, j, std::max(0.0, about_mean));
+    }
+    return !square.empty();
+  }
+
   // Tiles whose float32 products could overflow or underflow are left out and listed in `untamed`.
   Status run(const ScatterJob& job, std::vector<std::pair<int64_t, int64_t>>* untamed) {
     Status status;
@@ -177,18 +208,21 @@ class TileScatter {
   int64_t product_tasks() const { return int64_t(split_.kernels ? rectangles_.size() : plan_.size()); }
 
   void multiply(const Tile<T>& tile, int64_t task, double sign) {
-    const int64_t d = job_->rows.d;
-    if constexpr (sizeof(T) == sizeof(float)) {
-      if (split_.kernels) {
-        const SplitSide side{tile.terms.get(), d};
-        const Rectangle& part = rectangles_[size_t(task)];
-        return split_.kernels->multiply({side, side, tile_rows_ / tile_depth, (tile.n + tile_depth - 1) / tile_depth,
-                                         split_.terms, split_.all, part.rows, part.columns, sign, job_->gram,
-                                         sign > 0 ? tile.diagonal.get() : nullptr});
-      }
-    }
+    if (split_.kernels) split_.kernels->multiply(split_product(tile, task, sign, nullptr));
+    else product_.gram(panel_product(tile), plan_[size_t(task)]);
+  }
+
+  SplitProduct split_product(const Tile<T>& tile, int64_t task, double sign, const Centring* centring) const {
+    const SplitSide side{tile.terms.get(), job_->rows.d};
+    const Rectangle& part = rectangles_[size_t(task)];
+    return {side, side, tile_rows_ / tile_depth, (tile.n + tile_depth - 1) / tile_depth,
+            split_.terms, split_.all, part.rows, part.columns, sign, centring ? nullptr : job_->gram,
+            sign > 0 ? tile.diagonal.get() : nullptr, centring};
+  }
+
+  PanelProduct<T> panel_product(const Tile<T>& tile) const {
     const T* panels = tile.panels.get();
-    product_.gram({panels, panels, tile_rows_ * width_, tile.n, d, d, job_->gram}, plan_[size_t(task)]);
+    return {panels, panels, tile_rows_ * width_, tile.n, job_->rows.d, job_->rows.d, job_->gram};
   }
 
   void start(Tile<T>& tile, int64_t first) {
@@ -250,11 +284,14 @@ class TileScatter {
 
   // Whether the diagonal of the product agrees with the sums of squares; adds these in its place if it does.
   bool holds(const Tile<T>& tile) {
-    const int64_t d = job_->rows.d;
-    const std::vector<double> square =
-        certified_squares(tile.square.get(), pack_tasks(tile), features_, d, tile.diagonal.get(), split_.tolerance);
-    for (int64_t j = 0; j < int64_t(square.size()); ++j) job_->gram[j * d + j] += square[size_t(j)];
+    const std::vector<double> square = certified(tile);
+    for (int64_t j = 0; j < int64_t(square.size()); ++j) job_->gram[j * job_->rows.d + j] += square[size_t(j)];
     return !square.empty();
+  }
+
+  std::vector<double> certified(const Tile<T>& tile) const {
+    return certified_squares(tile.square.get(), pack_tasks(tile), features_, job_->rows.d, tile.diagonal.get(),
+                             split_.tolerance);
   }
 
   Outcome check(const Tile<T>& tile) const {

@@ -148,13 +148,15 @@ def test_a_class_whose_rows_come_in_a_trend(backend, rng):
     assert_agree(class_scatter(rows, labels, classes=1, backend=backend), want, rows)
 
 
-@pytest.mark.parametrize("d", [40, 515])
-def test_matrices_within_and_beyond_the_caches(backend, rng, d):
-    """Small sums are finished in scratch memory, large ones in place."""
-    labels = rng.integers(0, 3, size=90)
-    rows = rng.normal(size=(90, d)).astype(np.float32)
-    want = class_scatter(rows, labels, classes=3, backend="reference")
-    assert_agree(class_scatter(rows, labels, classes=3, backend=backend), want, rows)
+@pytest.mark.parametrize(("n", "d"), [(4200, 40), (1300, 256), (2100, 515)])
+def test_classes_of_one_tile_of_rows_and_of_more(backend, rng, n, d):
+    """Sums of a few rows stay in registers; those of many grow in scratch memory, or in place where they are large."""
+    labels = (np.arange(n) % 23 > 0).astype(int)
+    rows = rng.normal(size=(n, d)).astype(np.float32)
+    want = class_scatter(rows, labels, classes=2, backend="reference")
+    got = class_scatter(rows, labels, classes=2, backend=backend)
+    assert_agree(got, want, rows)
+    assert (got.scatters == got.scatters.transpose(0, 2, 1)).all()
 
 
 def test_a_batch_of_problems(backend, rng):
@@ -189,13 +191,14 @@ def test_threads_and_instruction_sets(monkeypatch, rng, isa):
         pytest.skip(f"this machine has no {isa}")
     monkeypatch.setenv(_native.ISA_VARIABLE, isa)
     labels = rng.integers(0, 50, size=2000)
-    rows = rng.normal(size=(2000, 37)).astype(np.float32)
-    results = []
-    for count in (1, 2, 5):
-        monkeypatch.setattr(_native, "threads", lambda count=count: count)
-        results.append(class_scatter(rows, labels, classes=50, backend="native"))
-    assert len({(r.means.tobytes(), r.scatters.tobytes()) for r in results}) == 1
-    assert_agree(results[0], class_scatter(rows, labels, classes=50, backend="reference"), rows)
+    for d in (37, 64):
+        rows = rng.normal(size=(2000, d)).astype(np.float32)
+        results = []
+        for count in (1, 2, 5):
+            monkeypatch.setattr(_native, "threads", lambda count=count: count)
+            results.append(class_scatter(rows, labels, classes=50, backend="native"))
+        assert len({(r.means.tobytes(), r.scatters.tobytes()) for r in results}) == 1
+        assert_agree(results[0], class_scatter(rows, labels, classes=50, backend="reference"), rows)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ namespace {
 
 template <class T>
 constexpr ProductKernels<T> product_kernels() {
-  return {panel_width<Avx512, T>, micro_rows<Avx512, T>,  pack_block<Avx512, T>, gram_block<Avx512, T>, nullptr,
-          nullptr,                weigh_block<Avx512, T>, cross_weigh_block<Avx512, T>};
+  return {panel_width<Avx512, T>,   micro_rows<Avx512, T>, pack_block<Avx512, T>,  gram_block<Avx512, T>,
+          centred_block<Avx512, T>, nullptr,               nullptr,                weigh_block<Avx512, T>,
+          cross_weigh_block<Avx512, T>};
 }
 
 }  // namespace
@@ -28,8 +29,7 @@ const Kernels& kernels(IsaName) {
                                   square_norms<Avx512>,
                                   nullptr,
                                   nullptr,
-                                  centre_scatter<Avx512, double>,
-                                  centre_scatter<Avx512, float>,
+                                  centre_scatter<Avx512>,
                                   &amx_kernels,
                                   nullptr};
   return with_tiles;
