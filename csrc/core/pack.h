@@ -9,6 +9,7 @@ namespace featdiv {
 // Rows summed in the working precision before they are added to a float64 sum: columns of one sign and magnitude
 // round the same way at every addition, so a long chain would drift.
 constexpr int sum_chain = 8;
+// Rows that an index chooses are fetched ahead of their turn, since no pattern of addresses tells the processor of them.
 constexpr int rows_ahead = 4;
 
 // A block of rows to pack. Panel p holds features [p W, (p + 1) W) of every row of its tile, W = panel_width; row k
