@@ -93,9 +93,9 @@ COVERED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("shared", [8, D])
 def test_coverage_at_thirty_rows_a_feature(shared):
-    """200 draws; nominal 95 %. The mean and the distance cover what they are at this n, taken over all draws."""
+    """100 draws; nominal 95 %. The mean and the distance cover what they are at this n, taken over all draws."""
     found = {name: [] for name in COVERED}
-    for seed in range(200):
+    for seed in range(100):
         x, y = sides(ROWS, 100 + seed, shared)
         parts = [
             CrossMoments.of({"x": x[start : start + 288], "y": y[start : start + 288]}, precision="float64")
@@ -113,7 +113,8 @@ def test_coverage_at_thirty_rows_a_feature(shared):
         smooth = name == "squared"
         assert {interval.estimand.split()[0] for _, interval in scores} == {"population" if smooth else "expected"}
         truth = mean_squared_correlation(shared) if smooth else np.mean([value for value, _ in scores])
-        assert 0.90 <= np.mean([truth in interval for _, interval in scores]) <= 0.99, name
+        # Fewer than 88 of 100 has probability 0.4 %; errors that are a third too small give about 80.
+        assert 0.88 <= np.mean([truth in interval for _, interval in scores]) <= 0.99, name
 
 
 def test_the_population_is_out_of_reach_of_the_mean_correlation():
