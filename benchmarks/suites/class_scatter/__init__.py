@@ -27,6 +27,7 @@ SUITE = Suite(
             work=work,
             targets=(
                 Target(contender="featdiv.class_scatter native", figure="ratio", limit=1 / 3, to=contenders.LOOP),
+                Target(contender=contenders.NARROW, figure="ratio", limit=1 / 3, to=contenders.LOOP),
             ),
         ),
     ),

@@ -12,6 +12,8 @@ from suites import resident
 from suites.class_scatter import reference
 
 LOOP = "torch loop over sorted classes"
+NARROW = "featdiv.class_scatter native, float32 scatters"
+"""What writes the same bytes as the loop."""
 
 
 def _featdiv(job: Any, **options: str) -> Any:
