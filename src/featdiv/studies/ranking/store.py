@@ -79,11 +79,6 @@ class Store:
         self.steps.append(Step(model=model, step=name, seconds=seconds, cached=False))
         return content
 
-    def has(self, model: str, name: str, facts: Mapping[str, Any]) -> bool:
-        """Returns whether a step was taken."""
-        path = self._path(model, name, facts)
-        return path is not None and path.exists()
-
     def _path(self, model: str, name: str, facts: Mapping[str, Any]) -> Path | None:
         if self.folder is None:
             return None
