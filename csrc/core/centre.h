@@ -26,10 +26,16 @@ FEATDIV_INLINE void stream_line(Out* to, const Out* line) {
 
 // What a scatter about the mean is made of besides sums about a shift, and where it goes.
 struct Centring {
-  int64_t n, d;         // rows and features
+  int64_t d;            // features
   const double* total;  // [d] sums of the columns about the shift
+  double* mean;         // [d] out: these over the number of rows
   void* scatter;        // [d, d] out, both triangles
   bool narrow;          // of floats; else of doubles
+
+  // Once all n rows are in `total`.
+  void take_means(int64_t n) const {
+    for (int64_t j = 0; j < d; ++j) mean[j] = total[j] / double(n);
+  }
 };
 
 // A part of the sums of products about the shift: sums[i stride + j] is that of features i0 + i and j0 + j. On the
@@ -48,7 +54,7 @@ FEATDIV_INLINE PartOfSums<In> part_of_sums(const In* sums, int64_t stride, int64
   return {sums, stride, i0, j0, rows, columns};
 }
 
-// scatter[i][j] = scatter[j][i] = sums[i][j] - total[i] total[j] / n for a part of up to one line of results each way, and
+// scatter[i][j] = scatter[j][i] = sums[i][j] - mean[i] total[j] for a part of up to one line of results each way, and
 // a diagonal of no less than zero: rounding may leave a hair below it where a class has collapsed.
 template <class Out, class In>
 FEATDIV_INLINE void centre_lines(const Centring& c, const PartOfSums<In>& part) {
@@ -59,17 +65,17 @@ FEATDIV_INLINE void centre_lines(const Centring& c, const PartOfSums<In>& part) 
   const bool whole = part.rows == L && part.columns == L;
   const double* total = c.total + part.j0;
   for (int i = 0; i < part.rows; ++i) {
-    const double share = c.total[part.i0 + i] / double(c.n);
+    const double mean = c.mean[part.i0 + i];
     const In* row = part.sums + i * part.stride;
     if (whole) {
       using VD = Vec<double, 8>;
 #pragma GCC unroll 2
       for (int j = 0; j < L; j += 8) {
-        const VD about_mean = __builtin_convertvector((load<Vec<In, 8>>(row + j)), VD) - load<VD>(total + j) * share;
+        const VD about_mean = __builtin_convertvector((load<Vec<In, 8>>(row + j)), VD) - load<VD>(total + j) * mean;
         store(block[i] + j, __builtin_convertvector(about_mean, Vec<Out, 8>));
       }
     } else {
-      for (int j = 0; j < part.columns; ++j) block[i][j] = Out(double(row[j]) - share * total[j]);
+      for (int j = 0; j < part.columns; ++j) block[i][j] = Out(double(row[j]) - mean * total[j]);
     }
   }
   if (part.i0 == part.j0) {

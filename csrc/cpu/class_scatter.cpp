@@ -39,11 +39,11 @@ class ClassRunner {
     ScatterJob one = scatter_job(c, like_.split, like_.threads);
     one.shift = shift_.get();
     one.total = total_.get();
-    const Centring centring{std::max<int64_t>(one.rows.n, 1), d, one.total,
+    const Centring centring{d, one.total, job_.means + c * d,
                             static_cast<char*>(job_.scatters) + c * d * d * result_bytes(job_), job_.narrow};
     std::fill_n(one.total, d, 0.0);
     if (one.rows.n == 0) {
-      std::fill_n(job_.means + c * d, d, 0.0);
+      std::fill_n(centring.mean, d, 0.0);
       memset(centring.scatter, 0, size_t(d * d * result_bytes(job_)));
       return Outcome::done;
     }
@@ -58,8 +58,7 @@ class ClassRunner {
     if (!tiles_.takes_whole(one.rows.n) || !tiles_.run_whole(one, centring, outcome))
       outcome = run_by_tiles(one, centring);
     if (outcome != Outcome::done) return outcome;
-    for (int64_t j = 0; j < d; ++j)
-      job_.means[c * d + j] = shift_[size_t(j)] + total_[size_t(j)] / double(one.rows.n);
+    for (int64_t j = 0; j < d; ++j) centring.mean[j] += shift_[size_t(j)];
     return Outcome::done;
   }
 
@@ -83,6 +82,7 @@ class ClassRunner {
     if (outcome == Outcome::done) outcome = run_untamed(one, untamed_, kernels_);
     if (outcome != Outcome::done) return outcome;
     const InStage stage(Stage::flush);
+    centring.take_means(one.rows.n);
     kernels_.centre(centring, one.gram);
     finish_lines();
     return outcome;

@@ -115,6 +115,7 @@ class TileScatter {
     if (outcome != Outcome::done) return true;
     if (sizeof(T) == sizeof(float) && !is_tame(tile)) return false;
     reduce(tile);
+    centring.take_means(job.rows.n);
     if (split_.kernels) std::fill_n(tile.diagonal.get(), features_, 0.0);
     parallel_for(job.threads, product_tasks(), [&](int64_t task) {
       const InStage stage(Stage::product);
@@ -125,7 +126,7 @@ class TileScatter {
     if (!split_.kernels) return true;
     const std::vector<double> square = certified(tile);
     for (int64_t j = 0; j < int64_t(square.size()); ++j) {
-      const double about_mean = square[size_t(j)] - centring.total[j] / double(centring.n) * centring.total[j];
+      const double about_mean = square[size_t(j)] - centring.mean[j] * centring.total[j];
       write_diagonal(centring, j, std::max(0.0, about_mean));
     }
     return !square.empty();
