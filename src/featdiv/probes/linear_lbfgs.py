@@ -26,6 +26,10 @@ _WIDEN = 1e-8
 _EXPAND = 2.5
 _MOST_TRIALS = 12
 
+_TRIED = 10
+_HOPEFUL = 1e-3
+"""A doubtful problem leaves if its relative decrement is above this after so many evaluations."""
+
 
 class Objective(Protocol):
     """What is minimised: ``problems`` index functions of (D,) float64 parameters."""
@@ -36,12 +40,16 @@ class Objective(Protocol):
         """Returns values (p,) and gradients (p, D) in float64; ``wide`` marks those that need float64 products."""
         ...
 
-    def precondition(self, gradient: torch.Tensor, problems: torch.Tensor) -> torch.Tensor:
-        """Returns an approximate inverse Hessian times each gradient, symmetric positive definite."""
+
+class Preconditioner(Protocol):
+    """An approximate inverse Hessian of each problem, symmetric positive definite."""
+
+    def apply(self, gradient: torch.Tensor, problems: torch.Tensor) -> torch.Tensor:
+        """Returns it times each gradient (p, D)."""
         ...
 
     def refresh(self, theta: torch.Tensor, problems: torch.Tensor) -> None:
-        """Renews what `precondition` uses from the curvature at the present parameters."""
+        """Renews it from the curvature at the present parameters."""
         ...
 
 
@@ -58,6 +66,7 @@ class Minimum:
         iterations: (p,) accepted steps.
         evaluations: (p,) evaluations.
         converged: (p,) whether the tolerance was reached.
+        left: (p,) whether it was given up early because it was doubtful.
         passes: evaluations of the batch, each one reading of the rows.
     """
 
@@ -68,16 +77,18 @@ class Minimum:
     iterations: torch.Tensor
     evaluations: torch.Tensor
     converged: torch.Tensor
+    left: torch.Tensor
     passes: int
 
 
 class _Batch:
     """The live problems: parameters, search state and curvature pairs, rows of the same index belonging together."""
 
-    def __init__(self, theta: torch.Tensor, memory: int, wide: bool) -> None:
+    def __init__(self, theta: torch.Tensor, problems: torch.Tensor, memory: int, wide: bool) -> None:
         p = len(theta)
         zeros = theta.new_zeros(p)
-        self.problems = torch.arange(p, device=theta.device)
+        self.problems = problems
+        self.place = torch.arange(p, device=theta.device)
         self.theta = theta.clone()
         self.value = zeros.clone()
         self.gradient = torch.zeros_like(theta)
@@ -109,28 +120,34 @@ class _Batch:
 
 def minimise(
     objective: Objective,
+    preconditioner: Preconditioner,
     start: torch.Tensor,
+    problems: torch.Tensor,
     *,
     tolerance: float,
     max_iterations: int,
     memory: int = 12,
     refreshes: tuple[int, ...] = (),
     precision: str = "auto",
+    doubtful: torch.Tensor | None = None,
 ) -> Minimum:
-    """Minimises every problem of an objective.
+    """Minimises some problems of an objective.
 
     Args:
         objective: smooth convex functions with positive values.
+        preconditioner: their approximate inverse curvature.
         start: (p, D) float64 parameters to begin from.
+        problems: (p,) numbers of the problems.
         tolerance: a problem is done when its estimated relative distance to the minimum is below this.
         max_iterations: accepted steps that a problem may take.
         memory: curvature pairs kept.
         refreshes: batch evaluations after which the preconditioner is renewed.
         precision: ``"float32"`` or ``"float64"`` products throughout, or ``"auto"``: float32 as long as it carries,
             then float64.
+        doubtful: (p,) problems to leave alone after a few evaluations that brought them nowhere near; None for none.
     """
     p = len(start)
-    batch = _Batch(start, memory, wide=precision == "float64")
+    batch = _Batch(start, problems, memory, wide=precision == "float64")
     found = Minimum(
         theta=start.clone(),
         value=start.new_zeros(p),
@@ -139,19 +156,24 @@ def minimise(
         iterations=torch.zeros(p, dtype=torch.int64, device=start.device),
         evaluations=torch.zeros(p, dtype=torch.int64, device=start.device),
         converged=torch.zeros(p, dtype=torch.bool, device=start.device),
+        left=torch.zeros(p, dtype=torch.bool, device=start.device),
         passes=0,
     )
     passes = 0
     while len(batch.problems):
         if passes in refreshes:
-            objective.refresh(batch.theta, batch.problems)
+            preconditioner.refresh(batch.theta, batch.problems)
         trial = torch.where(batch.unknown[:, None], batch.theta, batch.theta + batch.step[:, None] * batch.direction)
         value, gradient = objective.evaluate(trial, batch.problems, batch.wide)
         passes += 1
         batch.evaluations += 1
         moved = _judge(batch, trial, value, gradient)
-        _redirect(objective, batch, moved)
+        _redirect(preconditioner, batch, moved)
         done, stopped = _finished(batch, moved, tolerance, max_iterations, precision)
+        if doubtful is not None and passes == _TRIED:
+            left = doubtful[batch.place] & ~stopped & (batch.decrement > _HOPEFUL)
+            found.left[batch.place[left]] = True
+            stopped |= left
         if bool(stopped.any()):
             _store(found, batch, done, stopped)
             batch.keep(~stopped)
@@ -201,7 +223,7 @@ def _next_step(batch: _Batch) -> torch.Tensor:
     return torch.where(torch.isfinite(batch.high), inside, _EXPAND * torch.clamp(batch.low, min=1e-10))
 
 
-def _redirect(objective: Objective, batch: _Batch, moved: torch.Tensor) -> None:
+def _redirect(preconditioner: Preconditioner, batch: _Batch, moved: torch.Tensor) -> None:
     """Gives the problems that moved a new direction: the two-loop recursion about the preconditioner."""
     q = batch.gradient.clone()
     weights = []
@@ -211,10 +233,14 @@ def _redirect(objective: Objective, batch: _Batch, moved: torch.Tensor) -> None:
         weights.append(weight)
     if batch.pairs:
         _, y, inverse = batch.pairs[-1]
-        curvature = (y * objective.precondition(y, batch.problems)).sum(1)
+        # Both at once: blocks of a preconditioner are larger than what they are multiplied with.
+        both = preconditioner.apply(torch.cat([q, y]), torch.cat([batch.problems, batch.problems]))
+        q, curvature = both[: len(q)], (y * both[len(q) :]).sum(1)
         known = (inverse > 0) & (curvature > 0)
         batch.gamma = torch.where(known, 1.0 / torch.where(known, inverse * curvature, 1.0), batch.gamma)
-    q = batch.gamma[:, None] * objective.precondition(q, batch.problems)
+    else:
+        q = preconditioner.apply(q, batch.problems)
+    q = batch.gamma[:, None] * q
     for (s, y, inverse), weight in zip(batch.pairs, reversed(weights), strict=True):
         q += (weight - inverse * (y * q).sum(1))[:, None] * s
     slope = -(q * batch.gradient).sum(1)
@@ -257,7 +283,7 @@ def _forget(batch: _Batch, which: torch.Tensor) -> None:
 
 
 def _store(found: Minimum, batch: _Batch, done: torch.Tensor, stopped: torch.Tensor) -> None:
-    index = batch.problems[stopped]
+    index = batch.place[stopped]
     found.converged[index] = done[stopped]
     for name in ("theta", "value", "gradient", "decrement", "iterations", "evaluations"):
         getattr(found, name)[index] = getattr(batch, name)[stopped]

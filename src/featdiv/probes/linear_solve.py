@@ -9,13 +9,13 @@ import numpy.typing as npt
 import torch
 
 from featdiv.errors import BudgetExceeded
+from featdiv.probes import linear_path
 from featdiv.probes.linear_input import FUNCTION
-from featdiv.probes.linear_lbfgs import Minimum, minimise
+from featdiv.probes.linear_lbfgs import Minimum
 from featdiv.probes.linear_loss import Objective, Problems
 from featdiv.probes.linear_rows import Rows
 from featdiv.stats import budget
 
-REFRESHES = (12, 40)
 _PAIRS = 12
 _FEWEST_PAIRS = 4
 _VECTORS = 14
@@ -48,8 +48,8 @@ class Solution:
 
     def certificates(self) -> dict[str, npt.NDArray[np.float64]]:
         """Returns objective, gradient_norm and relative gap of each problem, in scikit-learn's scale."""
-        held, found = self.objective.problems, self.minimum
-        scale = held.C * self.objective.total[held.subset]
+        found = self.minimum
+        scale = 1.0 / self.objective.ridge[: len(found.value)]
         slopes = self.objective.split(found.gradient)[0]
         gap = 0.5 * scale * (slopes * slopes).sum((1, 2)) / found.value
         return {
@@ -88,19 +88,8 @@ def solve(
     several = targets.ndim == 2
     labels = targets.shape[1] if several else 1
     outputs = 1 if several or classes == 2 else classes
-    shape = (len(grid), weights.shape[1], labels)
-    place = np.indices(shape).reshape(3, -1)
-    pairs = _pairs(place.shape[1] * outputs * (rows.d + 1) * 8, settings.memory)
-    as_tensor = torch.as_tensor
-    binary = targets if several else targets[:, None]
-    problems = Problems(
-        C=as_tensor(grid[place[0]], device=rows.device),
-        subset=as_tensor(place[1], device=rows.device),
-        label=as_tensor(place[2], device=rows.device),
-        targets=as_tensor(targets if outputs > 1 else binary, device=rows.device),
-        weights=as_tensor(weights, device=rows.device),
-        classes=outputs,
-    )
+    each = weights.shape[1] * labels
+    pairs = _pairs(len(grid) * each * outputs * (rows.d + 1) * 8, settings.memory)
     mean, moment = rows.moments("train")
     center = mean if settings.intercept or settings.standardize else torch.zeros_like(mean)
     if not (settings.intercept or settings.standardize):
@@ -111,6 +100,19 @@ def solve(
         # A constant feature has no scale of its own; rounding leaves it a spread that is not quite zero.
         constant = spread <= 1e-12 * torch.clamp(mean.abs(), min=torch.finfo(spread.dtype).tiny)
         scale = torch.where(constant, torch.ones_like(spread), spread)
+    easy = linear_path.easiest(float((moment.diagonal() / scale**2).sum()), float(weights.sum(0).max()))
+    levels = grid if near is not None else np.concatenate([grid, linear_path.stones(grid, easy)])
+    place = np.indices((len(levels), weights.shape[1], labels)).reshape(3, -1)
+    as_tensor = torch.as_tensor
+    binary = targets if several else targets[:, None]
+    problems = Problems(
+        C=as_tensor(levels[place[0]], device=rows.device),
+        subset=as_tensor(place[1], device=rows.device),
+        label=as_tensor(place[2], device=rows.device),
+        targets=as_tensor(targets if outputs > 1 else binary, device=rows.device),
+        weights=as_tensor(weights, device=rows.device),
+        classes=outputs,
+    )
     objective = Objective(
         rows,
         problems,
@@ -119,22 +121,19 @@ def solve(
         second_moment=moment,
         intercept=settings.intercept,
     )
-    start = objective.start()
-    refreshes: tuple[int, ...] = REFRESHES
-    if near is not None:
-        solution, chosen = near
-        theta = solution.minimum.theta[as_tensor(chosen, device=rows.device)]
-        # Where the curvature is known from the first step on, it is used.
-        start, refreshes = objective.parameters(*solution.objective.original(theta)), (0, *REFRESHES)
-    minimum = minimise(
-        objective,
-        start,
+    limits = linear_path.Limits(
         tolerance=settings.tolerance,
         max_iterations=settings.max_iterations,
         memory=pairs,
-        refreshes=refreshes,
         precision=settings.precision,
     )
+    if near is None:
+        minimum = linear_path.follow(objective, levels, len(grid), easy=easy, limits=limits)
+    else:
+        solution, chosen = near
+        theta = solution.minimum.theta[as_tensor(chosen, device=rows.device)]
+        start = objective.parameters(*solution.objective.original(theta))
+        minimum = linear_path.renew(objective, start, easy=easy, limits=limits)
     return Solution(objective=objective, minimum=minimum)
 
 
