@@ -14,6 +14,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.probes import labelled_rows
 from featdiv.probes.holdout import split as holdout_split
 from featdiv.probes.holdout import units
+from featdiv.stats import arguments
 from featdiv.stats.class_labels import as_labels
 
 FUNCTION = "linear_probe"
@@ -215,3 +216,33 @@ def _dealt(targets: npt.NDArray[np.int64], seed: int) -> npt.NDArray[np.int64]:
     place = np.empty(len(targets), dtype=np.int64)
     place[order] = np.arange(len(targets))
     return place
+
+
+def row_weights(
+    targets: npt.NDArray[np.int64],
+    classes: npt.NDArray[Any],
+    subsets: Sequence[npt.NDArray[np.bool_]],
+    class_weight: Any,
+) -> npt.NDArray[np.float64]:
+    """Returns (n, subsets) weights of the rows: zero outside a subset, else that of their class.
+
+    Raises:
+        InputError: if ``class_weight`` cannot be used.
+    """
+    weights = np.stack(subsets, axis=1).astype(np.float64)
+    if class_weight is None:
+        return weights
+    if targets.ndim == 2:
+        raise InputError(f"{FUNCTION}: class_weight: expected None with several labels a row; got {class_weight!r}")
+    c = len(classes)
+    if isinstance(class_weight, str):
+        arguments.one_of(FUNCTION, "class_weight", class_weight, ("balanced",))
+        counts = np.stack([np.bincount(targets[subset], minlength=c) for subset in subsets], axis=1)
+        return np.asarray(weights * (weights.sum(0) / (c * np.maximum(counts, 1)))[targets])
+    unknown = [label for label in class_weight if label not in classes.tolist()]
+    factors = np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
+    if unknown or not (np.isfinite(factors) & (factors > 0.0)).all():
+        raise InputError(
+            f"{FUNCTION}: class_weight: expected positive weights of labels of train; got {dict(class_weight)!r}"
+        )
+    return np.asarray(weights * factors[targets][:, None])

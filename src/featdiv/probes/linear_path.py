@@ -128,13 +128,14 @@ def follow(
     for group in _groups(levels, asked, ready):
         stone = group[0] >= asked
         rows = index[group].flatten() if stone else index[group][pending[group]]
-        begin = torch.cat([_carried(theta[index], levels, ready, level) for level in group])
+        by_level = theta.view(len(levels), index.shape[1], -1)
+        begin = torch.cat([_carried(by_level, levels, ready, level) for level in group])
         begin = begin if stone else begin[pending[group].flatten()]
         part = curvature.minimise(
             begin,
             rows,
             dataclasses.replace(limits, tolerance=max(limits.tolerance, _STONE_TOLERANCE)) if stone else limits,
-            _STONE_ITERATIONS if stone else limits.max_iterations,
+            _STONE_ITERATIONS if stone else limits.max_iterations - int(found.iterations[rows].max()),
         )
         theta[rows] = part.theta
         passes += part.passes
@@ -183,7 +184,7 @@ class _Curvature:
 
 
 def _groups(levels: npt.NDArray[np.float64], asked: int, ready: list[int]) -> list[list[int]]:
-    """Returns the levels to solve one after another: those that are asked for in groups alike in C, each stone by itself."""
+    """Returns the levels to solve one after another: those asked for in groups alike in C, each stone by itself."""
     done = set(ready)
     groups: list[list[int]] = []
     stones_behind: list[int] = []

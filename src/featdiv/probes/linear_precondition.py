@@ -10,10 +10,13 @@ _REFERENCES = 3
 _GROUPS = 3
 
 _ROWS_FOR_EACH_FEATURE = 4
-"""Rows that a block of a class is made of, for each feature: twice as many took as many steps on embeddings."""
+"""Rows that a block of a class is made of, for each feature."""
 
 _JITTER = 1e-13
-"""Added to the unit diagonal of a block: collinear features leave it singular but for rounding."""
+"""Added to the diagonal of a block, relative to its mean: collinear features leave it singular but for rounding.
+
+Much more would hide the ridge of large C, and call what is flat solved.
+"""
 
 _EVALUATIONS_WORTH = 200
 """A set of blocks may cost as many operations as this many evaluations."""
@@ -189,12 +192,13 @@ class Blocks:
         added = (ridge / self._unit**2).expand(len(gram)).clone()
         if self._objective.intercept:
             added[-1] = 0.0
-        level = torch.clamp(gram.diagonal().mean(), min=float(ridge) * 1e-3)
-        gram.diagonal().add_(added + _JITTER * level)
-        factor, failed = torch.linalg.cholesky_ex(gram)
-        while bool(failed):
-            gram.diagonal().add_(level * 1e-9)
-            factor, failed = torch.linalg.cholesky_ex(gram)
+        level = gram.diagonal().mean() + added.mean()
+        gram.diagonal().add_(added)
+        jitter = _JITTER
+        factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(jitter * level.expand(len(gram))))
+        while bool(failed) and jitter < 1.0:
+            jitter *= 10.0
+            factor, failed = torch.linalg.cholesky_ex(gram + torch.diag(jitter * level.expand(len(gram))))
         return torch.cholesky_inverse(factor) / torch.outer(self._unit, self._unit)
 
 

@@ -51,7 +51,9 @@ class Solution:
         found = self.minimum
         scale = 1.0 / self.objective.ridge[: len(found.value)]
         slopes = self.objective.split(found.gradient)[0]
-        gap = 0.5 * scale * (slopes * slopes).sum((1, 2)) / found.value
+        # Squares of the slopes themselves would underflow at the largest C.
+        slopes = slopes * torch.sqrt(scale)[:, None, None]
+        gap = 0.5 * (slopes * slopes).sum((1, 2)) / found.value
         return {
             "objective": (scale * found.value).cpu().numpy(),
             "gradient_norm": found.gradient.abs().amax(1).cpu().numpy(),
