@@ -21,7 +21,7 @@ def accuracies(found: Transferability, ax: Axes | None = None) -> Figure:
     if ax is None:
         from matplotlib.figure import Figure as NewFigure
 
-        ax = NewFigure(figsize=(4.5, 1.2 + 0.5 * len(names)), layout="constrained").subplots()
+        ax = NewFigure(figsize=(4.5, 1.4 + 0.5 * len(names)), layout="constrained").subplots()
     for place, name in enumerate(names):
         value, interval = found.scores[name], found.intervals.get(name)
         reach = [[value - interval.low], [interval.high - value]] if interval else None
@@ -30,8 +30,8 @@ def accuracies(found: Transferability, ax: Axes | None = None) -> Figure:
     ax.axvline(1.0 / found.classes, color="0.6", linewidth=1.0, linestyle="--")
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(-0.6, len(names) - 0.3)
-    ax.set_xlim(0.0, 1.0)
-    ax.set_xlabel("accuracy without the row itself (dashed: one in the number of classes)")
+    ax.set_xlim(0.0, 1.04)
+    ax.set_xlabel("accuracy without the row itself\n(dashed: one in the number of classes)")
     ax.set_title(f"{found.provenance.n:,} rows of {found.classes} classes", fontsize=10)
     figure = ax.get_figure(root=True)
     assert figure is not None

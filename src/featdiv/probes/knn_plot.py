@@ -23,7 +23,8 @@ def accuracy_by_k(probe: KnnProbe, ax: Axes | None = None) -> Figure:
     for (vote, temperature), cells in lines.items():
         k = [cell.k for cell in cells]
         label = vote if temperature is None else f"{vote}, T = {temperature:g}"
-        (line,) = ax.plot(k, [cell.top1 for cell in cells], "o-", markersize=3, label=label)
+        style = "o-" if vote == "exp" else "s--"
+        (line,) = ax.plot(k, [cell.top1 for cell in cells], style, markersize=3, label=label)
         ends = [(cell.k, cell.interval) for cell in cells if cell.interval is not None]
         ax.fill_between(
             [place for place, _ in ends],

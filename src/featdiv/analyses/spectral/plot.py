@@ -121,7 +121,8 @@ def _cumulative(spectrum: Spectrum, ax: Axes) -> None:
         if len(reached):
             k = int(reached[0]) + 1
             ax.plot([k, k, 1], [0.0, guide, guide], color=_FLOOR, linewidth=0.8, linestyle="--")
-            ax.annotate(f" {k} for {guide:.0%}", (k, guide), fontsize=8, va="top")
+            side = "right" if 2 * k > len(share) else "left"
+            ax.annotate(f"{k} for {guide:.0%}", (k, 0.03), fontsize=8, rotation=90, va="bottom", ha=side)
     ax.set_xlim(1, max(2, len(share)))
     ax.set_ylim(0.0, 1.02)
     ax.set_xlabel("components")
