@@ -53,6 +53,7 @@ def in_shell(message: str, command: Any) -> str:
         if param is None or param.is_flag != (found[4] is not None) or found[4] == "False":
             return found[0]
         value = found[2] if found[2] is not None else found[3]
-        return max(param.opts, key=len) + (f" {value}" if value is not None else "")
+        name = max(param.opts, key=len)
+        return name if value is None else f"{name} {value}"
 
     return _ARGUMENT.sub(flag, message)

@@ -243,8 +243,8 @@ def print_ranking(ranking: Ranking, *, quiet: bool = False) -> None:
         heads = ["score", *ranking.models]
         if agreement:
             heads.append(f"tau with {ranking.criterion}")
-            for line in table:
-                line.append(_tau(agreement, line[0]))
+            for cells in table:
+                cells.append(_tau(agreement, cells[0]))
         output.print_table(heads, table, right=range(1, len(heads)))
     typer.echo(f"\n{ranking.recommendation}")
     for name, reason in ranking.failed.items():
