@@ -5,11 +5,16 @@ from __future__ import annotations
 import importlib.util
 
 NEEDS = {
+    "src/featdiv/backbones/estimate.py": "timm",
+    "src/featdiv/backbones/extract.py": "timm",
+    "src/featdiv/backbones/finetune.py": "timm",
+    "src/featdiv/backbones/models.py": "timm",
+    "src/featdiv/studies/ranking/run.py": "timm",
     "src/featdiv/integrations/torchmetrics_.py": "torchmetrics",
     "src/featdiv/integrations/lightning.py": "lightning",
     "src/featdiv/integrations/transformers_.py": "transformers",
 }
-"""Module to the package that it imports at its top."""
+"""Module to the package that it, or its examples, import."""
 
 collect_ignore = [path for path, package in NEEDS.items() if importlib.util.find_spec(package) is None]
 if importlib.util.find_spec("triton") is None:
