@@ -98,6 +98,14 @@ __device__ __forceinline__ void copy_bulk(unsigned shared, const void* global, i
                : "memory");
 }
 
+// Stores four numbers of 16 bits that products read, at a multiple of 8 bytes.
+__device__ __forceinline__ void store_operand(unsigned shared, unsigned first, unsigned second) {
+  asm volatile("st.shared.v2.b32 [%0], {%1, %2};" ::"r"(shared), "r"(first), "r"(second) : "memory");
+}
+
+// Lets products see what this thread stored, once a barrier has told them of it.
+__device__ __forceinline__ void operands_stored() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+
 // Registers of each thread of this warpgroup from here on, fewer or more than it began with.
 template <int count>
 __device__ __forceinline__ void give_registers() {

@@ -180,11 +180,23 @@ def launch_gram(
     slab: torch.Tensor,
 ) -> None:
     """Launches a kernel of products, of (threads, bytes of shared memory)."""
+    launch_tiles(source, name, shape, (planes, np.int64(plane)), grid, starts, (slab,))
+
+
+def launch_tiles(
+    source: str,
+    name: str,
+    shape: tuple[int, int],
+    rows: tuple[_cupy.Argument, ...],
+    grid: Grid,
+    starts: torch.Tensor,
+    out: tuple[torch.Tensor, ...],
+) -> None:
+    """Launches a kernel with a block of (threads, bytes of shared memory) for each segment and tile."""
     tiles = grid.tiles
-    corners = (grid.row, grid.column, np.int32(tiles.count))
-    arguments = (planes, np.int64(plane), np.int32(tiles.padded), *corners, starts, slab)
+    corners = (np.int32(tiles.padded), grid.row, grid.column, np.int32(tiles.count))
     blocks = (len(starts) - 1) * tiles.count
-    _launch(source, name, (blocks,), arguments, threads=shape[0], shared_bytes=shape[1])
+    _launch(source, name, (blocks,), (*rows, *corners, starts, *out), threads=shape[0], shared_bytes=shape[1])
 
 
 def rows_given(x: torch.Tensor) -> tuple[torch.Tensor, np.int32, np.int64, np.int64]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Argument = torch.Tensor | np.int32 | np.int64 | np.float64 | None
 
-ARCHITECTURES = {"gram_sm90.cuh": "sm_90a"}
+ARCHITECTURES = {"gram_sm90.cuh": "sm_90a", "gram_rows_sm90.cuh": "sm_90a"}
 """Source to the target that its instructions want; the others are compiled for the device that is there."""
 
 _PACKAGE = Path(__file__).resolve().parents[1]

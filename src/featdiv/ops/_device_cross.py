@@ -178,11 +178,11 @@ class _CrossRun(Run):
                 *(squares, weights, buffers["weighted"][first:], buffers["fourth"]),
             )
 
-    def _multiply(self, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
-        super()._multiply(segments, plane, buffers)
+    def _multiply(self, start: int, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        super()._multiply(start, segments, plane, buffers)
         if self.route.element == "float64":
             return
-        measured = torch.from_numpy(segments.starts[:2]).to(self.device)
+        measured = self._moved(segments.starts[:2])
         arguments = (buffers["planes"], plane, self.diagonal, measured, self.route, buffers["diagonal"])
         self.kernels.gram(*arguments)
         width = self.tiles.padded

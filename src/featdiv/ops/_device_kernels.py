@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
 from featdiv.ops._routes import Route
 from featdiv.ops._tiles import Tiles
+
+SEGMENT_SUMS = 4
+"""Rows of sums of columns that `RowKernels.gram_of_rows` writes for each segment."""
 
 Norms = tuple[torch.Tensor, torch.Tensor]
 """Two float64 factors of each row, whose meaning is the kernels' own, that make its norm 1; NaN without a direction."""
@@ -153,6 +156,30 @@ class Kernels(Protocol):
 
     def sum_segments(self, slab: torch.Tensor, grid: Grid, of_group: torch.Tensor, out: torch.Tensor) -> None:
         """Adds the segments of each group, in their order, to ``out`` (groups, rows, columns)."""
+
+
+@runtime_checkable
+class RowKernels(Kernels, Protocol):
+    """Kernels that multiply some rows where they lie, without planes."""
+
+    def multiplies_rows(self, x: torch.Tensor, route: Route) -> bool:
+        """Whether `gram_of_rows` takes these rows."""
+
+    def gram_of_rows(
+        self,
+        x: torch.Tensor,
+        first: int,
+        grid: Grid,
+        starts: torch.Tensor,
+        route: Route,
+        slab: torch.Tensor,
+        total: torch.Tensor,
+        squares: torch.Tensor,
+    ) -> None:
+        """Writes what `gram` does, of blocks of rows from row ``first`` on, and sums of columns and of their squares.
+
+        These are (segments, `SEGMENT_SUMS`, padded), of some of the rows each.
+        """
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

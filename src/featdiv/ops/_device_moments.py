@@ -1,8 +1,9 @@
 """Sums of rows and of their products by group on a device: what scatter and class_scatter share, whoever's kernels.
 
-Rows are packed once into planes of terms, block by block; their products are summed by segment in float32 with Kahan's
-rule, and segments are added in float64 in a fixed order. `_device_cross` packs two sets of features. Kernels allocate
-nothing: all that a call works in is planned by `workspace` and taken before the first of them runs.
+Rows are packed once into planes of terms, block by block (or read where they lie, if the kernels do that); their
+products are summed by segment in float32 with Kahan's rule, and segments are added in float64 in a fixed order.
+`_device_cross` packs two sets of features. Kernels allocate nothing: all that a call works in is planned by `workspace`
+and taken before the first of them runs.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from featdiv.errors import BudgetExceeded
-from featdiv.ops._device_kernels import Grid, Kernels, Norms, Places, Transform, on_device
+from featdiv.ops._device_kernels import SEGMENT_SUMS, Grid, Kernels, Norms, Places, RowKernels, Transform, on_device
 from featdiv.ops._routes import LARGEST_SQUARE_SUM, LEAST_MEAN_SQUARE, Route
 from featdiv.ops._tiles import BLOCK_ROWS, Segments, Tiles
 
 PACKED_BYTES = 1 << 28
 """Bytes of packed rows made at a time."""
 
-PROGRAMS = 512
-"""Programs to aim for; the largest devices of today run about half of them at a time."""
+PROGRAMS = 4 * 132
+"""Programs to aim for: of 132 multiprocessors (H100, H200), which run one or two each at a time, none is left idle."""
+
+LONGEST_SEGMENT = 1024
+"""Blocks of a segment of rows that are multiplied where they lie, where nothing else bounds it: what Kahan's rule loses
+with 8 bits for what a sum lost is then below 2048 x 2^-33 of it."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -68,16 +74,20 @@ def workspace(blocks: int, groups: int, tiles: Tiles, route: Route, *, norm_sums
         route: how rows are multiplied.
         norm_sums: whether to add up the norm-weighted sums.
     """
-    segments = min(blocks, max(1, PROGRAMS // tiles.count) + min(groups, blocks))
     found = {
         "planes": route.terms * blocks * BLOCK_ROWS * tiles.padded,
         "total": blocks * tiles.padded,
         "squares": blocks * tiles.padded,
-        "slab": segments * tiles.count * tiles.height * tiles.width,
+        "slab": most_segments(blocks, groups, tiles) * tiles.count * tiles.height * tiles.width,
     }
     if norm_sums:
         found |= {"norms": blocks * BLOCK_ROWS, "weighted": blocks * tiles.padded, "fourth": blocks}
     return found
+
+
+def most_segments(blocks: int, groups: int, tiles: Tiles) -> int:
+    """Returns how many segments a step has at most; arguments as `workspace`."""
+    return min(blocks, max(1, PROGRAMS // tiles.count) + min(groups, blocks))
 
 
 def blocks_at_a_time(padded: int, route: Route) -> int:
@@ -136,7 +146,10 @@ def group_sums(
     Raises:
         BudgetExceeded: if the device has no memory for one block of rows at a time.
     """
-    run = _GroupRun(kernels, x, blocks, source, transform, route, norm_sums)
+    if source is None and isinstance(kernels, RowKernels) and kernels.multiplies_rows(x, route):
+        run: _GroupRun = _RowsRun(kernels, x, blocks, source, transform, route, norm_sums)
+    else:
+        run = _GroupRun(kernels, x, blocks, source, transform, route, norm_sums)
     with on_device(x):
         run.all()
     return run.sums()
@@ -169,7 +182,7 @@ class Run(abc.ABC):
         self.gram = self._zeros(len(blocks), *shape)
 
     def _grid(self, tiles: Tiles, rows: int, columns: int, first_column: int) -> Grid:
-        row, column = (torch.from_numpy(axis).to(self.device) for axis in (tiles.row, tiles.column))
+        row, column = self._moved(tiles.row), self._moved(tiles.column)
         return Grid(tiles=tiles, rows=rows, columns=columns, first_column=first_column, row=row, column=column)
 
     def _zeros(self, *shape: int) -> torch.Tensor:
@@ -183,7 +196,7 @@ class Run(abc.ABC):
         """Packs and adds all blocks."""
         ends = np.cumsum(self.blocks)
         number = int(ends[-1]) if len(ends) else 0
-        step = min(number, blocks_at_a_time(self.tiles.padded, self.route))
+        step = min(number, self.most_blocks())
         buffers: dict[str, torch.Tensor] = {}
         while number and not buffers:
             sizes = self.workspace(step)
@@ -197,6 +210,10 @@ class Run(abc.ABC):
             # Blocks of each group among those of this step.
             here = np.diff(np.clip(ends, start, start + step), prepend=start).clip(min=0)
             self._add(start, here.astype(np.int64), buffers)
+
+    def most_blocks(self) -> int:
+        """Returns how many blocks of rows a step takes at most."""
+        return blocks_at_a_time(self.tiles.padded, self.route)
 
     def workspace(self, step: int) -> dict[str, int]:
         """Returns the numbers of each buffer of a step of some blocks; see `workspace`."""
@@ -219,24 +236,30 @@ class Run(abc.ABC):
         number = int(blocks.sum())
         aimed = max(1, PROGRAMS // self.tiles.count)
         segments = Segments.of(blocks, longest=max(1, -(-number // aimed)))
-        group_of_block, first_blocks = (
-            torch.from_numpy(values).to(self.device)
-            for values in (segments.group_of_block, np.concatenate([[0], np.cumsum(blocks)]))
-        )
+        group_of_block = self._moved(segments.group_of_block)
         plane = number * BLOCK_ROWS * self.tiles.padded
         self._pack(start, group_of_block, plane, buffers)
-        for name, out in self.out.items():
-            self.kernels.sum_blocks(buffers[name], first_blocks, out)
-        self._multiply(segments, plane, buffers)
+        self._multiply(start, segments, plane, buffers)
+        self._sum_columns(blocks, segments, buffers)
+
+    def _moved(self, values: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.device)
 
     @abc.abstractmethod
     def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
         """Fills the buffers with blocks from ``start`` on."""
 
-    def _multiply(self, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
-        starts, of_group = (torch.from_numpy(each).to(self.device) for each in (segments.starts, segments.of_group))
+    def _multiply(self, start: int, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        """Adds the products of segments of the blocks from ``start`` on."""
+        starts = self._moved(segments.starts)
         self.kernels.gram(buffers["planes"], plane, self.grid, starts, self.route, buffers["slab"])
-        self.kernels.sum_segments(buffers["slab"], self.grid, of_group, self.gram)
+        self.kernels.sum_segments(buffers["slab"], self.grid, self._moved(segments.of_group), self.gram)
+
+    def _sum_columns(self, blocks: npt.NDArray[np.int64], segments: Segments, buffers: dict[str, torch.Tensor]) -> None:
+        """Adds the sums of columns that the step has left in its buffers."""
+        first_blocks = self._moved(np.concatenate([[0], np.cumsum(blocks)]))
+        for name, out in self.out.items():
+            self.kernels.sum_blocks(buffers[name], first_blocks, out)
 
 
 def places_in_order(rows: int, start: int, group_of_block: torch.Tensor) -> Places:
@@ -271,11 +294,15 @@ class _GroupRun(Run):
             *(buffers["planes"], plane, buffers["total"], buffers["squares"]),
         )
         if "fourth" in self.out:
-            self.kernels.squared_norms(self.x, places, self.transform, padded, buffers["norms"])
-            self.kernels.norm_sums(
-                *(self.x, places, self.transform, padded, padded),
-                *(buffers["norms"], buffers["norms"], buffers["weighted"], buffers["fourth"]),
-            )
+            self._weigh(places, buffers)
+
+    def _weigh(self, places: Places, buffers: dict[str, torch.Tensor]) -> None:
+        padded = self.tiles.padded
+        self.kernels.squared_norms(self.x, places, self.transform, padded, buffers["norms"])
+        self.kernels.norm_sums(
+            *(self.x, places, self.transform, padded, padded),
+            *(buffers["norms"], buffers["norms"], buffers["weighted"], buffers["fourth"]),
+        )
 
     def _places(self, start: int, group_of_block: torch.Tensor) -> Places:
         if self.source is None:
@@ -293,3 +320,35 @@ class _GroupRun(Run):
             weighted=None if weighted is None else weighted[:, : self.d],
             fourth=None if fourth is None else fourth[:, 0],
         )
+
+
+class _RowsRun(_GroupRun):
+    """Of all rows in order, which are multiplied where they lie."""
+
+    kernels: RowKernels
+
+    def most_blocks(self) -> int:
+        """Returns how many blocks of rows a step takes at most: there are no planes that grow with them."""
+        most = max(1, PROGRAMS // self.tiles.count) * LONGEST_SEGMENT
+        return min(most, super().most_blocks()) if "fourth" in self.out else most
+
+    def workspace(self, step: int) -> dict[str, int]:
+        """Returns the numbers of each buffer of a step of some blocks."""
+        sums = SEGMENT_SUMS * most_segments(step, 1, self.tiles) * self.tiles.padded
+        return super().workspace(step) | {"planes": 0, "total": sums, "squares": sums}
+
+    def _pack(self, start: int, group_of_block: torch.Tensor, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        if "fourth" in self.out:
+            self._weigh(self._places(start, group_of_block), buffers)
+
+    def _multiply(self, start: int, segments: Segments, plane: int, buffers: dict[str, torch.Tensor]) -> None:
+        starts, sums = self._moved(segments.starts), (buffers["total"], buffers["squares"])
+        self.kernels.gram_of_rows(self.x, start * BLOCK_ROWS, self.grid, starts, self.route, buffers["slab"], *sums)
+        self.kernels.sum_segments(buffers["slab"], self.grid, self._moved(segments.of_group), self.gram)
+
+    def _sum_columns(self, blocks: npt.NDArray[np.int64], segments: Segments, buffers: dict[str, torch.Tensor]) -> None:
+        by_segment = self._moved(np.array([0, SEGMENT_SUMS * segments.count]))
+        by_block = self._moved(np.concatenate([[0], np.cumsum(blocks)]))
+        for name, out in self.out.items():
+            firsts = by_segment if name in ("total", "squares") else by_block
+            self.kernels.sum_blocks(buffers[name], firsts, out)

@@ -36,6 +36,7 @@ def test_every_product_of_the_table_is_a_kernel(emulator):
     path = _cupy.sources() / "cuda" / "gram.cuh"
     assert set(emulator.kernels(path)) == {*_cuda_moments.GRAM_KERNELS, "sum_segments"}
     assert set(emulator.kernels(path.with_name("gram_sm90.cuh"))) == set(_cuda_sm90.GRAM_KERNELS)
+    assert set(emulator.kernels(path.with_name("gram_rows_sm90.cuh"))) == set(_cuda_sm90.ROW_KERNELS)
 
 
 @pytest.mark.parametrize(("path", "arch"), TARGETS, ids=[f"{path.name}-{arch}" for path, arch in TARGETS])

@@ -12,7 +12,7 @@ PROBES = Path(__file__).with_name("emulator") / "probes.cuh"
 FAULTS = (
     *("none", "no_begin", "no_commit", "no_wait", "invisible_barrier", "other_parity", "too_many_bytes"),
     *("warps_differ", "lanes_differ", "second_arrival", "misaligned_copy", "out_of_bounds"),
-    "prepared_nowhere",
+    *("prepared_nowhere", "store_unseen", "misaligned_store"),
 )
 """As `WarpgroupFault` in the probes."""
 
@@ -95,6 +95,8 @@ def test_sums_that_nobody_waited_for_are_nan(emulator, fault, eager):
         ("misaligned_copy", "copy_bulk: an address or a size that is no multiple of 16 bytes"),
         ("out_of_bounds", "copy_bulk: reaches byte .* of dynamic shared memory of 24576 bytes"),
         ("prepared_nowhere", "barrier_announce: there is no barrier at this address"),
+        ("store_unseen", r"a thread ended without operands_stored\(\) after a store"),
+        ("misaligned_store", "store_operand: an address that is no multiple of 8 bytes"),
     ],
 )
 def test_faults_are_told(emulator, fault, words):

@@ -67,6 +67,7 @@ struct Thread {
   const char* at = "";
   std::vector<Copy> copies;
   int committed = 0;
+  std::vector<StoredOperand> stored;
   const Barrier* barrier = nullptr;  // waited for until its phase of this parity has ended
   unsigned parity = 0;
 
@@ -194,6 +195,7 @@ inline void run_block(bool backwards) {
     each.done = each.waiting = false;
     each.copies.clear();
     each.committed = 0;
+    each.stored.clear();
     each.barrier = nullptr;
   }
   for (int left = block.count, progress = 1; left;) {
@@ -224,6 +226,9 @@ inline void run_block(bool backwards) {
   }
   for (const WarpProducts& each : block.products) {
     if (!each.queue.empty()) block.failure = "a warp ended with products that nobody waited for";
+  }
+  for (int i = 0; i < block.count; ++i) {
+    if (!block.threads[i].stored.empty()) block.failure = "a thread ended without operands_stored() after a store";
   }
 }
 
@@ -349,7 +354,7 @@ inline unsigned ballot(const char* at, int line, unsigned mask, bool yes) {
   return mine.got;
 }
 
-inline void warp_barrier(int line, unsigned mask = 0xffffffffu) { ballot("__syncwarp()", line, mask, true); }
+inline void warp_barrier(int line) { ballot("__syncwarp()", line, 0xffffffffu, true); }
 
 inline int lane_itself(int, int argument) { return argument % lanes; }
 inline int lane_below(int lane, int argument) { return lane - argument; }
@@ -364,7 +369,7 @@ T shuffle(const char* at, int line, int (*from)(int, int), unsigned mask, T valu
 }  // namespace emulator
 
 #define __syncthreads() emulator::barrier(__LINE__)
-#define __syncwarp(...) emulator::warp_barrier(__LINE__, ##__VA_ARGS__)
+#define __syncwarp() emulator::warp_barrier(__LINE__)
 #define __shfl_sync(...) emulator::shuffle("__shfl_sync", __LINE__, emulator::lane_itself, __VA_ARGS__)
 #define __shfl_up_sync(...) emulator::shuffle("__shfl_up_sync", __LINE__, emulator::lane_below, __VA_ARGS__)
 #define __shfl_down_sync(...) emulator::shuffle("__shfl_down_sync", __LINE__, emulator::lane_above, __VA_ARGS__)

@@ -109,7 +109,7 @@ extern "C" __global__ void one_too_far_shared(double* out) {
 // What a warpgroup may get wrong.
 enum WarpgroupFault : int {
   none, no_begin, no_commit, no_wait, invisible_barrier, other_parity, too_many_bytes, warps_differ, lanes_differ,
-  second_arrival, misaligned_copy, out_of_bounds, prepared_nowhere
+  second_arrival, misaligned_copy, out_of_bounds, prepared_nowhere, store_unseen, misaligned_store
 };
 
 // out (64, 128) = a b of 16 rows whose 64 and 128 features lie side by side in memory as `descriptor` (without an
@@ -128,6 +128,9 @@ extern "C" __global__ void product_of_a_warpgroup(const unsigned short* operands
   }
   __syncthreads();
   featdiv::barrier_wait(barrier, fault == other_parity);
+  if (fault == store_unseen || fault == misaligned_store) {
+    featdiv::store_operand(fault == misaligned_store ? a + 4 : a, 0, 0);
+  }
   float c[64] = {};
   if (fault != no_begin) featdiv::products_begin();
   unsigned at = a + start;

@@ -26,6 +26,12 @@ struct BulkCopy {
   Barrier* barrier;
 };
 
+// What a thread stored for products, which see it when the thread says so.
+struct StoredOperand {
+  void* to;
+  unsigned numbers[2];
+};
+
 // One of those that a warp has in flight.
 struct WarpProduct {
   unsigned long long a, b;

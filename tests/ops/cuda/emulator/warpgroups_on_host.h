@@ -209,6 +209,17 @@ inline void copy_bulk(unsigned shared, const void* global, int bytes, unsigned b
   else emulator::block.bulk.push_back(copy);
 }
 
+// Seen by products only from operands_stored() on, and by nobody before.
+inline void store_operand(unsigned shared, unsigned first, unsigned second) {
+  if (shared % 8) emulator::fail("store_operand: an address that is no multiple of 8 bytes");
+  emulator::own().stored.push_back({emulator::in_shared(shared, 8, "store_operand"), {first, second}});
+}
+
+inline void operands_stored() {
+  for (const auto& each : emulator::own().stored) memcpy(each.to, each.numbers, sizeof each.numbers);
+  emulator::own().stored.clear();
+}
+
 template <int count>
 void give_registers() {
   static_assert(count >= 24 && count % 8 == 0, "a count that a device takes");
