@@ -1,16 +1,24 @@
-"""What `make gpu-check` runs on a machine with a GPU: tests, sanitizers, then benchmarks whose table is written down.
+"""What `make gpu-check` runs on a machine with a GPU: tests, benchmarks whose table is written down, then sanitizers.
 
-    python benchmarks/gpu_check.py            everything; stops at the first step that fails
+    python benchmarks/gpu_check.py            everything
     python benchmarks/gpu_check.py --skip-sanitizers
+    python benchmarks/gpu_check.py --seconds 3600    for each of the tests and of the sanitizers, on a slow machine
 
-Without a GPU it says so and fails: nothing here pretends to have run.
+What fails does not keep the rest from running; the exit code tells of it, and the last lines say what it was. No
+backend is timed before it has agreed with torch, and the table is written after each workload. Without a GPU it says so
+and fails: nothing here pretends to have run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import functools
 import os
+import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,10 +27,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import machine
+from harness.roofline import Work, peaks
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ("tests/ops", "tests/stats")
 REPEATS = 7
+STEP_SECONDS = 150
+"""Time for the tests, and for each sanitizer: all steps together stay below ten minutes."""
 
 
 def why_not() -> str | None:
@@ -36,35 +47,68 @@ def why_not() -> str | None:
     return None
 
 
-def run_tests() -> None:
+def run_tests(seconds: float) -> list[str]:
     """Runs the tests that want a GPU; one that skips for lack of a package is shown with its reason."""
-    _run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-ra", *TESTS])
+    return _run([sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-ra", *TESTS], seconds)
 
 
-def run_sanitizers() -> None:
-    """Runs those of the kernels under compute-sanitizer: bad addresses, then races in shared memory."""
+def run_sanitizers(seconds: float) -> list[str]:
+    """Runs those of the CUDA kernels under compute-sanitizer: bad addresses, then races in shared memory."""
     tool = shutil.which("compute-sanitizer")
     if tool is None:
-        raise SystemExit("gpu-check: compute-sanitizer is not on PATH; it comes with the CUDA toolkit")
+        return ["compute-sanitizer is not on PATH; it comes with the CUDA toolkit (--skip-sanitizers leaves it out)"]
     # Large inputs are left out: each access is checked, which takes a hundred times as long.
-    selected = "not drift and not 5000 and not 256"
+    selected = "(cuda or each_kind) and not drift and not 5000 and not 256 and not long"
+    failures = []
     for check in ("memcheck", "racecheck"):
         command = [tool, "--tool", check, "--error-exitcode", "9", "--target-processes", "all", sys.executable]
-        _run([*command, "-m", "pytest", "-q", "-m", "gpu", "-k", selected, "tests/ops/test_gpu.py"])
+        failures += _run(
+            [*command, "-m", "pytest", "-q", "-m", "gpu", "-k", selected, "tests/ops/test_gpu.py"], seconds
+        )
+    return failures
 
 
-def _run(command: list[str]) -> None:
-    print("+", *command, flush=True)
-    finished = subprocess.run(command, cwd=ROOT, check=False)
-    if finished.returncode:
-        raise SystemExit(f"gpu-check: failed with exit code {finished.returncode}: {' '.join(command)}")
+def _run(command: list[str], seconds: float) -> list[str]:
+    """Runs a step, and returns what went wrong with it."""
+    print("+", shlex.join(command), flush=True)
+    # In a session of its own: a sanitizer's own child would outlive it.
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True) as process:
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            return [f"did not end within {seconds:g} s (--seconds gives more): {shlex.join(command)}"]
+    return [f"exit code {code}: {shlex.join(command)}"] if code else []
 
 
-def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], Any], Callable[[Any, Any], bool]]]:
-    """Returns name to (op, function that makes its input, function that runs a backend on it, gate)."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What is measured.
+
+    Attributes:
+        op: whose backends run it.
+        make: makes its input, on the GPU.
+        run: runs a backend on it.
+        gate: whether an answer agrees with torch's.
+        work: what nobody can do without; the time that the device needs for it is the limit.
+        plain: what people write without featdiv, to be timed as well.
+    """
+
+    op: str
+    make: Callable[[], Any]
+    run: Callable[[Any, str], Any]
+    gate: Callable[[Any, Any], bool]
+    work: Work | None = None
+    plain: tuple[str, Callable[[Any], Any]] | None = None
+
+
+def workloads() -> dict[str, Workload]:
+    """Returns them by name, the most important first."""
     import numpy as np
     import torch
 
+    import featdiv
     from featdiv.ops.class_scatter import class_scatter
     from featdiv.ops.cross_gram import CrossSums, cross_gram
     from featdiv.ops.eigvals_batched import eigvals_batched
@@ -104,53 +148,72 @@ def workloads() -> dict[str, tuple[str, Callable[[], Any], Callable[[Any, str], 
         half = rows(4096 * 64, 64, torch.float64).reshape(4096, 64, 64)
         return half + half.mT
 
+    def triangle(n: int, d: int, products: int, itemsize: int) -> Work:
+        return Work(operations=products * n * d * (d + 1.0), bytes=float(n) * d * itemsize, unit="bfloat16")
+
+    def run_spectrum(x: torch.Tensor, backend: str) -> Any:
+        with featdiv.use_backend(backend):
+            return featdiv.spectrum(x, interval=None).eigenvalues
+
     labels = np.arange(200_000) % 1000
     episodes = np.random.default_rng(0).integers(100_000, size=(20_000, 5, 20))
     return {
-        "scatter 1M x 768 float32": ("scatter", lambda: rows(1_000_000, 768), run_scatter, close(2e-6)),
-        "scatter 1M x 768 bfloat16": (
-            "scatter",
-            lambda: rows(1_000_000, 768, torch.bfloat16),
-            run_scatter,
-            close(2e-6),
+        "scatter 1M x 768 float32": Workload(
+            op="scatter",
+            make=lambda: rows(1_000_000, 768),
+            run=run_scatter,
+            gate=close(2e-6),
+            work=triangle(1_000_000, 768, 6, 4),
+            plain=("torch X.T @ X", lambda x: x.mT @ x),
         ),
-        "cross_gram 1M x (384, 384) float32, norm sums": (
-            "cross_gram",
+        "scatter 1M x 768 bfloat16": Workload(
+            op="scatter",
+            make=lambda: rows(1_000_000, 768, torch.bfloat16),
+            run=run_scatter,
+            gate=close(2e-6),
+            work=triangle(1_000_000, 768, 1, 2),
+            plain=("torch X.T @ X", lambda x: x.mT @ x),
+        ),
+        "spectrum 1M x 768 float32": Workload(
+            op="scatter", make=lambda: rows(1_000_000, 768), run=run_spectrum, gate=close(2e-6)
+        ),
+        "cross_gram 1M x (384, 384) float32, norm sums": Workload(
+            op="cross_gram",
             # With a mean, so that no product is small beside what it is a sum of.
-            lambda: rows(1_000_000, 768) + 1.0,
-            run_cross_gram,
-            all_close,
+            make=lambda: rows(1_000_000, 768) + 1.0,
+            run=run_cross_gram,
+            gate=all_close,
         ),
-        "class_scatter 200k x 256, 1000 classes": (
-            "class_scatter",
-            lambda: rows(200_000, 256),
-            lambda x, backend: class_scatter(x, labels, classes=1000, backend=backend).scatters,
-            close(2e-6),
+        "class_scatter 200k x 256, 1000 classes": Workload(
+            op="class_scatter",
+            make=lambda: rows(200_000, 256),
+            run=lambda x, backend: class_scatter(x, labels, classes=1000, backend=backend).scatters,
+            gate=close(2e-6),
         ),
-        "pair_sums 50k x 768": (
-            "pair_sums",
-            lambda: rows(50_000, 768),
-            lambda x, backend: pair_sums(x, backend=backend).exp_sums,
-            close(2e-6),
+        "pair_sums 200k x 768": Workload(
+            op="pair_sums",
+            make=lambda: rows(200_000, 768),
+            run=lambda x, backend: pair_sums(x, backend=backend).exp_sums,
+            gate=close(2e-6),
         ),
-        "topk 10k in 200k x 384, k = 20": (
-            "topk",
-            lambda: rows(200_000, 384),
-            lambda x, backend: topk(x[:10_000], x, k=20, backend=backend).values,
-            close(1e-6),
+        "topk 10k in 200k x 384, k = 20": Workload(
+            op="topk",
+            make=lambda: rows(200_000, 384),
+            run=lambda x, backend: topk(x[:10_000], x, k=20, backend=backend).values,
+            gate=close(1e-6),
         ),
-        "nearest_centroid 20k episodes of 5 classes, 5 + 15 rows of 768": (
-            "nearest_centroid",
-            lambda: rows(100_000, 768),
-            lambda x, backend: nearest_centroid(x, episodes, shots=5, backend=backend).nearest,
+        "nearest_centroid 20k episodes of 5 classes, 5 + 15 rows of 768": Workload(
+            op="nearest_centroid",
+            make=lambda: rows(100_000, 768),
+            run=lambda x, backend: nearest_centroid(x, episodes, shots=5, backend=backend).nearest,
             # Random rows are about as near to every centroid: some distances differ by no more than their rounding.
-            lambda mine, truth: bool((mine == truth).mean() > 0.999),
+            gate=lambda mine, truth: bool((mine == truth).mean() > 0.999),
         ),
-        "eigvals_batched 4096 of 64 x 64": (
-            "eigvals_batched",
-            matrices,
-            lambda x, backend: eigvals_batched(x, backend=backend).values,
-            close(1e-12),
+        "eigvals_batched 4096 of 64 x 64": Workload(
+            op="eigvals_batched",
+            make=matrices,
+            run=lambda x, backend: eigvals_batched(x, backend=backend).values,
+            gate=close(1e-12),
         ),
     }
 
@@ -166,12 +229,20 @@ def measure(run: dict[str, Callable[[], Any]], clock: Callable[[Callable[[], Any
     return times
 
 
-def lines(name: str, times: dict[str, list[float]]) -> list[str]:
-    """Returns rows of the table: median milliseconds, and torch's time over it in the same turn."""
+def lines(name: str, times: dict[str, list[float]], limit: float | None = None) -> list[str]:
+    """Returns rows of the table: median milliseconds, torch's time over it in the same turn, and the share of a limit.
+
+    Args:
+        name: of the workload.
+        times: milliseconds of each contender.
+        limit: milliseconds that the device needs at least, or None where that is not known.
+    """
     made = []
     for backend, own in times.items():
         ratio = statistics.median(there / here for there, here in zip(times["torch"], own, strict=True))
-        made.append(f"| {name} | {backend} | {statistics.median(own):.3f} | {min(own):.3f} | {ratio:.2f} |")
+        median = statistics.median(own)
+        share = "–" if limit is None else f"{100 * limit / median:.0f}"
+        made.append(f"| {name} | {backend} | {median:.3f} | {min(own):.3f} | {ratio:.2f} | {share} |")
     return made
 
 
@@ -183,8 +254,10 @@ def ways(op: str, backend: str) -> dict[str, str | None]:
 
     if backend != "cuda" or op not in ("scatter", "class_scatter"):
         return {backend: None}
-    names = ["mma"] if _cuda_sm90.problem(torch.device("cuda", torch.cuda.current_device())) else ["mma", "wgmma"]
-    return {f"cuda ({name})": name for name in names}
+    device = torch.device("cuda", torch.cuda.current_device())
+    # Rows are multiplied where they lie by scatter alone.
+    kinds = [kind for kind in _cuda_sm90.KINDS if op == "scatter" or kind != "wgmma"]
+    return {f"cuda ({kind})": kind for kind in reversed(kinds) if _cuda_sm90.problem(device, kind) is None}
 
 
 def multiplying(setting: str | None, run: Callable[[], Any]) -> Callable[[], Any]:
@@ -217,64 +290,86 @@ def _milliseconds(function: Callable[[], Any]) -> float:
     return float(start.elapsed_time(end))
 
 
-def run_benchmarks() -> Path:
-    """Measures every backend that runs, after it has agreed with torch, and writes the table."""
-    import functools
-
+def run_benchmarks() -> tuple[Path, list[str]]:
+    """Measures every backend that runs and agrees with torch; returns where the table is, and what went wrong."""
     import torch
 
-    from featdiv.ops import _cuda_sm90, _dispatch
+    from featdiv.ops import _cuda_sm90
 
-    table = [
-        "| workload | backend | median ms | best ms | torch's time over it |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    for name, (op, make, run, gate) in workloads().items():
-        x = make()
-        device, dtype = "cuda", str(x.dtype).removeprefix("torch.")
-        request = _dispatch.Request(op=op, device=device, dtype=dtype, n=len(x), d=int(x.shape[-1]))
-        backends = [b for b in _dispatch.ORDER["cuda"] if b in _dispatch.OPS[op]]
-        reasons = {b: _dispatch.unsupported_reason(request, b) for b in backends}
-        usable = [b for b in backends if reasons[b] is None]
-        truth = run(x, "torch")
-        runs = {
-            label: multiplying(setting, functools.partial(run, x, backend))
-            for backend in usable
-            for label, setting in ways(op, backend).items()
-        }
-        for label, each in runs.items():
-            if not gate(each(), truth):
-                raise SystemExit(f"gpu-check: {name}: backend {label} does not agree with torch; nothing was timed")
-        table += lines(name, measure(runs, _milliseconds))
-        table += [f"| {name} | {b} | left out: {reason} | | |" for b, reason in reasons.items() if reason]
-    facts = machine.describe()
-    gpu = torch.cuda.get_device_name()
+    facts, gpu, peak = machine.describe(), torch.cuda.get_device_name(), peaks("bfloat16")
     path = ROOT / "benchmarks" / "results" / f"gpu-{gpu.lower().replace(' ', '-')}.md"
-    head = [
+    table = [
         f"# GPU backends on {gpu}",
         "",
         f"Products of warpgroups: {_cuda_sm90.describe()}.",
         f"Commit {facts['commit']}; torch {torch.__version__}, CUDA {torch.version.cuda}; {facts['cpu']}; "
         f"{facts['system']}.",
+        f"Measured peaks: {peak['bfloat16'] / 1e12:.0f} TFLOP/s in a large bfloat16 product, "
+        f"{peak['copied bytes'] / 1e12:.2f} TB/s in a copy.",
         f"Input resident on the GPU. Medians of {REPEATS} interleaved repeats, each backend agreeing with torch first.",
         "",
+        "| workload | backend | median ms | best ms | torch's time over it | % of limit |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
-    path.write_text("\n".join([*head, *table]) + "\n", encoding="utf-8")
-    return path
+    failures: list[str] = []
+    for name, workload in workloads().items():
+        try:
+            made, wrong = measured(name, workload, peak)
+        except Exception as error:  # whatever it is, the workloads after it are wanted too
+            made, wrong = [f"| {name} | – | failed: {type(error).__name__} | | | |"], [f"{name}: {error}"]
+        print("\n".join(made), flush=True)
+        table += made
+        failures += wrong
+        path.write_text("\n".join(table) + "\n", encoding="utf-8")
+        torch.cuda.empty_cache()
+    return path, failures
+
+
+def measured(name: str, workload: Workload, peak: dict[str, float]) -> tuple[list[str], list[str]]:
+    """Returns the rows of the table for a workload, and which of its backends do not agree with torch."""
+    from featdiv.ops import _dispatch
+
+    x, op = workload.make(), workload.op
+    dtype = str(x.dtype).removeprefix("torch.")
+    request = _dispatch.Request(op=op, device="cuda", dtype=dtype, n=len(x), d=int(x.shape[-1]))
+    backends = [b for b in _dispatch.ORDER["cuda"] if b in _dispatch.OPS[op]]
+    reasons = {b: _dispatch.unsupported_reason(request, b) for b in backends}
+    truth = workload.run(x, "torch")
+    runs = {
+        label: multiplying(setting, functools.partial(workload.run, x, backend))
+        for backend in backends
+        if reasons[backend] is None
+        for label, setting in ways(op, backend).items()
+    }
+    wrong = [label for label, each in runs.items() if not workload.gate(each(), truth)]
+    timed = {label: each for label, each in runs.items() if label not in wrong}
+    if workload.plain is not None:
+        label, plain = workload.plain
+        timed[label] = functools.partial(plain, x)
+    limit = None if workload.work is None else 1e3 * workload.work.seconds(peak)
+    made = lines(name, measure(timed, _milliseconds), limit)
+    made += [f"| {name} | {label} | does not agree with torch: not timed | | | |" for label in wrong]
+    made += [f"| {name} | {b} | left out: {reason} | | | |" for b, reason in reasons.items() if reason]
+    return made, [f"{name}: backend {label} does not agree with torch" for label in wrong]
 
 
 def main() -> None:
     """Runs the steps, or says why it cannot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--skip-sanitizers", action="store_true", help="where compute-sanitizer is not installed")
+    parser.add_argument("--seconds", type=float, default=STEP_SECONDS, help="for the tests, and for each sanitizer")
     options = parser.parse_args()
     reason = why_not()
     if reason is not None:
         raise SystemExit(f"gpu-check: needs a GPU: {reason}. Nothing was run.")
-    run_tests()
+    failures = run_tests(options.seconds)
+    path, wrong = run_benchmarks()
+    print(f"written: {path.relative_to(ROOT)}", flush=True)
+    failures += wrong
     if not options.skip_sanitizers:
-        run_sanitizers()
-    print(f"written: {run_benchmarks().relative_to(ROOT)}")
+        failures += run_sanitizers(options.seconds)
+    if failures:
+        raise SystemExit("gpu-check: failed:\n" + "\n".join(failures))
 
 
 if __name__ == "__main__":

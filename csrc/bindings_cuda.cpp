@@ -37,7 +37,7 @@ py::list kernels() {
 
 PYBIND11_MODULE(_cuda, m) {
   m.doc() = "Device kernels of featdiv. Private: the cuda backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 3;
+  m.attr("INTERFACE") = 4;
   m.attr("TOOLKIT") = CUDART_VERSION;
   m.attr("ARCHITECTURES") = FEATDIV_ARCHITECTURES;
   m.def("kernels", &kernels);

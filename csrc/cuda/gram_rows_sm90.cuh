@@ -6,7 +6,7 @@
 // one side only, also sum the columns and their squares in float64.
 //
 // A thread reads four features of a row at once: rows begin and end at a multiple of that. Those past the last, and
-// features past d, are zeros.
+// features past d, are zeros. What binds all this on an H200, unit by unit, stands in docs/gpu.md.
 #include "elements.cuh"
 #include "warpgroups_sm90.cuh"
 

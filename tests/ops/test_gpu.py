@@ -95,15 +95,32 @@ def test_scatter_keeps_its_bound_where_sums_of_tensor_cores_drift(backend, name)
     check_scatter(torch.from_numpy(rows.astype(np.float32)), backend)
 
 
-@pytest.mark.parametrize("products", ["mma", "wgmma"])
+def insist(monkeypatch, products: str) -> None:
+    reason = _cuda_sm90.problem(torch.device("cuda", 0), products)
+    if reason is not None:
+        pytest.skip(f"{products} is not used because {reason}")
+    monkeypatch.setenv(_cuda_sm90.VARIABLE, products)
+
+
+@pytest.mark.parametrize("products", list(_cuda_sm90.KINDS))
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_scatter_by_each_kind_of_products(monkeypatch, products, dtype):
-    reason = _cuda_sm90.problem(torch.device("cuda", 0)) if products == "wgmma" else None
-    if reason is not None:
-        pytest.skip(f"wgmma is not used because {reason}")
-    monkeypatch.setenv(_cuda_sm90.VARIABLE, products)
+    insist(monkeypatch, products)
     for precision in PRECISIONS:
         check_scatter(rows_of(dtype, 3000, 300), "cuda", precision)
+
+
+@pytest.mark.parametrize("products", list(_cuda_sm90.KINDS))
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_long_segments_by_each_kind_of_products(monkeypatch, products, dtype):
+    """Far more rows in each than a block has room for; the same bits each time."""
+    insist(monkeypatch, products)
+    rows = rows_of(dtype, 100_003, 260)
+    check_scatter(rows, "cuda")
+    found = [Sums.zeros(260, device="cuda") for _ in range(5)]
+    for sums in found:
+        scatter(rows.cuda(), sums, backend="cuda")
+    assert all(torch.equal(sums.gram, found[0].gram) for sums in found)
 
 
 @pytest.mark.parametrize(("backend", "bad"), cases("scatter", float("nan"), float("inf")))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Argument = torch.Tensor | np.int32 | np.int64 | np.float64 | None
 
-INTERFACE = 3
+INTERFACE = 4
 """Version of the calls between Python and the module, and of its kernels; a module of other sources is refused."""
 
 

@@ -1,4 +1,4 @@
-"""scatter and class_scatter by products of warpgroups (csrc/cuda/gram_sm90.cuh, gram_rows_sm90.cuh), played on the host."""
+"""scatter and class_scatter by products of warpgroups (gram_sm90.cuh and gram_rows_sm90.cuh), played on the host."""
 
 from __future__ import annotations
 
@@ -234,7 +234,8 @@ def test_a_wrong_kernel_fails_the_check(played, monkeypatch, tmp_path, source, l
         ("gram_sm90.cuh", r"FEATDIV_GRAM_SM90\((\w+), featdiv::()(\w+)Warpgroup, (.*)\)", "GRAM_KERNELS"),
         (
             "gram_rows_sm90.cuh",
-            r"FEATDIV_GRAM_ROWS\((\w+), featdiv::(?:HalvesFour<featdiv::)?(\w+?)(?:Four|>), featdiv::(\w+)Warpgroup, (.*)\)",
+            r"FEATDIV_GRAM_ROWS\((\w+), featdiv::(?:HalvesFour<featdiv::)?"
+            r"(\w+?)(?:Four|>), featdiv::(\w+)Warpgroup, (.*)\)",
             "ROW_KERNELS",
         ),
     ],
@@ -287,7 +288,7 @@ def test_where_warpgroups_multiply(monkeypatch):
     built[0] = ["90a"]
     wrong.add(True)
     assert chosen() is packed
-    with pytest.raises(InputError, match="expected wgmma-packed on .* its products of rows where they lie failed"):
+    with pytest.raises(InputError, match=r"expected wgmma-packed on .* its products of rows where they lie failed"):
         chosen("wgmma")
     wrong.add(False)
     assert chosen() is warps
