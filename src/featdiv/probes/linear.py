@@ -138,8 +138,8 @@ def linear_probe(
         ConvergenceWarning: naming the C that did not reach ``tol``.
 
     Complexity:
-        4 n d c operations for each C and step; memory about 40 d c float64 for each C and subset. Large C are solved
-        in tens of steps each; c blocks of d^2 are made every 25 of them where that costs less than it saves.
+        4 n d c operations for each C and step; memory about 40 d c float64 for each C and subset. Large C take
+        20 to 200 steps each; c blocks of d^2 are made every 25 of them where they are affordable beside the steps.
 
     Source:
         Liu & Nocedal 1989 (L-BFGS); Böhning 1992 (second-moment bound of the curvature); Oquab et al. 2023 (protocol).
