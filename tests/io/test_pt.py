@@ -117,7 +117,8 @@ def test_an_archive_that_says_it_spans_disks(tmp_path, x):
     # The number of disks ends the locator of the directory.
     content[content.index(b"PK\x06\x07") + 16] = 2
     path.write_bytes(content)
-    with pytest.raises(featdiv.FormatError, match=r"x\.pt: the archive is damaged"):
+    # From Python 3.14 on, zipfile does not take it for an archive at all.
+    with pytest.raises(featdiv.FormatError, match=r"x\.pt: (the archive is damaged|it is not a zip archive)"):
         featdiv.open(path)
 
 
