@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featdiv.reports.figures.scales import Linear, Log, domain, tick_step
@@ -27,6 +27,7 @@ def test_labels_have_the_decimals_of_their_step():
     assert [label for _, label in Linear(-1000.0, 1000.0, 0.0, 1.0).ticks(3)] == ["−1,000", "0", "1,000"]
 
 
+@settings(deadline=None)
 @given(finite, finite, st.integers(2, 12))
 def test_ticks_lie_in_the_domain_are_few_and_differ(a, b, most):
     low, high = min(a, b), max(a, b)
@@ -39,6 +40,7 @@ def test_ticks_lie_in_the_domain_are_few_and_differ(a, b, most):
     assert len({label for _, label in ticks}) == len(ticks)
 
 
+@settings(deadline=None)
 @given(st.floats(-12, 12), st.floats(0.05, 20), st.integers(2, 10))
 def test_logarithmic_ticks_lie_in_the_domain_are_few_and_differ(exponent, decades, most):
     low, high = 10.0**exponent, 10.0 ** (exponent + decades)
@@ -54,6 +56,7 @@ def test_logarithmic_labels():
     assert [label for _, label in Log(1.0, 50.0, 0.0, 1.0).ticks(8)] == ["1", "2", "5", "10", "20", "50"]
 
 
+@settings(deadline=None)
 @given(st.lists(finite, min_size=1, max_size=20), st.booleans())
 def test_a_domain_is_never_empty_and_holds_everything(values, zero):
     low, high = domain(values, zero=zero)
