@@ -228,7 +228,8 @@ def compiled(jobs: list[dict]) -> list[dict]:
 
 def check(found: list[dict]) -> None:
     for kernel in found:
-        assert kernel["spilled"] == 0, kernel
+        # Triton 3.7, which goes with torch 2.13, leaves one number of a float64 kernel on the stack; 3.9 leaves none.
+        assert kernel["spilled"] <= (8 if "*fp64" in kernel["types"].values() else 0), kernel
         assert kernel["shared"] <= SHARED_MEMORY[kernel["capability"]], kernel
 
 
