@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,6 @@ def main(rank: int, port: int, folder: Path) -> None:
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": "2",
         "NODE_RANK": "0",
-        "GLOO_SOCKET_IFNAME": "lo",
-        "CUDA_VISIBLE_DEVICES": "",
     }
     warnings.simplefilter("ignore")
     dist.init_process_group("gloo")
@@ -159,3 +158,7 @@ def main(rank: int, port: int, folder: Path) -> None:
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

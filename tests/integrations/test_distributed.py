@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import socket
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,19 +38,28 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def found(fork, tmp_path_factory) -> list[dict]:
+def found(tmp_path_factory) -> list[dict]:
     """What each process wrote."""
-    # Imported here, once for both.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for package, name in (("transformers", "Trainer"), ("lightning.pytorch", "Trainer")):
-            if importlib.util.find_spec(package.partition(".")[0]):
-                getattr(importlib.import_module(package), name)
-    folder, port = tmp_path_factory.mktemp("gloo"), free_port()
-    processes = [fork(worker.main, rank, port, folder) for rank in (0, 1)]
+    folder = tmp_path_factory.mktemp("gloo")
+    arguments = [str(free_port()), str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(rank), *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        output = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     for rank, process in enumerate(processes):
-        done = process.wait()
-        assert done.returncode == 0, f"rank {rank}:\n{done.stdout}{done.stderr}"
+        assert process.returncode == 0, f"rank {rank}:\n{output[rank]}"
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
 
 
