@@ -2,18 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import runpy
-import signal
-import subprocess
-import sys
-import time
-import traceback
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -27,69 +17,6 @@ TESTS = Path(__file__).parent
 SHARED_DATA = TESTS.parent.parent / "shared" / "data"
 NAN_FILLED = ("ops", "stats")
 """Folders whose tests run with NaN in all memory that is handed out unset."""
-
-
-class Child:
-    """A fork of this process that calls a function and ends; what it writes goes to two files."""
-
-    def __init__(self, folder: Path, function: Callable[..., Any], *arguments: Any) -> None:
-        self.paths = [folder / "stdout", folder / "stderr"]
-        with warnings.catch_warnings():
-            # Python 3.12 and later warn because of the thread with which xdist talks; the child does not need it.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            self.pid = os.fork()
-        if self.pid == 0:
-            self._call(function, *arguments)
-
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        code = 1
-        try:
-            for number, path in enumerate(self.paths, start=1):
-                os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-            sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
-            # The pool of OpenMP does not outlive a fork.
-            if "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(1)
-            function(*arguments)
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    def wait(self, seconds: float = 240.0) -> subprocess.CompletedProcess[str]:
-        """Waits for the end, which is a kill after so many seconds."""
-        until = time.monotonic() + seconds
-        while not (ended := os.waitpid(self.pid, os.WNOHANG))[0]:
-            if time.monotonic() > until:
-                os.kill(self.pid, signal.SIGKILL)
-            time.sleep(0.01)
-        code = os.waitstatus_to_exitcode(ended[1])
-        return subprocess.CompletedProcess([], code, *(path.read_text(encoding="utf-8") for path in self.paths))
-
-
-@pytest.fixture(scope="session")
-def fork(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Child]:
-    """Calls a function in a child that has what this process imported, which would take seconds anew."""
-    if not hasattr(os, "fork"):
-        pytest.skip("needs os.fork, which this system does not have")
-    return lambda function, *arguments: Child(tmp_path_factory.mktemp("child"), function, *arguments)
-
-
-@pytest.fixture(scope="session")
-def run_script(fork: Callable[..., Child]) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in a child, with warnings as errors."""
-
-    def main(path: Path, *arguments: str) -> None:
-        sys.argv = [str(path), *arguments]
-        warnings.simplefilter("error")
-        runpy.run_path(str(path), run_name="__main__")
-
-    return lambda path, *arguments: fork(main, path, *arguments).wait()
 
 
 @pytest.fixture(autouse=True)

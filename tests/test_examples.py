@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import functools
 import importlib.util
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +16,9 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
-@pytest.fixture
-def output_of(run_script):
-    def printed(name: str, *arguments: str) -> str:
-        done = run_script(EXAMPLES / name, *arguments)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    return printed
+def output_of(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_every_script_is_tested_here():
@@ -31,14 +26,14 @@ def test_every_script_is_tested_here():
     assert all(f'"{path.name}"' in tested for path in EXAMPLES.glob("*.py"))
 
 
-def test_spectrum_of_digits(output_of, tmp_path):
+def test_spectrum_of_digits(tmp_path):
     lines = output_of("spectrum_of_digits.py", str(tmp_path / "out.png")).splitlines()
     assert lines[0].startswith("all digits: effective rank 39.7, ")
     assert len(lines) == 11
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_spectrum_of_file(output_of, tmp_path):
+def test_spectrum_of_file(tmp_path):
     lines = output_of("spectrum_of_file.py").splitlines()
     assert lines[0] == "digits.npy: 1,797 rows of 64 features, float32"
     assert lines[1].startswith("effective_rank: 39.71 95 %: [")
@@ -48,7 +43,7 @@ def test_spectrum_of_file(output_of, tmp_path):
     assert found.startswith("two.npz: 2,000 rows of 5 features")
 
 
-def test_parquet_shards(output_of):
+def test_parquet_shards():
     pytest.importorskip("pyarrow", reason="pyarrow is not installed; pip install 'featdiv[arrow]' installs it")
     first, second = output_of("parquet_shards.py").splitlines()
     assert first == "400 shards, 1,797 rows of 64 features"
@@ -56,11 +51,7 @@ def test_parquet_shards(output_of):
     assert second.startswith("effective rank 39.7, ")
 
 
-def test_rank_under_ddp(output_of, monkeypatch):
-    torch = pytest.importorskip("torch")
-    # Each process that is spawned would import torch anew.
-    forked = functools.partial(torch.multiprocessing.start_processes, start_method="fork")
-    monkeypatch.setattr(torch.multiprocessing, "spawn", forked)
+def test_rank_under_ddp():
     lines = output_of("rank_under_ddp.py").splitlines()
     # Of 1,797 digits each process takes 898.
     assert [line.partition(",")[0] for line in lines] == [f"epoch {i}: 1796 rows of 2 processes" for i in range(3)]
@@ -68,7 +59,7 @@ def test_rank_under_ddp(output_of, monkeypatch):
     assert all(1.0 <= rank <= 32.0 for rank in ranks)
 
 
-def test_layer_by_layer(output_of):
+def test_layer_by_layer():
     pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
     title, heads, *lines = output_of("layer_by_layer.py").splitlines()
     assert title == "CKA of the layers of seed 0 (down) with those of seed 1 (across)"
@@ -76,7 +67,7 @@ def test_layer_by_layer(output_of):
     assert all(-0.1 <= float(value) <= 1.0 for line in lines for value in line.split()[1:])
 
 
-def test_knn_like_dinov2(output_of):
+def test_knn_like_dinov2():
     lines = output_of("knn_like_dinov2.py").splitlines()
     accuracies = {name: float(value.split()[0]) for name, value in (line.split(": ") for line in lines[:4])}
     assert list(accuracies) == [f"k={k} exp" for k in (10, 20, 100, 200)]
@@ -84,32 +75,33 @@ def test_knn_like_dinov2(output_of):
     assert lines[4] == "protocol dinov2-knn@1"
 
 
-def test_linear_probe_protocol(output_of):
+def test_linear_probe_protocol():
     first, second, _ = output_of("linear_probe_protocol.py").splitlines()
     assert first.startswith("dinov2-logreg@1: 45 values of C, the best ")
     assert 88.0 < float(second.split()[1]) < 99.0
 
 
-def test_collapse_gate(run_script):
-    done = run_script(EXAMPLES / "collapse_gate.py")
+def test_collapse_gate():
+    command = [sys.executable, "-W", "error", str(EXAMPLES / "collapse_gate.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3
     *_, healthy, collapsed = done.stdout.splitlines()
     assert (healthy, collapsed) == ("healthy: exit code 0", "collapsed: exit code 3")
 
 
-def test_merge_shards(output_of):
+def test_merge_shards():
     first, merged, whole = output_of("merge_shards.py").splitlines()
     assert first == "8 shards, 20,000 rows"
     assert float(merged.split()[-1]) == pytest.approx(float(whole.split()[-1]), rel=1e-5)
 
 
-def test_watch_training(output_of):
+def test_watch_training():
     ranks = [float(found) for found in re.findall(r"effective rank ([0-9.]+)", output_of("watch_training.py"))]
     assert len(ranks) == 5
     assert all(1.0 <= rank <= 32.0 for rank in ranks)
 
 
-def test_rank_checkpoints(output_of, tmp_path):
+def test_rank_checkpoints(tmp_path):
     pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
     lines = output_of("rank_checkpoints.py", "--out", str(tmp_path / "kept")).splitlines()
     chances = [float(re.search(r"P\(best\) ([0-9.]+)", line)[1]) for line in lines[:3]]
@@ -119,7 +111,7 @@ def test_rank_checkpoints(output_of, tmp_path):
 
 
 @pytest.mark.slow
-def test_cifar10_checkpoints(output_of, tmp_path):
+def test_cifar10_checkpoints(tmp_path):
     data = EXAMPLES.parents[1] / "shared" / "data"
     if not (data / "cifar10-train.parquet").exists():
         pytest.skip("the data of the study is not beside the repository")

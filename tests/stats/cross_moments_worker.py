@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +25,6 @@ def statistic_of(rank: int) -> CrossMoments:
 
 
 def main(rank: int, meeting_point: str, folder: Path) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group(
         "gloo",
         init_method=f"file://{meeting_point}",
@@ -47,3 +46,7 @@ def main(rank: int, meeting_point: str, folder: Path) -> None:
         (folder / f"group.{rank}.txt").write_text(str(error))
     dist.barrier()
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,6 @@ def mismatched(rank: int) -> dict[str, Moments | ClassMoments]:
 
 
 def main(rank: int, meeting_point: str, folder: Path) -> None:
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     dist.init_process_group(
         "gloo",
         init_method=f"file://{meeting_point}",
@@ -87,3 +86,7 @@ def main(rank: int, meeting_point: str, folder: Path) -> None:
     (folder / f"errors.{rank}.json").write_text(json.dumps(errors))
     dist.barrier()
     dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,13 +27,27 @@ needs_gloo = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def folder(fork, tmp_path_factory) -> Path:
+def folder(tmp_path_factory) -> Path:
     """Where the two processes have left their results."""
     folder = tmp_path_factory.mktemp("gloo")
-    processes = [fork(worker.main, rank, str(folder / "meeting point"), folder) for rank in (0, 1)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(rank), str(folder / "meeting point"), str(folder)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        output = [process.communicate(timeout=120)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     for rank, process in enumerate(processes):
-        done = process.wait()
-        assert done.returncode == 0, f"rank {rank}:\n{done.stdout}{done.stderr}"
+        assert process.returncode == 0, f"rank {rank}:\n{output[rank]}"
     return folder
 
 

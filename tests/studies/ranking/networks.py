@@ -1,6 +1,18 @@
-"""Networks whose use is known on paper, and images of two colours, for the tests of rankings."""
+"""Networks whose use is known on paper, and images of two colours, for the tests of rankings.
+
+As a script it ranks two networks in children that are killed at random moments, then once more to the end. Arguments:
+folder of the ranking, seed, number of kills. It prints JSON: how many children were killed while they worked, and the
+ranking.
+"""
 
 from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
 
 import numpy as np
 import torch
@@ -58,3 +70,29 @@ def rank(out, progress=None):
         out=out,
         progress=progress,
     )
+
+
+def main(out, seed, kills):
+    torch.set_num_threads(1)
+    rng = random.Random(seed)
+    killed = 0
+    for _ in range(kills):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            rank(out, lambda *_, end=writer: os.write(end, b"."))
+            os._exit(0)
+        os.close(writer)
+        for _ in range(rng.randint(3, 14)):
+            os.read(reader, 1)
+        time.sleep(rng.uniform(0.0, 0.02))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        os.close(reader)
+        killed += os.WIFSIGNALED(status)
+    print(json.dumps({"killed": killed, "ranking": rank(out).to_dict()}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
