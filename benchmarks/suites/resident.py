@@ -57,4 +57,4 @@ def waited(value: Any) -> Any:
 
 def on_host(array: Any) -> npt.NDArray[Any]:
     """Returns an array or a tensor of any device as an array."""
-    return array if isinstance(array, np.ndarray) else array.cpu().numpy()
+    return array.cpu().numpy() if hasattr(array, "cpu") else np.asarray(array)
