@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import pdist
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -54,6 +55,11 @@ def test_the_product_is_that_of_the_rows_as_each_type_holds_them(data):
     rounded = resident.bfloat16(data[0]).double().numpy()
     assert 0 < np.abs(rounded - data[1]).max() <= 2.0**-8 * np.abs(data[1]).max()
     np.testing.assert_allclose(scatter_reference.of_bfloat16(data[0])["gram"], rounded.T @ rounded, rtol=1e-13)
+
+
+def test_answers_come_to_the_host_from_arrays_numbers_and_tensors():
+    for value in (np.float32(2.5), np.array([2.5]), torch.tensor([2.5])):
+        assert resident.on_host(value) == 2.5
 
 
 def test_a_wrong_entry_is_seen_at_its_own_scale():

@@ -182,6 +182,15 @@ def test_columns_that_vanish_in_float32(backend, dtype, scale):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_common_rows_are_not_multiplied_in_float64(backend, dtype):
+    rows = np.random.default_rng(6).standard_normal((9000, 200)).astype(dtype)
+    sums = Sums.zeros(200)
+    scatter(rows, sums, backend=backend)
+    assert sums.tiles_in_float64 == 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_norm_sums_that_leave_float32(backend):
     rows = np.random.default_rng(6).standard_normal((200, 40)).astype(np.float32) * np.float32(1e14)
     check(rows, backend)

@@ -2,8 +2,8 @@
 
 The tiles of one call are multiplied in float32 (TF32 and reduced-precision CPU paths switched off) and summed in
 float64 into accumulators of the call. One look at the end of the call decides: if a tile was not finite, or its
-diagonal drifted from sums of squares taken in float64 by more than half of what the precision allows, the whole call
-is repeated in float64. One look, because each one makes the host wait for the device.
+diagonal drifted from sums of squares taken in float64 by more than the precision allows, the whole call is
+repeated in float64. One look, because each one makes the host wait for the device.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def scatter(
         part = None
         if precision != "float64":
             part = _call(x, sums, moved, powers, normalize, torch.float32)
-            if not part.within(PRECISIONS[precision] / 2):
+            if not part.within(PRECISIONS[precision]):
                 part = None
         if part is None:
             part = _call(x, sums, moved, powers, normalize, torch.float64)
