@@ -1,7 +1,7 @@
 """Scatter through torch, on the CPU or on a GPU, with the rows and the accumulators where they are.
 
 The tiles of one call are multiplied in float32 (TF32 and reduced-precision CPU paths switched off) and summed in
-float64 into accumulators of the call. One look at the end of the call decides: if a tile was not finite, or its
+float64 into accumulators of the call. One look at the end of the call decides: if a tile was not finite, or the
 diagonal drifted from sums of squares taken in float64 by more than the precision allows, the whole call is
 repeated in float64. One look, because each one makes the host wait for the device.
 """
@@ -81,12 +81,14 @@ class _Part:
         self.gram = zeros(d, d)
         self.weighted = zeros(d) if norm_sums else None
         self.fourth = zeros(1) if norm_sums else None
-        self.drift = zeros(1)
+        self.square, self.drift = zeros(d), zeros(d)
         self.tiles = 0
 
     def within(self, limit: float) -> bool:
-        """Whether the largest drift of a tile's diagonal, relative and finite, is no more than ``limit``."""
-        return float(self.drift) <= limit
+        """Whether the diagonal drifted from sums of squares by no more than ``limit`` of them."""
+        drift = self.drift.abs() / self.square.clamp_min(torch.finfo(torch.float64).tiny)
+        # A NaN loses the comparison.
+        return bool((drift <= limit).all())
 
 
 def _call(
@@ -107,12 +109,12 @@ def _call(
         # A cascade of sums: einsum adds row after row, which drifts where all squares are equal.
         square = z.double().square().sum(0)
         product = z.T @ z
-        drift = (product.diagonal().double() - square).abs() / square.clamp_min(torch.finfo(torch.float64).tiny)
+        drift = product.diagonal().double() - square
         if unrounded.dtype == torch.float64 and dtype == torch.float32:
             # Columns that float32 takes for zeros have sums of squares of zero too.
             drift = torch.where((square == 0) & (unrounded != 0).any(0), torch.inf, drift)
-        # A NaN must not lose the comparison.
-        part.drift = torch.maximum(part.drift, torch.nan_to_num(drift.amax(), nan=torch.inf))
+        part.square += square
+        part.drift += drift
         part.gram += product
         part.gram.diagonal().add_(square - product.diagonal())
         part.total += z.sum(0, dtype=torch.float64)
