@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the CPU module with the address and undefined-behaviour sanitizers in a scratch folder, beside a copy of the
-# package, and runs the tests of the ops against it, less those of GPU kernels, which do not use it. PYTHON names the interpreter (default: python3).
+# package, and runs the tests of the ops against it, less those that do not use it: of GPU kernels, and of libraries that
+# they compile themselves to play AMX. PYTHON names the interpreter (default: python3).
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="${PYTHON:-python3}"
@@ -14,4 +15,5 @@ FEATDIV_CPU=on FEATDIV_CUDA=off FEATDIV_SANITIZE=1 CXX="${CXX:-g++}" "$python" s
 # Python itself is not instrumented: the runtimes come first, and its own leaks are not ours.
 preload="$(${CXX:-g++} -print-file-name=libasan.so):$(${CXX:-g++} -print-file-name=libubsan.so)"
 LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$scratch/src" OMP_NUM_THREADS=2 \
-  "$python" -m pytest -q -p no:cacheprovider --ignore=tests/ops/cuda --ignore=tests/ops/triton tests/ops "$@"
+  "$python" -m pytest -q -p no:cacheprovider -n auto --dist worksteal --ignore=tests/ops/cuda --ignore=tests/ops/triton \
+  --ignore-glob='tests/ops/native/test_amx*' tests/ops "$@"
