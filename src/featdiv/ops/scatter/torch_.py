@@ -85,8 +85,8 @@ class _Part:
         self.tiles = 0
 
     def within(self, limit: float) -> bool:
-        """Whether the diagonal drifted from sums of squares by no more than ``limit`` of them."""
-        drift = self.drift.abs() / self.square.clamp_min(torch.finfo(torch.float64).tiny)
+        """Whether the drifts of the diagonals of all tiles come to no more than ``limit`` of the sums of squares."""
+        drift = self.drift / self.square.clamp_min(torch.finfo(torch.float64).tiny)
         # A NaN loses the comparison.
         return bool((drift <= limit).all())
 
@@ -109,7 +109,7 @@ def _call(
         # A cascade of sums: einsum adds row after row, which drifts where all squares are equal.
         square = z.double().square().sum(0)
         product = z.T @ z
-        drift = product.diagonal().double() - square
+        drift = (product.diagonal().double() - square).abs()
         if unrounded.dtype == torch.float64 and dtype == torch.float32:
             # Columns that float32 takes for zeros have sums of squares of zero too.
             drift = torch.where((square == 0) & (unrounded != 0).any(0), torch.inf, drift)
