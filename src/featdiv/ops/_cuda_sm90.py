@@ -184,6 +184,8 @@ def describe() -> str:
     import torch
 
     wanted = os.environ.get(VARIABLE)
+    if wanted and wanted not in KINDS:
+        return f"none: {VARIABLE}={wanted} is none of {', '.join(KINDS)}"
     if wanted:
         return f"{wanted}, because {VARIABLE}={wanted}"
     if not torch.cuda.is_available():

@@ -310,3 +310,5 @@ def test_doctor_says_which_products_are_used(monkeypatch):
     )
     monkeypatch.setenv(_cuda_sm90.VARIABLE, "mma")
     assert _cuda_sm90.describe() == "mma, because FEATDIV_CUDA_PRODUCTS=mma"
+    monkeypatch.setenv(_cuda_sm90.VARIABLE, "tensor")
+    assert _cuda_sm90.describe() == "none: FEATDIV_CUDA_PRODUCTS=tensor is none of wgmma, wgmma-packed, mma"
