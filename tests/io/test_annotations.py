@@ -119,6 +119,9 @@ def test_missing_files_and_columns(rows, tmp_path):
         featdiv.SourceNotFound, match=r"labels: no such file: .*lables\.csv; did you mean labels\.csv\?"
     ):
         featdiv.open(rows, labels=tmp_path / "lables.csv")
+    (tmp_path / "names.npz").touch()
+    with pytest.raises(featdiv.SourceNotFound, match=r"labels: no such file: .*names\.npy$"):
+        featdiv.open(rows, labels=tmp_path / "names.npy")
     with pytest.raises(featdiv.InputError, match=r"labels\.csv: no column 'c'; it has 'a', 'b'"):
         featdiv.open(rows, labels=f"{tmp_path}/labels.csv::c")
     with pytest.raises(

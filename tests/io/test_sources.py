@@ -25,9 +25,30 @@ def test_missing_files_suggest_names(tmp_path, x):
         featdiv.open(str(tmp_path / "*.fbin"))
 
 
+@pytest.mark.parametrize(
+    ("name", "there", "hint"),
+    [
+        ("nope.npy", ["setup.py", "setup.npy", "mope.py", "note.cfg"], ""),
+        ("nope.npy", ["setup.npy", "mope.npy"], "; did you mean mope.npy?"),
+        ("feats.npy", ["feats.py", "Feats.NPY", "feats.npz", "feats/", "feast.npy"], "; did you mean Feats.NPY or "),
+        ("test.npy", ["train.npy", "text/"], "; did you mean text?"),
+        ("vit.b16", ["vit.b16.npy"], "; did you mean vit.b16.npy?"),
+        ("shrd0.npy", ["shard0.npy"], "; did you mean shard0.npy?"),
+    ],
+)
+def test_only_names_that_are_close_and_can_be_read_are_suggested(tmp_path, name, there, hint):
+    for path in there:
+        (tmp_path / path).mkdir() if path.endswith("/") else (tmp_path / path).touch()
+    with pytest.raises(featdiv.SourceNotFound) as error:
+        featdiv.open(tmp_path / name)
+    said = str(error.value).partition(str(tmp_path / name))[2]
+    assert said.startswith(hint)
+    assert bool(said) == bool(hint)
+
+
 def test_a_dangling_link(tmp_path):
     (tmp_path / "x.npy").symlink_to(tmp_path / "gone.npy")
-    with pytest.raises(featdiv.SourceNotFound, match=r"no such file or directory: .*x\.npy"):
+    with pytest.raises(featdiv.SourceNotFound, match=r"no such file or directory: .*x\.npy$"):
         featdiv.open(tmp_path / "x.npy")
 
 

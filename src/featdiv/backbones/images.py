@@ -22,6 +22,7 @@ from featdiv.io import files
 Progress = Callable[[int, "int | None"], None]
 
 CORRUPT = ("raise", "skip")
+KINDS = (".parquet", files.FOLDER)
 
 
 class Skipped(NamedTuple):
@@ -304,7 +305,7 @@ def _find(data: Any, labels: Any, classes: Sequence[str] | None, image: str | No
             f"{WHERE}: labels, classes: files carry their own; leave both out, or pass an array or a dataset"
         )
     if files.is_glob(path):
-        return _tables(files.expand_glob(path), path, image, label)
+        return _tables(files.expand_glob(path, kinds=KINDS), path, image, label)
     if os.path.isdir(path):
         tables = [name for name in files.list_directory(path) if name.lower().endswith(".parquet")]
         inner = os.path.join(path, "data")
@@ -313,7 +314,7 @@ def _find(data: Any, labels: Any, classes: Sequence[str] | None, image: str | No
             tables = [name for name in files.list_directory(inner) if name.lower().endswith(".parquet")]
         return _tables(tables, path, image, label) if tables else image_folders.find(path)
     if not os.path.exists(path):
-        raise files.not_found(path, f"{WHERE}: no such file or folder: {path}")
+        raise files.not_found(path, f"{WHERE}: no such file or folder: {path}", kinds=KINDS)
     return _tables([path], path, image, label)
 
 

@@ -101,7 +101,7 @@ def _from_path(path: str, source: Embeddings, what: str, *, as_name: bool) -> np
         message = f"{where}: no such file: {path}"
         if as_name and not suffix:
             message = f"{where}: no such file, and {source.description} has no column {path!r}{known}"
-        raise files.not_found(path, message)
+        raise files.not_found(path, message, kinds=SUFFIXES)
     if suffix not in SUFFIXES:
         raise InputError(
             f"{where}: {path}: expected a file of type {', '.join(SUFFIXES)}; got {suffix or 'no extension'}"

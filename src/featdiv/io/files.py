@@ -7,7 +7,7 @@ import difflib
 import glob as globbing
 import os
 import re
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -16,6 +16,12 @@ import numpy.typing as npt
 from featdiv.errors import FormatError, InputError, SourceNotFound
 
 WHERE = "featdiv.open: source"
+
+FOLDER = "/"
+"""Stands for a directory among suffixes of files that can be read."""
+
+_ALIKE = 0.75
+"""Least share of matching letters, as `difflib` counts them, at which a name is taken for the one that was meant."""
 
 
 class File(abc.ABC):
@@ -133,15 +139,19 @@ def is_glob(path: str) -> bool:
     return any(character in path for character in "*?[") and not os.path.lexists(path)
 
 
-def expand_glob(pattern: str) -> list[str]:
+def expand_glob(pattern: str, *, kinds: Collection[str]) -> list[str]:
     """Returns the files that match, in natural order.
+
+    Args:
+        pattern: of `glob`.
+        kinds: suffixes of what the caller can read, for the message; see `not_found`.
 
     Raises:
         SourceNotFound: if none does.
     """
     found = sorted((path for path in globbing.glob(pattern, recursive=True) if os.path.isfile(path)), key=natural)
     if not found:
-        raise SourceNotFound(f"{WHERE}: no file matches {pattern!r}{_nearby(pattern)}")
+        raise SourceNotFound(f"{WHERE}: no file matches {pattern!r}{_nearby(pattern, kinds)}")
     return found
 
 
@@ -155,23 +165,39 @@ def list_directory(path: str) -> list[str]:
     return [os.path.join(path, name) for name in sorted(visible, key=natural)]
 
 
-def not_found(path: str, message: str | None = None) -> SourceNotFound:
-    """Returns the error for a path that does not exist, with names near it."""
+def not_found(path: str, message: str | None = None, *, kinds: Collection[str]) -> SourceNotFound:
+    """Returns the error for a path that does not exist, with names near it.
+
+    Args:
+        path: what was asked for.
+        message: what to say before the names.
+        kinds: suffixes of the files that could stand there, `FOLDER` among them for a directory; no other is named.
+    """
     message = f"{WHERE}: no such file or directory: {path}" if message is None else message
-    return SourceNotFound(message + _nearby(path))
+    return SourceNotFound(message + _nearby(path, kinds))
 
 
-def _nearby(path: str) -> str:
+def _nearby(path: str, kinds: Collection[str]) -> str:
     folder = os.path.dirname(path) or "."
     while folder and not os.path.isdir(folder) and os.path.dirname(folder) != folder:
         folder = os.path.dirname(folder)
     if os.path.abspath(folder) != os.path.abspath(os.path.dirname(path) or "."):
         return f"; {folder or '.'} exists, but not what follows it"
+    meant = os.path.basename(path)
     try:
-        names = os.listdir(folder)
+        names = [entry.name for entry in os.scandir(folder) if _kind(entry) in kinds and entry.name != meant]
     except OSError:
         return ""
-    wanted = os.path.basename(path)
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-    near += [name for name in names if Path(name).stem == Path(wanted).stem and name not in near]
-    return f"; did you mean {' or '.join(sorted(near)[:3])}?" if near else ""
+    # Without suffixes, which would make any two short names alike.
+    alike = {name: difflib.SequenceMatcher(None, _stem(meant, kinds), _stem(name, kinds)).ratio() for name in names}
+    near = sorted((name for name in names if alike[name] >= _ALIKE), key=lambda name: (-alike[name], name))
+    return f"; did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def _stem(name: str, kinds: Collection[str]) -> str:
+    stem, suffix = os.path.splitext(name.lower())
+    return stem if suffix in kinds else name.lower()
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    return FOLDER if entry.is_dir() else os.path.splitext(entry.name)[1].lower()

@@ -42,6 +42,8 @@ ARROW = (".parquet", ".arrow", ".feather", ".ipc")
 """Extensions read by `featdiv.io.arrow`, which takes all shards at once."""
 
 MANIFESTS = (".txt", ".json")
+SHARDS = (*FORMATS, *ARROW)
+READABLE = (*SHARDS, *MANIFESTS, files.FOLDER)
 LARGEST_MANIFEST = 64 << 20
 
 _MAGIC = {
@@ -199,7 +201,7 @@ def _file(path: str) -> File:
         return open_remote(path)
     path = os.path.expanduser(path)
     if not os.path.exists(path):
-        raise files.not_found(path)
+        raise files.not_found(path, kinds=SHARDS)
     if os.path.isdir(path):
         raise InputError(f"{WHERE}: {path}: expected a file in a list of shards, got a directory")
     return LocalFile(path)
@@ -216,10 +218,10 @@ def open_path(path: str, key: Any) -> Embeddings:
         return open_files(found, key, path, path=path)
     path = os.path.expanduser(path)
     if files.is_glob(path):
-        matches = [LocalFile(name) for name in files.expand_glob(path)]
+        matches = [LocalFile(name) for name in files.expand_glob(path, kinds=READABLE)]
         return open_files(matches, key, path, path=path)
     if not os.path.exists(path):
-        raise files.not_found(path)
+        raise files.not_found(path, kinds=READABLE)
     if os.path.isdir(path):
         return _open_directory(path, key)
     return open_file(LocalFile(path), key)
