@@ -6,7 +6,9 @@ import ast
 import importlib.metadata
 import inspect
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +80,32 @@ def test_public_methods_are_documented():
         and not inspect.getdoc(value)
     ]
     assert not undocumented
+
+
+def _telling() -> dict[str, Callable[..., Any]]:
+    """Every public function and class method that takes ``progress``, by name."""
+    public = {name: getattr(featdiv, name) for name in NAMES}
+    methods = {
+        f"{name}.{member}": value
+        for name, owner in public.items()
+        if inspect.isclass(owner)
+        for member, value in inspect.getmembers(owner, inspect.ismethod)
+    }
+    callables = {name: value for name, value in public.items() if inspect.isfunction(value)} | methods
+    return {name: value for name, value in callables.items() if "progress" in inspect.signature(value).parameters}
+
+
+def test_progress_that_cannot_be_called_is_refused_before_anything_is_opened(tmp_path):
+    telling = _telling()
+    assert {"convert", "spectrum", "knn_probe", "extract", "rank_models", "Moments.from_source"} <= telling.keys()
+    for name, function in telling.items():
+        needed = {
+            parameter.name: 1 if parameter.name == "k" else str(tmp_path / "missing.npy")
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.default is parameter.empty
+        }
+        with pytest.raises(featdiv.InputError, match=rf"{name}: progress: expected None or a function .*; got True"):
+            function(**needed, progress=True)
 
 
 def test_unknown_name_is_an_attribute_error():

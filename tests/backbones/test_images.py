@@ -103,6 +103,8 @@ def test_corrupt_images_are_errors_or_are_listed(folder):
     with pytest.raises(UnreadableImage, match=r"cat.empty\.png: the file has no bytes"):
         data[3]
     assert [name.rpartition("/")[2] for name, _ in data.unreadable()] == ["empty.png", "half.png"]
+    with pytest.raises(InputError, match=r"featdiv\.images: progress: expected None or a function .*images in all"):
+        data.unreadable(progress=5)
     seen = []
     kept = featdiv.images(folder, corrupt="skip", progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (10, 10)

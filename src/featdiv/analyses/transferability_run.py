@@ -22,7 +22,7 @@ from featdiv.stats.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 LEAST_PARTS = 5
 
@@ -122,7 +122,7 @@ def transferability(
         True
     """
     names = _names(metrics, source_probs)
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, seed=seed)
+    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, seed=seed, progress=progress)
     arguments.one_of(FUNCTION, "interval", interval, ("auto", "jackknife", None))
     if knn_queries is not None and (isinstance(knn_queries, bool) or knn_queries < 1):
         raise InputError(f"{FUNCTION}: knn_queries: expected a number of rows above 0, or None; got {knn_queries!r}")

@@ -16,6 +16,7 @@ from featdiv.backbones.jobs import prepared
 from featdiv.backbones.layers import PENULTIMATE
 from featdiv.errors import InputError
 from featdiv.io.dtypes import ITEMSIZE
+from featdiv.io.progress import check_progress
 
 FUNCTION = "featdiv.backbones.estimate"
 
@@ -88,7 +89,7 @@ def estimate(
         raise InputError(f"{FUNCTION}: no argument {unknown[0]!r}; expected {', '.join(DEFAULTS)}")
     given = {**DEFAULTS, **arguments}
     split, out, store = given.pop("split"), given.pop("out"), given.pop("store")
-    given.pop("progress")
+    check_progress(given.pop("progress"), function=FUNCTION, told="images done, images in all")
     opened = images(data)
     if split is not None:
         opened = opened.split(split)

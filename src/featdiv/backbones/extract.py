@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from featdiv.backbones.cache import Directory
@@ -14,11 +14,10 @@ from featdiv.backbones.images import Images, images
 from featdiv.backbones.jobs import Job, prepared
 from featdiv.backbones.layers import PENULTIMATE
 from featdiv.errors import InputError
+from featdiv.io.progress import Progress, check_progress
 
 if TYPE_CHECKING:
     import torch
-
-Progress = Callable[[int, "int | None"], None]
 
 FUNCTION = "featdiv.extract"
 SHARD_ROWS = 2048
@@ -176,6 +175,7 @@ def _extract(
     progress: Progress | None,
     **arguments: Any,
 ) -> dict[str, Features]:
+    check_progress(progress, function=function, told="images done, images in all")
     opened = images(data)
     if split is not None:
         opened = opened.split(split)

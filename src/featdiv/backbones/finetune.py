@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from featdiv import protocols
@@ -16,8 +16,7 @@ from featdiv.backbones.finetune_result import FineTune
 from featdiv.backbones.finetune_search import Found, search, trial
 from featdiv.backbones.finetune_train import train
 from featdiv.errors import InputError, NotEnoughData
-
-Progress = Callable[[int, "int | None"], None]
+from featdiv.io.progress import Progress, check_progress
 
 
 def finetune(
@@ -174,6 +173,7 @@ def resolved(given: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]
 def _finetune(model: Any, data: Any, given: Mapping[str, Any]) -> FineTune:
     arguments, notes = resolved(given)
     progress, baseline = arguments["progress"], arguments["baseline"]
+    check_progress(progress, function=FUNCTION, told="steps done, steps in all")
     if baseline and arguments["mode"] == "scratch":
         raise InputError(f"{FUNCTION}: baseline: mode='scratch' is the baseline; leave baseline= out")
     job = Job(model, data, arguments, report=_part(progress, 0, 2 if baseline else 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, Self
 
@@ -18,8 +18,7 @@ from featdiv.backbones.image_folders import ORDER, WHERE, Found
 from featdiv.backbones.image_sources import Files, digest_of
 from featdiv.errors import InputError
 from featdiv.io import files
-
-Progress = Callable[[int, "int | None"], None]
+from featdiv.io.progress import Progress, check_progress
 
 CORRUPT = ("raise", "skip")
 KINDS = (".parquet", files.FOLDER)
@@ -173,6 +172,8 @@ class Images:
         return [Skipped(error.id, error.reason) for _, error in self._errors(workers, progress)]
 
     def _errors(self, workers: int | None, progress: Progress | None) -> Iterator[tuple[int, UnreadableImage]]:
+        check_progress(progress, function=WHERE, told="images done, images in all")
+
         def attempt(index: int) -> UnreadableImage | None:
             try:
                 self._source.read(int(self._index[index]))
@@ -273,6 +274,7 @@ def images(
     """
     if corrupt not in CORRUPT:
         raise InputError(f"{WHERE}: corrupt: expected 'raise' or 'skip'; got {corrupt!r}")
+    check_progress(progress, function=WHERE, told="images done, images in all")
     if isinstance(data, Images):
         for name, value in (
             ("labels", labels),

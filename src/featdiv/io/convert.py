@@ -17,10 +17,9 @@ from featdiv.io.annotations import NAMES
 from featdiv.io.casting import cast, largest
 from featdiv.io.dtypes import named
 from featdiv.io.embeddings import Embeddings, positive
+from featdiv.io.progress import Progress, check_progress
 from featdiv.io.sources import open as open_source
 from featdiv.io.writers import FORMATS, Writer, replacing, sync_directory
-
-Progress = Callable[[int, int | None], None]
 
 Emit = Callable[[npt.NDArray[Any]], None]
 
@@ -73,6 +72,7 @@ def convert(
     if shard_rows is not None:
         shard_rows = positive(shard_rows, "featdiv.convert: shard_rows")
     kind = _format(path, format, shard_rows)
+    check_progress(progress, function="featdiv.convert")
     wanted = None if dtype is None else named(dtype, "featdiv.convert: dtype")
     source = open_source(src, key=key, chunk_rows=chunk_rows)
     target = _target(source.dtype, wanted, kind)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from featdiv import __version__, io, protocols
 from featdiv.errors import InputError, NearDuplicateWarning, NotEnoughData
 from featdiv.io.embeddings import positive
+from featdiv.io.progress import Progress
 from featdiv.probes import knn_fewshot
 from featdiv.probes.knn_labels import FUNCTION, Labelled, labelled
 from featdiv.probes.knn_options import Options
@@ -23,7 +24,6 @@ from featdiv.probes.proportion import of_rows
 from featdiv.results import Provenance
 from featdiv.stats import arguments, budget
 from featdiv.stats.neighbours import Neighbours
-from featdiv.stats.neighbours_search import Progress
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io.embeddings import positive
+from featdiv.io.progress import Progress, check_progress
 from featdiv.probes.knn_labels import FUNCTION, speaking_for_probe
 from featdiv.probes.knn_result import rule_name
 from featdiv.probes.knn_vote import VOTES, Rule, rules
 from featdiv.stats import arguments
 from featdiv.stats.neighbours import DISTANCES, Neighbours
-from featdiv.stats.neighbours_search import Progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,7 @@ class Options:
             if not (np.isfinite(temperature) and temperature > 0.0):
                 raise InputError(f"{FUNCTION}: temperature: expected positive numbers; got {temperature}")
         arguments.one_of(FUNCTION, "distance", given["distance"], DISTANCES)
+        check_progress(progress, function=FUNCTION)
         if not 0.0 < duplicates <= 1.0:
             raise InputError(f"{FUNCTION}: duplicates: expected a cosine above 0 and up to 1; got {duplicates}")
         return cls(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featdiv import __version__, io, protocols
 from featdiv.errors import InputError
+from featdiv.io.progress import Progress, check_progress
 from featdiv.probes import linear_input as given
 from featdiv.probes.linear_input import FUNCTION
 from featdiv.probes.linear_result import LinearProbe
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from featdiv.probes.linear_rows import Rows
     from featdiv.probes.linear_scores import Judged
     from featdiv.probes.linear_solve import Settings, Solution
-    from featdiv.stats.grouped import Progress
 
 DINOV2_C = tuple(float(C) for C in 10.0 ** np.linspace(-6, 5, 45))
 """The grid of DINOv2: 45 values from 1e-6 to 1e5."""
@@ -164,6 +164,7 @@ def linear_probe(
     arguments.one_of(FUNCTION, "solver", solver, ("lbfgs",))
     arguments.one_of(FUNCTION, "precision", precision, ("auto", "float32", "float64"))
     arguments.one_of(FUNCTION, "metric", metric, (None, *ONE_LABEL, *SEVERAL_LABELS))
+    check_progress(progress, function=FUNCTION, told="rows read so far, None")
     annotated = {"val": (val, val_labels, val_groups), "test": (test, test_labels, test_groups)}
     given.check_sides(annotated, folds=folds)
     seeds = given.check_seeds(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +13,7 @@ from featdiv.errors import InputError, NonFiniteError
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-
-Progress = Callable[[int, "int | None"], None]
+    from featdiv.io.progress import Progress
 
 _CHECK_ROWS = 8192
 

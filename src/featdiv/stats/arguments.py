@@ -6,6 +6,7 @@ import operator
 from collections.abc import Sequence
 
 from featdiv.errors import InputError
+from featdiv.io.progress import check_progress
 from featdiv.ops._dispatch import PRECISIONS, check_name
 
 
@@ -17,6 +18,7 @@ def check(
     backend: str = "auto",
     nonfinite: str = "raise",
     seed: int = 0,
+    progress: object = None,
 ) -> None:
     """Raises InputError if one of the shared arguments has a value that no function knows."""
     one_of(function, "normalize", normalize, (None, "l2"))
@@ -24,6 +26,7 @@ def check(
     one_of(function, "nonfinite", nonfinite, ("raise", "drop"))
     check_name(backend, argument=f"{function}: backend")
     check_seed(function, seed)
+    check_progress(progress, function=function)
 
 
 def check_seed(function: str, seed: object) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from featdiv.io import Embeddings
+    from featdiv.io.progress import Progress
 
     Rows = npt.NDArray[Any] | torch.Tensor
     Index = npt.NDArray[np.int64]
@@ -40,10 +41,12 @@ def read(
     nonfinite: str,
     memory: int | float | str | None,
     seed: int,
-    progress: grouped.Progress | None,
+    progress: Progress | None,
 ) -> ClassMoments:
     """Reads a source once; see `ClassMoments.from_source`."""
-    arguments.check(_FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
+    arguments.check(
+        _FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, progress=progress
+    )
     device = grouped.check_device(device, function=_FUNCTION)
     limit = budget.budget_bytes(memory, function=_FUNCTION)
     annotations = {} if labels is None else {"labels": labels}

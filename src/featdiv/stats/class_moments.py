@@ -21,7 +21,7 @@ from featdiv.stats.moments import Float64Array, Moments
 if TYPE_CHECKING:
     import torch.distributed
 
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import BudgetExceeded, InputError, RowError
+from featdiv.io.progress import Progress
 from featdiv.stats.class_moments import ClassMoments
-from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT, Progress
+from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
 
 _READER = "ClassMoments.from_source"
 

@@ -33,7 +33,7 @@ from featdiv.stats.moments import Float64Array, Moments, NormSums
 if TYPE_CHECKING:
     import torch.distributed
 
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

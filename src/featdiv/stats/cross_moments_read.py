@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
@@ -91,7 +91,9 @@ def from_sources(
 ) -> CrossMoments:
     """Reads several sources once; see `CrossMoments.from_sources`."""
     function = "CrossMoments.from_sources"
-    arguments.check(function, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite)
+    arguments.check(
+        function, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, progress=progress
+    )
     device = grouped.check_device(device, function=function)
     with opened(models, function=function) as sources:
         require_memory([source.d for source in sources.values()], memory, function=function)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, NonFiniteError, RowError
+from featdiv.io.progress import Progress
 from featdiv.ops.scatter import reference
 from featdiv.stats.accumulate import Accumulator, Pilot, SpotCheck
 from featdiv.stats.moments import Moments
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from featdiv.io import Embeddings
 
     Rows = npt.NDArray[Any] | torch.Tensor
-
-Progress = Callable[[int, "int | None"], None]
 
 DROP_THEM = "Use nonfinite='drop' to leave such rows out."
 LEAVE_THEM_OUT = "Leave such rows out."

@@ -23,7 +23,7 @@ from featdiv.errors import InputError
 if TYPE_CHECKING:
     import torch.distributed
 
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -212,7 +212,12 @@ class Moments:
         from featdiv.stats import arguments, grouped
 
         arguments.check(
-            "Moments.from_source", normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite
+            "Moments.from_source",
+            normalize=normalize,
+            precision=precision,
+            backend=backend,
+            nonfinite=nonfinite,
+            progress=progress,
         )
         with grouped.opened(source) as embeddings:
             read = grouped.read(

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io.embeddings import positive
+from featdiv.io.progress import Progress, check_progress
 from featdiv.stats import arguments, budget, neighbours_rows
 from featdiv.stats.neighbours_engines import choose
 from featdiv.stats.neighbours_rows import Side
-from featdiv.stats.neighbours_search import BLOCK_ROWS, SPARE, Progress, Search
+from featdiv.stats.neighbours_search import BLOCK_ROWS, SPARE, Search
 
 FUNCTION = "Neighbours.of"
 DISTANCES = ("cosine", "l2")
@@ -131,6 +132,7 @@ class Neighbours:
         """
         k = positive(k, f"{FUNCTION}: k")
         arguments.one_of(FUNCTION, "distance", distance, DISTANCES)
+        check_progress(progress, function=FUNCTION)
         allowed = budget.budget_bytes(memory, function=FUNCTION)
         found = neighbours_rows.opened(gallery, function=FUNCTION, name="gallery", memory=allowed)
         asked = found

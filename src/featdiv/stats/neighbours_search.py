@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.io.progress import Progress
 from featdiv.stats.neighbours_engines import Engine
 from featdiv.stats.neighbours_rows import Side
 
-Progress = Callable[[int, "int | None"], None]
 Float32Array = npt.NDArray[np.float32]
 Int64Array = npt.NDArray[np.int64]
 

@@ -24,7 +24,7 @@ from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, 
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,13 @@ def compare(
     """
     chosen = measure(metric, definition, function=FUNCTION)
     arguments.check(
-        FUNCTION, normalize=normalize, precision=precision or "float32", backend=backend, nonfinite=nonfinite, seed=seed
+        FUNCTION,
+        normalize=normalize,
+        precision=precision or "float32",
+        backend=backend,
+        nonfinite=nonfinite,
+        seed=seed,
+        progress=progress,
     )
     arguments.one_of(FUNCTION, "interval", interval, ("auto", "jackknife", None))
     given = chosen.parameters(parameters, function=FUNCTION)

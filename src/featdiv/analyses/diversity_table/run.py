@@ -23,7 +23,7 @@ from featdiv.results import Provenance
 from featdiv.stats import ClassMoments, Moments, arguments, budget, class_labels, grouped
 
 if TYPE_CHECKING:
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 INTERVALS = ("auto", "jackknife", None)
 
@@ -87,7 +87,7 @@ def diversity(
         >>> {name: round(value, 3) for name, value in table.scores.items()}
         {'vendi': 4.678, 'class_separation': 0.428}
     """
-    arguments.check(FUNCTION, precision=precision, backend=backend, seed=seed)
+    arguments.check(FUNCTION, precision=precision, backend=backend, seed=seed, progress=progress)
     arguments.one_of(FUNCTION, "interval", interval, INTERVALS)
     options = Options(
         interval=interval,

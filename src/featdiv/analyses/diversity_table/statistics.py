@@ -16,6 +16,7 @@ from featdiv import io
 from featdiv.analyses.diversity_table.selection import FUNCTION
 from featdiv.analyses.spectral import plan
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.progress import Progress
 from featdiv.metrics.geometric import rows as row_sets
 from featdiv.metrics.jackknife import Rests
 from featdiv.metrics.labelled import inputs as labelled
@@ -23,7 +24,6 @@ from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
 from featdiv.metrics.spectral.left_out import LeftOut, leave_one_out
 from featdiv.stats import ClassMoments, Moments, class_parts, grouped, partition
-from featdiv.stats.grouped import Progress
 
 CHEAP_PRODUCTS = 2e9
 """Rows that take no more multiply-adds are read in float64."""

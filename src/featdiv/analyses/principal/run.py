@@ -20,7 +20,7 @@ from featdiv.stats.moments import Float64Array
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 FUNCTION = "featdiv.directions"
 SIDE = 56
@@ -93,7 +93,7 @@ def directions(
         >>> int(lacking.components[0].argmax())
         1
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend)
+    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, progress=progress)
     counts = {"k": k, "extremes": extremes, "thumbnail": thumbnail, "image_budget": image_budget}
     for name, value in counts.items():
         positive(value, f"{FUNCTION}: {name}")

@@ -23,7 +23,7 @@ from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 FUNCTION = "featdiv.spectrum"
 FEW_ROWS_PER_FEATURE = 5

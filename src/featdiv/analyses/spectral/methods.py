@@ -21,7 +21,7 @@ from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import Progress
+    from featdiv.io.progress import Progress
 
 Float64Array = npt.NDArray[np.float64]
 

@@ -31,7 +31,8 @@ from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
-    from featdiv.stats.grouped import GroupedMoments, Progress
+    from featdiv.io.progress import Progress
+    from featdiv.stats.grouped import GroupedMoments
 
 _LEAST_CHUNK_ROWS = 256
 _CHUNK_SHARE = 8
@@ -106,7 +107,15 @@ def spectrum(
         >>> round(spectrum.effective_rank, 1), round(spectrum.participation_ratio, 1)
         (39.7, 13.2)
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, seed=seed)
+    arguments.check(
+        FUNCTION,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        nonfinite=nonfinite,
+        seed=seed,
+        progress=progress,
+    )
     options = Options(
         center=bool(center),
         normalize=normalize,

@@ -14,6 +14,7 @@ from featdiv.backbones.decoding import UnreadableImage
 from featdiv.backbones.images import Images, images
 from featdiv.errors import FeatdivError, InputError, MissingDependency
 from featdiv.io.embeddings import positive
+from featdiv.io.progress import check_progress
 from featdiv.stats import arguments as checks
 from featdiv.stats import budget
 from featdiv.studies.folds import stratified_folds, stratified_sample
@@ -138,6 +139,7 @@ def rank_models(
     wanted = _probes(probes)
     asked = score_table.chosen(scores)
     allowed = budget.budget_bytes(memory, function=FUNCTION)
+    check_progress(progress, function=FUNCTION, told="images done, images in all, what is being done")
     if draws < 1:
         raise InputError(f"{FUNCTION}: draws: expected at least 1; got {draws!r}")
     checks.one_of(FUNCTION, "interval", interval, ("auto", None))
