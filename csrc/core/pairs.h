@@ -138,9 +138,8 @@ FEATDIV_INLINE void add_distances(PairBlock<T>& b, const T* products) {
   for (int i = 0; i < D; ++i) *b.distance_sum += sum[i];
 }
 
-// Adds the exponentials of the pairs. Unless products are `Exact` to rounding, a distance may come out below zero, and
-// is taken as it is, so that errors of either sign cancel.
-template <class Isa, class T, bool Exact>
+// Adds the exponentials of the pairs.
+template <class Isa, class T>
 FEATDIV_INLINE void add_exponentials(const PairBlock<T>& b, const T* products) {
   constexpr int L = lanes<Isa, T>;
   constexpr int W = panel_width<Isa, T>;
@@ -161,7 +160,7 @@ FEATDIV_INLINE void add_exponentials(const PairBlock<T>& b, const T* products) {
         V row = {};
         for (int v = 0; v < 3; ++v) {
           V q = load<V>(b.right_squares + v * L) + square - T(2) * load<V>(products + i * W + v * L);
-          if constexpr (Exact) q = q > T(0) ? q : V{};
+          q = q > T(0) ? q : V{};
           const V e = exp_negative<L>(-t * q);
           const auto counts = (column[v] < T(b.right_valid)) & (column[v] > T(b.triangle ? i : -1));
           row += counts ? e : V{};
@@ -186,7 +185,7 @@ void pair_block(PairBlock<T>& b) {
   using I = Vec<int32_t, L>;
   alignas(64) T products[W * W];
   pair_products<Isa, T>(b, products);
-  add_exponentials<Isa, T, true>(b, products);
+  add_exponentials<Isa, T>(b, products);
   if (b.distance_sum) add_distances<Isa, T>(b, products);
   if (b.measure == Measure::none) return;
   V column[3];

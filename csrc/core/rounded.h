@@ -6,13 +6,11 @@
 
 namespace featdiv {
 
-// Features whose products are added in int32: a multiple of the panel width. What they hold of the norm of a row
-// bounds its scale.
-constexpr int integer_chain = 144;
-constexpr int integer_chain_words = integer_chain / 2;
-// Integers of one chain with norms up to here have products that int32 holds; rounding adds at most the root of the
-// chain to a norm.
-constexpr float largest_norm = 46340.0f - 12.0f;
+// Words of two rows of a product that are multiplied before the next ones are fetched: those of a panel and the sums of
+// a block fit the first-level cache.
+constexpr int integer_chain_words = 64;
+// The sum of products of rows of integers is at most the product of their norms: up to here int32 holds it.
+constexpr float largest_norm = 46340.0f;
 constexpr float largest_integer = 32766.0f;
 
 // A panel of rows to round. What is kept has the expectation of the row, whatever it is, since rounding goes up or down
@@ -61,23 +59,21 @@ FEATDIV_INLINE float unit_of_row(const float* row, int64_t panel_stride, int64_t
   constexpr int L = lanes<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
   using V = Vec<float, L>;
-  V peaks = {};
-  float norms = 0;
-  for (int64_t chain = 0; chain < d; chain += integer_chain) {
-    V squares = {};
-    for (int64_t j = chain; j < d && j < chain + integer_chain; j += L) {
-      const V z = load<V>(row + j / W * panel_stride + j % W);
-      const V size = magnitude<L>(z);
-      peaks = size > peaks ? size : peaks;
-      squares += z * z;
-    }
-    float sum = 0;
-    for (int i = 0; i < L; ++i) sum += squares[i];
-    norms = sum > norms ? sum : norms;
+  V peaks = {}, squares = {};
+  for (int64_t j = 0; j < d; j += L) {
+    const V z = load<V>(row + j / W * panel_stride + j % W);
+    const V size = magnitude<L>(z);
+    peaks = size > peaks ? size : peaks;
+    squares += z * z;
   }
-  float peak = 0;
-  for (int i = 0; i < L; ++i) peak = peaks[i] > peak ? peaks[i] : peak;
-  const float by_peak = peak / largest_integer, by_norm = __builtin_sqrtf(norms) / largest_norm;
+  float peak = 0, square = 0;
+  for (int i = 0; i < L; ++i) {
+    peak = peaks[i] > peak ? peaks[i] : peak;
+    square += squares[i];
+  }
+  // Rounding adds less than the root of d to the norm of the integers; the sum of squares is off by d 2^-24 at most.
+  const float room = largest_norm - __builtin_sqrtf(float(d));
+  const float by_peak = peak / largest_integer, by_norm = __builtin_sqrtf(square) * (1 + float(d) * 0x1p-24f) / room;
   return by_peak > by_norm ? by_peak : by_norm;
 }
 
@@ -86,7 +82,6 @@ template <class Isa>
 void round_to_integers(const RoundBlock& b) {
   constexpr int L = lanes<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
-  static_assert(integer_chain % W == 0, "a chain is whole panels");
   using V = Vec<float, L>;
   using I = Vec<int32_t, L>;
   for (int i = 0; i < W; ++i) b.units[i] = i < b.n ? unit_of_row<Isa>(b.by_row + i * W, b.panel_stride, b.d) : 0.0f;
@@ -112,16 +107,21 @@ void round_to_integers(const RoundBlock& b) {
   }
 }
 
-// c[i][j] += the products of words of `micro_rows` rows i and three vectors of rows j, added as integers.
-template <class Isa>
+// c[i][j] = the products of words of `micro_rows` rows i and three vectors of rows j, added as integers; to what is
+// there already unless they are the `First`.
+template <class Isa, bool First>
 FEATDIV_INLINE void integer_kernel(const int32_t* __restrict__ a, const int32_t* __restrict__ b, int depth,
-                                   float* __restrict__ c, uintptr_t ahead) {
+                                   int32_t* __restrict__ c, uintptr_t ahead) {
   constexpr int L = lanes<Isa, float>;
   constexpr int M = micro_rows<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
-  using V = Vec<float, L>;
   using I = Vec<int32_t, L>;
-  I sums[M][3] = {};
+  I sums[M][3];
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 3
+    for (int v = 0; v < 3; ++v) sums[i][v] = First ? I{} : load<I>(c + i * W + v * L);
+  }
   for (int k = 0; k < depth; ++k, a += W, b += W) {
     __builtin_prefetch(reinterpret_cast<const void*>(ahead));
     ahead += ahead_step<Isa, float>;
@@ -137,19 +137,100 @@ FEATDIV_INLINE void integer_kernel(const int32_t* __restrict__ a, const int32_t*
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 3
+    for (int v = 0; v < 3; ++v) store(c + i * W + v * L, sums[i][v]);
+  }
+}
+
+// 2^x for x from 0 to 1, to 1e-7: the polynomial of least relative error.
+template <int N>
+FEATDIV_INLINE Vec<float, N> power_of_fraction(Vec<float, N> x) {
+  Vec<float, N> p = x * 2.17022549e-4f + 1.24396873e-3f;
+  p = p * x + 9.67884064e-3f;
+  p = p * x + 5.54833412e-2f;
+  p = p * x + 2.40229830e-1f;
+  p = p * x + 6.93147004e-1f;
+  return p * x + 1.0f;
+}
+
+// 2^x for x up to 100, to a unit or two in the last place; what is below the range of floats is zero, as is 2^(-1e30).
+template <int N>
+FEATDIV_INLINE Vec<float, N> power_of_two(Vec<float, N> x) {
+  using V = Vec<float, N>;
+#if defined(__AVX512DQ__)
+  if constexpr (N == 16) {
+    // With a mask of all lanes, as gcc 12 warns of an uninitialised operand in its own header otherwise.
+    constexpr __mmask16 all = 0xffff;
+    const __m512 r = _mm512_mask_reduce_ps((__m512)x, all, (__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    const __m512 p = (__m512)power_of_fraction<N>((V)r);
+    return (V)_mm512_mask_scalef_ps(p, all, p, (__m512)x);
+  }
+#endif
+  using I = Vec<int32_t, N>;
+  const auto lost = x < -126.0f;
+  x = lost ? V{} : x;
+  I whole = __builtin_convertvector(x, I);
+  whole += (I)(__builtin_convertvector(whole, V) > x);  // truncation rounds towards zero: true is -1
+  const V p = power_of_fraction<N>(x - __builtin_convertvector(whole, V));
+  return lost ? V{} : (V)((I)p + (whole << 23));
+}
+
+// Adds the exponentials of the pairs of rounded rows. Products have errors of mean zero, and a distance that comes out
+// below zero by them is taken as it is. Integers count in units of their rows.
+template <class Isa, bool Triangle, class Product>
+FEATDIV_INLINE void add_rounded_exponentials(const PairBlock<float>& b, const Product* products,
+                                             const RoundedSides& sides) {
+  constexpr int L = lanes<Isa, float>;
+  constexpr int W = panel_width<Isa, float>;
+  constexpr int D = lanes<Isa, double>;
+  constexpr bool integers = __is_same(Product, int32_t);
+  using V = Vec<float, L>;
+  using VD = Vec<double, D>;
+  V column[3], units[3];
+  for (int v = 0; v < 3; ++v) {
+    for (int i = 0; i < L; ++i) column[v][i] = float(v * L + i);
+    if constexpr (integers) units[v] = load<V>(sides.right_units + v * L);
+  }
+  for (int rate = 0; rate < b.rate_count; ++rate) {
+    // exp(-t |x - y|^2) = 2^(2 c x.y - c |x|^2 - c |y|^2), where all terms are rounded once, each on its own.
+    const double c = b.rates[rate] * 1.4426950408889634;
+    V right[3];
     for (int v = 0; v < 3; ++v)
-      store(c + i * W + v * L, load<V>(c + i * W + v * L) + __builtin_convertvector(sums[i][v], V));
+      for (int i = 0; i < L; ++i) {
+        const int j = v * L + i;
+        right[v][i] = j < b.right_valid ? float(c * double(b.right_squares[j])) : 1e30f;
+      }
+    VD sum = {};
+    for (int start = 0; start < b.left_valid; start += exp_rows) {
+      const int stop = start + exp_rows < b.left_valid ? start + exp_rows : b.left_valid;
+      V part[3] = {};
+      for (int i = start; i < stop; ++i) {
+        const float left = float(c * double(b.left_squares[i]));
+        const float scale = float(2 * c * (integers ? double(sides.left_units[i]) : 1.0));
+#pragma GCC unroll 3
+        for (int v = 0; v < 3; ++v) {
+          const V product = __builtin_convertvector(load<Vec<Product, L>>(products + i * W + v * L), V);
+          const V weight = integers ? units[v] * scale : V{} + scale;
+          const V e = power_of_two<L>(product * weight - (right[v] + left));
+          part[v] += !Triangle || column[v] > float(i) ? e : V{};
+        }
+      }
+      const V all = part[0] + part[1] + part[2];
+      for (int h = 0; h < L; h += D) {
+        Vec<float, D> piece;
+        memcpy(&piece, reinterpret_cast<const float*>(&all) + h, sizeof piece);
+        sum += __builtin_convertvector(piece, VD);
+      }
+    }
+    for (int i = 0; i < D; ++i) b.exp_sums[rate] += sum[i];
   }
 }
 
 // `pair_block` for the exponentials alone.
 template <class Isa>
 void integer_pair_block(const PairBlock<float>& b, const RoundedSides& sides) {
-  constexpr int L = lanes<Isa, float>;
   constexpr int M = micro_rows<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
-  using V = Vec<float, L>;
-  alignas(64) float products[W * W] = {};
+  alignas(64) int32_t products[W * W];
   const int64_t words = integer_words(b.d);
   for (int64_t k = 0; k < words; k += integer_chain_words) {
     const int depth = int(words - k < integer_chain_words ? words - k : integer_chain_words);
@@ -158,15 +239,12 @@ void integer_pair_block(const PairBlock<float>& b, const RoundedSides& sides) {
     for (int g = 0; g * M < b.left_valid; ++g) {
       const uintptr_t ahead = next_chain<Isa, float>(reinterpret_cast<const float*>(left),
                                                      reinterpret_cast<const float*>(right), g, integer_chain_words);
-      integer_kernel<Isa>(left + g * M, right, depth, products + g * M * W, ahead);
+      if (k == 0) integer_kernel<Isa, true>(left + g * M, right, depth, products + g * M * W, ahead);
+      else integer_kernel<Isa, false>(left + g * M, right, depth, products + g * M * W, ahead);
     }
   }
-  for (int i = 0; i < b.left_valid; ++i)
-    for (int v = 0; v < 3; ++v) {
-      float* const row = products + i * W + v * L;
-      store(row, load<V>(row) * (load<V>(sides.right_units + v * L) * sides.left_units[i]));
-    }
-  add_exponentials<Isa, float, false>(b, products);
+  if (b.triangle) add_rounded_exponentials<Isa, true>(b, products, sides);
+  else add_rounded_exponentials<Isa, false>(b, products, sides);
 }
 
 }  // namespace featdiv

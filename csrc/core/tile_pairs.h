@@ -95,7 +95,8 @@ void tile_pair_block(const PairBlock<float>& b, const RoundedSides& sides) {
         for (int j = 0; j < W; ++j) products[(tile * 16 + i) * W + j] += sums[j / 16][i * 16 + j % 16];
     }
   FEATDIV_TILE_RELEASE();
-  add_exponentials<Isa, float, false>(b, products);
+  if (b.triangle) add_rounded_exponentials<Isa, true>(b, products, sides);
+  else add_rounded_exponentials<Isa, false>(b, products, sides);
 }
 
 }  // namespace featdiv

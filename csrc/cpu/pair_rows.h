@@ -85,6 +85,8 @@ class RowPacker {
   RowPacker(const PairJob& job, const Kernels& kernels, int64_t most)
       : job_(job), product_(kernels.product<T>()), width_(product_.panel_width), most_(most) {
     if constexpr (__is_same(T, float)) rounded_ = job.rounded ? kernels.rounded : nullptr;
+    for (int rate = 0; rounded_ && rate < job.rate_count; ++rate)
+      largest_peak_ = std::min(largest_peak_, std::sqrt(largest_exponent / job.rates[rate] / double(job.x.d)));
     if (!job.shift) return;
     const int64_t d = job.x.d, padded = (d + width_ - 1) / width_ * width_;
     shift_ = aligned_array<double>(padded);
@@ -120,7 +122,7 @@ class RowPacker {
       }
     });
     if (worst.load() != Outcome::done) return PairOutcome(int(worst.load()));
-    return peak_ <= largest_peak ? PairOutcome::done : PairOutcome::out_of_range;
+    return peak_ <= largest_peak_ ? PairOutcome::done : PairOutcome::out_of_range;
   }
 
   // Whether squares of the rows packed so far have vanished. They do no harm beside large ones.
@@ -132,6 +134,8 @@ class RowPacker {
  private:
   // Magnitudes whose squares, and sums of them, neither overflow nor vanish.
   static constexpr double largest_peak = sizeof(T) == sizeof(float) ? 0x1p55 : 0x1p490;
+  // Exponents of rounded rows are differences of floats of up to this size.
+  static constexpr double largest_exponent = 0x1p90;
   static constexpr double smallest_peak = sizeof(T) == sizeof(float) ? 0x1p-40 : 0x1p-450;
 
   // Packs one panel and returns its largest magnitude.
@@ -200,6 +204,7 @@ class RowPacker {
   const int64_t width_, most_;
   const RoundedKernels* rounded_ = nullptr;
   Array<double> shift_;
+  double largest_peak_ = largest_peak;
   double peak_ = 0;  // largest magnitude of the rows packed so far
 };
 

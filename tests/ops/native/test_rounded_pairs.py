@@ -107,8 +107,8 @@ def test_a_block_on_the_diagonal_counts_each_pair_once(library, unit):
 @pytest.mark.parametrize("unit", [INTEGERS, TILES])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_largest_products_that_the_integers_hold(library, unit, sign):
-    """All of the norm in one chain of features, or in one feature: the sums of products end just below 2^31."""
-    for d, filled in ((144, 144), (300, 2), (2, 2), (1, 1)):
+    """All of the norm in many features, or in one: the sums of products end just below 2^31."""
+    for d, filled in ((128, 128), (1000, 1000), (300, 2), (2, 2), (1, 1)):
         x = np.zeros((4, d), np.float32)
         x[:, :filled] = 1 / np.sqrt(filled)
         left, right = Side(library, unit, x), Side(library, unit, np.float32(sign) * x, stream=1)
@@ -129,6 +129,24 @@ def test_rounding_has_mean_zero_whatever_the_rows_are(library, unit):
     # Float32 arithmetic itself is some 1e-8 off.
     assert abs(np.mean(off)) < 4 * np.std(off) / np.sqrt(streams) + 2e-8
     assert np.std(off) < deviation(x, 2.0, 48)
+
+
+@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+def test_exponentials_below_the_range_of_floats_are_zero(library, unit):
+    x = np.diag(np.full(48, 4.0)).astype(np.float32)
+    side = Side(library, unit, x)
+    for rate in (2.0, 3.0, 1e6, 1e20):  # the second is 2^-138
+        got = block_sum(library, unit, side, side, rate, triangle=True)
+        assert np.isclose(got, 1128 * np.exp(-32 * rate), rtol=0.02, atol=1e-36)
+
+
+@pytest.mark.parametrize("backend", ["native", "torch"])
+@pytest.mark.parametrize("precision", ["mixed", "float32"])
+def test_rates_that_leave_only_copies(backend, precision, rng):
+    x = rng.normal(size=(100, 8)).astype(np.float32)
+    x[1] = x[0]
+    for rate in (1e30, 1e39, 1e300):
+        assert pair_sums(x, rates=[rate], precision=precision, backend=backend).exp_sums[0] in (0.0, 1.0)
 
 
 def rows_of(kind, n, rng):

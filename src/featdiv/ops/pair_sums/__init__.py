@@ -294,7 +294,8 @@ def _checked_task(
         threshold=None if threshold is None else float(threshold),
         examples=examples if threshold is not None else 0,
         normalize=normalize,
-        precision="float64" if precision == "float64" else "float32",
+        # The product of an infinite rate and the distance of two copies is no number.
+        precision="float64" if precision == "float64" or max(rates, default=0.0) > 1e38 else "float32",
         may_round=precision not in ("float64", "float32") and measure is None and not distances,
     )
 
