@@ -72,6 +72,23 @@ def test_rbf_is_the_alignment_of_gaussian_kernels(pair):
         assert float(score) == pytest.approx(expected, abs=1e-10)
 
 
+@pytest.mark.parametrize("bandwidth", [1e4, 1e7])
+def test_a_wide_kernel_is_the_one_of_squared_distances(pair, bandwidth):
+    """exp(-t) - 1 is -t for small t, and centring takes constants away: that is linear CKA."""
+    score = featdiv.cka(*pair, definition="rbf", bandwidth=bandwidth)
+    assert float(score) == pytest.approx(float(featdiv.cka(*pair, definition="biased")), abs=1e-6)
+    with pytest.raises(NotEnoughData, match="cka: the kernel of one side is the same for all pairs of rows"):
+        featdiv.cka(*pair, definition="rbf", bandwidth=1e200)
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e40])
+@pytest.mark.parametrize("definition", ["biased", "debiased"])
+def test_scale_changes_nothing(pair, scale, definition):
+    expected = float(featdiv.cka(*pair, definition=definition))
+    scaled = featdiv.cka(pair[0] * scale, pair[1] * scale, definition=definition)
+    assert float(scaled) == pytest.approx(expected, rel=1e-9)
+
+
 def test_rbf_in_blocks_is_rbf_at_once(pair, monkeypatch):
     whole = float(featdiv.cka(*pair, definition="rbf"))
     monkeypatch.setattr("featdiv.metrics.similarity.cka_rbf.BLOCK_ENTRIES", 1000)

@@ -99,6 +99,27 @@ def test_rsa_is_the_correlation_of_scipy_distances(pair, distance):
     assert score.details["pairs"] == 150 * 149 // 2
 
 
+def test_rsa_of_bits_does_not_depend_on_the_order_of_features():
+    """Rows of bits have few distances, each of many pairs: what rounding makes of equal ones must not rank them."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, size=(80, 9)).astype(float)
+    bits = bits[bits.std(axis=1) > 0.0]
+    other = rng.normal(size=(len(bits), 5))
+    exact = np.round(pdist(bits, "correlation"), 9)
+    truth = spearmanr(exact, pdist(other, "correlation"))[0]
+    for changed in (bits, bits[:, rng.permutation(9)], 3.0 * bits):
+        assert float(featdiv.rsa(changed, other)) == pytest.approx(truth, abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+@pytest.mark.parametrize("distance", ["correlation", "euclidean"])
+def test_rsa_does_not_depend_on_scale(pair, scale, distance):
+    options = {"distance": distance, "definition": "pearson"}
+    assert float(featdiv.rsa(*pair, **options)) == pytest.approx(
+        float(featdiv.rsa(pair[0] * scale, pair[1] * scale, **options)), abs=1e-9
+    )
+
+
 def test_rsa_says_that_it_took_a_sample(pair):
     score = featdiv.rsa(*pair, sample=40, seed=3)
     assert score.provenance.notes == ("from a sample of 40 of 150 rows, seed 3",)
@@ -110,12 +131,13 @@ def test_rsa_says_that_it_took_a_sample(pair):
 
 def test_rsa_refusals(pair):
     x, y = pair
-    flat = x.copy()
-    flat[7] = 2.0
-    with pytest.raises(
-        NotEnoughData, match="rsa: distance='correlation' needs rows with features that are not all equal; row 7"
-    ):
-        featdiv.rsa(flat, y)
+    flat = x[:, :7].copy()
+    for value in (2.0, 0.1):  # the mean of seven times 0.1 is not 0.1
+        flat[7] = value
+        with pytest.raises(
+            NotEnoughData, match="rsa: distance='correlation' needs rows with features that are not all equal; row 7"
+        ):
+            featdiv.rsa(flat, y)
     with pytest.raises(NotEnoughData, match="rsa: the rows of x are all equally far"):
         featdiv.rsa(np.eye(20), y[:20], distance="cosine")
     with pytest.raises(NotEnoughData, match="rsa: two rows have one distance"):

@@ -22,6 +22,18 @@ def test_it_is_the_published_formula():
     assert score.provenance.seed is None
 
 
+def test_equal_distances_share_a_rank_whatever_the_order_of_features():
+    rng = np.random.default_rng(0)
+    bits = rng.integers(0, 2, size=(80, 9)).astype(float)
+    bits = bits[bits.std(axis=1) > 0.0]
+    labels = rng.integers(0, 3, size=len(bits))
+    upper = np.triu_indices(len(bits), 1)
+    exact = np.round(1.0 - np.corrcoef(bits)[upper], 9)
+    truth = spearmanr(exact, labels[upper[0]] != labels[upper[1]]).statistic
+    for changed in (bits, bits[:, rng.permutation(9)], 3.0 * bits):
+        assert float(featdiv.parc(changed, labels)) == pytest.approx(truth, abs=1e-12)
+
+
 def test_a_sample_is_stated_and_seeded():
     x, labels = cases.labelled(400, 8, 4, between=0.8)
     score = featdiv.parc(x, labels, sample=100, seed=3)

@@ -79,7 +79,8 @@ def value(x: Side, other: Side, *, square: float, product: float, n: int, defini
     for side in (x, other):
         require_variance(side.name, side.trace)
     if definition == "biased":
-        return min(1.0, square / math.sqrt(x.square * other.square))
+        # The product of the two would overflow, or vanish, at scales where each is in range.
+        return min(1.0, square / math.sqrt(x.square) / math.sqrt(other.square))
     if n < LEAST_ROWS:
         raise NotEnoughData(
             f"debiased CKA needs at least {LEAST_ROWS} rows; got {n}. definition='biased' exists, but with so few "

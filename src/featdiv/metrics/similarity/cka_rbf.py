@@ -17,7 +17,7 @@ BLOCK_ENTRIES = 1 << 22
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Kernel:
-    """A Gaussian kernel over rows.
+    """A Gaussian kernel over rows, less one: centring takes the one away, and near it small differences keep digits.
 
     Attributes:
         rows: (n, d) float64, centred, which changes no distance.
@@ -30,11 +30,11 @@ class Kernel:
     scale: float
 
     def block(self, start: int, stop: int) -> Float64Array:
-        """Returns rows start to stop of the kernel: (stop - start, n)."""
+        """Returns rows start to stop of exp(-|x_i - x_j|^2 / (2 s^2)) - 1: (stop - start, n)."""
         distances = self.squares[start:stop, None] + self.squares - 2.0 * (self.rows[start:stop] @ self.rows.T)
         np.maximum(distances, 0.0, out=distances)
         distances *= -self.scale
-        return np.exp(distances, out=distances)
+        return np.expm1(distances, out=distances)
 
 
 def prepare(rows: Any, *, name: str, bandwidth: float = 1.0, seed: int = 0) -> Kernel:
@@ -63,7 +63,7 @@ def prepare(rows: Any, *, name: str, bandwidth: float = 1.0, seed: int = 0) -> K
         raise NotEnoughData(
             f"the median distance between rows of {name} is zero, which leaves the kernel without width"
         )
-    return Kernel(rows=centred, squares=squares, scale=1.0 / (2.0 * bandwidth**2 * median))
+    return Kernel(rows=centred, squares=squares, scale=0.5 / bandwidth / bandwidth / median)
 
 
 def core(x: Kernel, other: Kernel, **_: Any) -> float:
@@ -83,4 +83,6 @@ def core(x: Kernel, other: Kernel, **_: Any) -> float:
         sums[place] - 2.0 / n * float(row_sums[a] @ row_sums[b]) + totals[a] * totals[b] / n**2
         for place, (a, b) in enumerate(((0, 1), (0, 0), (1, 1)))
     )
-    return min(1.0, float(kl / math.sqrt(kk * ll)))
+    if not (kk > 0.0 and ll > 0.0):
+        raise NotEnoughData("the kernel of one side is the same for all pairs of rows; take another bandwidth")
+    return min(1.0, float(kl / math.sqrt(kk) / math.sqrt(ll)))

@@ -112,6 +112,7 @@ def _of_tables(x: Any, other: Any, k: int) -> Score:
         n=x.n,
         d=x.d,
         fingerprint=x.fingerprints.get("gallery"),
+        extraction=x.extractions.get("gallery"),
         passes=0,
     )
     tables = [np.sort(table.head(k).indices, axis=1) for table in (x, other)]

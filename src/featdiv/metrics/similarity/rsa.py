@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from featdiv.io.embeddings import positive
 from featdiv.metrics.similarity.inputs import check_definition
 from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
-from featdiv.stats import arguments
+from featdiv.stats import arguments, ranks
 from featdiv.stats.moments import Float64Array
 
 DEFINITIONS = ("spearman", "pearson")
@@ -31,34 +32,46 @@ def prepare(
     if len(rows) < LEAST_ROWS:
         raise NotEnoughData(f"two rows have one distance, and a correlation needs more; got {len(rows)} rows")
     z = np.asarray(rows, dtype=np.float64)
+    upper = np.triu_indices(len(z), 1)
+    rounding = ranks.of_products(z.shape[1])
     if distance == "euclidean":
         z = z - z.mean(axis=0)
-    if distance == "correlation":
-        z = z - z.mean(axis=1, keepdims=True)
-    squares = np.einsum("ij,ij->i", z, z)
-    upper = np.triu_indices(len(z), 1)
-    if distance == "euclidean":
-        all_pairs = squares[:, None] + squares - 2.0 * (z @ z.T)
-        values = np.sqrt(np.maximum(all_pairs[upper], 0.0))
+        squares = np.einsum("ij,ij->i", z, z)
+        # Ranks of squares are those of distances, and zeros among them have not been made larger by the root.
+        values = np.maximum((squares[:, None] + squares - 2.0 * (z @ z.T))[upper], 0.0)
+        rounding *= 2.0 * float(squares.max())
+        if definition == "pearson":
+            values = np.sqrt(values)
     else:
-        if not squares.all():
-            what = "features that are not all equal" if distance == "correlation" else "a norm that is not zero"
-            raise NotEnoughData(
-                f"distance={distance!r} needs rows with {what}; row {int(squares.argmin())} of those taken from {name} "
-                "has not"
-            )
-        unit = z / np.sqrt(squares)[:, None]
+        unit = _unit(z, name=name, distance=distance)
         values = 1.0 - (unit @ unit.T)[upper]
+    largest = float(values.max())
     if definition == "spearman":
-        from scipy.stats import rankdata
-
-        values = rankdata(values)
+        values = ranks.tied_ranks(values, rounding)
+        largest = float(len(values))
     values = values - values.mean()
     length = float(np.linalg.norm(values))
-    if not length > 1e-12 * len(values):
+    if not length > 1e-12 * largest * math.sqrt(len(values)):
         raise NotEnoughData(f"the rows of {name} are all equally far from one another")
     scaled: Float64Array = values / length
     return scaled
+
+
+def _unit(z: Float64Array, *, name: str, distance: str) -> Float64Array:
+    """Returns rows of length one, about their own means for the distance of correlations."""
+    largest = np.abs(z).max(axis=1)
+    z = z / np.where(largest > 0.0, largest, 1.0)[:, None]
+    what = "a norm that is not zero"
+    if distance == "correlation":
+        what, z = "features that are not all equal", z - z.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(z, axis=1)
+    # What rounding leaves of a row of equal entries, about their mean, has no direction.
+    flat = lengths <= 1e-12
+    if flat.any():
+        raise NotEnoughData(
+            f"distance={distance!r} needs rows with {what}; row {int(flat.argmax())} of those taken from {name} has not"
+        )
+    return np.asarray(z / lengths[:, None])
 
 
 def core(x: Float64Array, other: Float64Array) -> float:

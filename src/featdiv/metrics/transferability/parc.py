@@ -15,14 +15,13 @@ from featdiv.metrics.labelled.rows import LabelledRows
 from featdiv.results import Provenance, Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
+from featdiv.stats.ranks import of_products, tied_ranks
 
 SAMPLE = 2000
 
 
 def core(x: Float64Array, labels: npt.ArrayLike) -> float:
     """Returns PARC of rows in memory; see `parc`."""
-    from scipy.stats import rankdata
-
     names, codes = np.unique(np.asarray(labels), return_inverse=True)
     require_classes(names.tolist())
     centred = x - x.mean(axis=1, keepdims=True)
@@ -34,17 +33,17 @@ def core(x: Float64Array, labels: npt.ArrayLike) -> float:
         )
     unit = centred / norms[:, None]
     upper = np.triu_indices(len(x), 1)
-    ranks = rankdata(1.0 - (unit @ unit.T)[upper])
+    distances = tied_ranks(1.0 - (unit @ unit.T)[upper], of_products(x.shape[1]))
     # The correlation of two one-hot rows is 1 or -1/(c - 1): two values, whose ranks correlate as the values do.
     other = (codes.reshape(-1)[upper[0]] != codes.reshape(-1)[upper[1]]).astype(np.float64)
     if not other.size or other.min() == other.max():
         raise NotEnoughData("every class has one row among those taken, so no two labels are alike")
-    ranks -= ranks.mean()
+    distances -= distances.mean()
     other -= other.mean()
-    length = float(np.linalg.norm(ranks))
+    length = float(np.linalg.norm(distances))
     if not length > 0.0:
         raise NotEnoughData("all rows are equally far from one another")
-    return float(ranks @ other) / (length * float(np.linalg.norm(other)))
+    return float(distances @ other) / (length * float(np.linalg.norm(other)))
 
 
 def parc(
