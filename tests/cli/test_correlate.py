@@ -41,6 +41,11 @@ def test_several_columns_are_averaged_and_incomplete_models_said(run, table):
     assert "note: 1 models lack a value and are left out: f" in result.stderr
 
 
+def test_several_columns_of_x_are_averaged_too(run, table):
+    result = run("correlate", "t.csv", "--x", "pets,rank", "--y", "cars")
+    assert result.stdout.startswith("cars against mean 2 columns, 5 models")
+
+
 def test_diversity_json_and_picture(run, table, tmp_path):
     arguments = ("correlate", "t.csv", "--x", "imagenet", "--y", "cars", "--diversity", "rank")
     result = run(*arguments, "--plot", "p.png", "--json", "out.json")

@@ -150,3 +150,9 @@ def test_what_cannot_be_done(scores, truth, message):
 def test_numbers_out_of_range(argument, value):
     with pytest.raises(featdiv.InputError, match=f"rank_agreement: {argument}: expected"):
         featdiv.rank_agreement(mapping(range(12)), mapping(range(12)), **{argument: value})
+
+
+def test_the_heading_says_the_level_of_the_intervals():
+    scores = {"a": 1.0, "b": 2.0, "c": 3.0}
+    found = featdiv.rank_agreement(scores, {"a": 1.0, "b": 3.0, "c": 2.0}, draws=20, level=0.8)
+    assert "80 % interval" in str(found).splitlines()[1]

@@ -111,6 +111,34 @@ def test_tables_are_averaged_as_logits():
     assert found.labels == ("x", "mean logit(y)")
 
 
+def test_tables_of_both_are_averaged_over_data_sets_of_their_own():
+    x = {"five shots": mapping([0.5, 0.6, 0.8, 0.9]), "twenty": mapping([0.6, 0.7, 0.7, 0.99])}
+    y = {"pets": mapping([0.5, 0.6, 0.8, 0.9])}
+    found = featdiv.correlate(x, y, x_scale="fraction", y_scale="fraction", draws=0, permutations=0)
+    assert found.x[1] == pytest.approx((np.log(0.6 / 0.4) + np.log(0.7 / 0.3)) / 2)
+    assert found.labels == ("mean logit(x)", "mean logit(y)")
+
+
+def test_points_hold_what_the_line_leaves(planted):
+    x, d, y = planted
+    found = featdiv.correlate(mapping(x), mapping(y), diversity=mapping(d), draws=0, permutations=0)
+    fit = scipy.stats.linregress(x, y)
+    points = found.points()
+    assert [point["model"] for point in points] == NAMES
+    np.testing.assert_allclose([point["residual"] for point in points], y - fit.intercept - fit.slope * x, atol=1e-12)
+    np.testing.assert_array_equal([point["diversity"] for point in points], d)
+    assert featdiv.correlate(mapping(x), mapping(y), draws=0, permutations=0).points()[0]["diversity"] is None
+
+
+def test_print_names_both_sides_and_has_p_values(planted):
+    x, _, y = planted
+    found = featdiv.correlate(mapping(x), mapping(y), draws=50, permutations=99, level=0.9, labels=("top-1", "pets"))
+    title, heads, first, *_ = str(found).splitlines()
+    assert title == "pets against top-1, 30 models"
+    assert heads.split() == ["score", "value", "90", "%", "interval", "p"]
+    assert first.split()[-1] == f"{found.p_values['pearson']:.2g}"
+
+
 def test_joint_regression_is_least_squares(planted):
     x, d, y = planted
     found = featdiv.correlate(mapping(x), mapping(y), diversity=mapping(d), draws=300, permutations=200)
@@ -194,6 +222,11 @@ def test_band_json_and_plot(planted):
     json.loads(found.to_json())
     assert found.plot().axes[0].get_title().startswith("r = ")
     assert [line["score"] for line in found.table()][:2] == ["pearson", "spearman"]
+
+
+def test_an_x_without_a_logit_is_not_told_of_the_images_of_y():
+    with pytest.raises(featdiv.InputError, match=r"x: the logit of 0 or 1 is infinite; leave such a model out"):
+        featdiv.correlate(mapping([0.1, 0.2, 0.3, 1.0]), mapping(range(4)), x_scale="fraction", test_images=50)
 
 
 @pytest.mark.parametrize(

@@ -28,11 +28,11 @@ def correlate(
         str,
         typer.Argument(metavar="TABLE.csv", help="One row a model, with a line of headings.", show_default=False),
     ],
-    x: Annotated[str, typer.Option("--x", metavar="COLUMN", help="Column of x.")],
-    y: Annotated[
+    x: Annotated[
         str,
-        typer.Option("--y", metavar="COLUMN[,…]", help="Column of y; several, separated by commas, are averaged."),
+        typer.Option("--x", metavar="COLUMN[,…]", help="Column of x; several, separated by commas, are averaged."),
     ],
+    y: Annotated[str, typer.Option("--y", metavar="COLUMN[,…]", help="Column of y, likewise.")],
     diversity: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="A second predictor: does it add anything to x?")
     ] = None,
@@ -65,11 +65,11 @@ def correlate(
         options.require_writable(path, option)
     import featdiv
 
-    columns = y.split(",")
-    content = read_columns(table, [x, *columns, *([diversity] if diversity else [])], model, exclude or [])
+    of_x, of_y = x.split(","), y.split(",")
+    content = read_columns(table, [*of_x, *of_y, *([diversity] if diversity else [])], model, exclude or [])
     result = featdiv.correlate(
-        content[x],
-        content[y] if len(columns) == 1 else {name: content[name] for name in columns},
+        _values(content, of_x),
+        _values(content, of_y),
         diversity=content[diversity] if diversity else None,
         x_scale=x_scale.value,
         y_scale=y_scale.value,
@@ -77,7 +77,7 @@ def correlate(
         draws=draws,
         permutations=permutations,
         seed=seed,
-        labels=(x, y if len(columns) == 1 else f"{len(columns)} columns"),
+        labels=(_label(of_x), _label(of_y)),
     )
     if json != "-":
         print_correlation(result, quiet=quiet)
@@ -87,6 +87,15 @@ def correlate(
     for written in (None if json == "-" else json, plot):
         if written is not None:
             output.say(f"wrote {written}", quiet=quiet)
+
+
+def _values(content: dict[str, dict[str, float | None]], columns: list[str]) -> Any:
+    """One column as a mapping from model to value, several as a mapping from column to such mappings."""
+    return content[columns[0]] if len(columns) == 1 else {name: content[name] for name in columns}
+
+
+def _label(columns: list[str]) -> str:
+    return columns[0] if len(columns) == 1 else f"{len(columns)} columns"
 
 
 def read_columns(

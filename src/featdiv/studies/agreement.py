@@ -12,6 +12,7 @@ import numpy as np
 
 from featdiv import __version__
 from featdiv.errors import InputError
+from featdiv.io.embeddings import positive
 from featdiv.results import Interval, Provenance, Result
 from featdiv.stats.moments import Float64Array
 from featdiv.studies import bootstrap, coefficients, tables
@@ -99,14 +100,15 @@ class RankAgreement(Result):
             value = "undefined" if line["value"] is None else f"{line['value']:.4g}"
             interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
             lines.append([line["comparison"], line["measure"], value, interval or line["undefined"]])
-        return f"RankAgreement of {len(self.models)} models", ("", "measure", "value", "95 % interval"), lines
+        heads = ("", "measure", "value", f"{100 * self.provenance.arguments['level']:g} % interval")
+        return f"RankAgreement of {len(self.models)} models", heads, lines
 
 
 def rank_agreement(
     scores: Any,
     ground_truth: Any,
     *,
-    k: tuple[int, ...] = (1, 3),
+    k: int | Sequence[int] = (1, 3),
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -132,7 +134,7 @@ def rank_agreement(
         ground_truth: the same models and data sets; or a mapping from name to such tables, for several ground truths
             side by side. Their agreement with one another is then reported too: where that is low, so is
             what any score can reach on all of them.
-        k: the k of ``regret@k``.
+        k: the k of ``regret@k``, one or several.
         draws: number of resamples; 0 for no intervals.
         level: coverage of the intervals.
         seed: seed of the resamples.
@@ -153,12 +155,13 @@ def rank_agreement(
         >>> round(found.read("kendall"), 4), found.read("top1_hit"), found.read("regret@1")  # 5 of 6 pairs agree
         (0.6667, 1.0, 0.0)
     """
+    among = tuple(positive(value, f"{FUNCTION}: k") for value in (k if isinstance(k, Sequence) else (k,)))
+    bootstrap.check(draws, level, function=FUNCTION)
     table = tables.read(scores, function=FUNCTION, argument="scores")
     truths = _truths(ground_truth, table)
     if len(table.models) < LEAST_MODELS:
         raise InputError(f"{FUNCTION}: scores: expected at least {LEAST_MODELS} models; got {len(table.models)}")
-    _check_numbers(k, draws, level)
-    measures = _measures(k)
+    measures = _measures(among)
     comparisons = [(name, table, truth) for name, truth in truths.items()]
     comparisons += [(f"{a} ~ {b}", truths[a], truths[b]) for a, b in combinations(truths, 2)]
     found: dict[str, float] = {}
@@ -195,7 +198,7 @@ def rank_agreement(
         provenance=Provenance(
             function=FUNCTION,
             version=__version__,
-            arguments={"k": tuple(k), "draws": draws, "level": level},
+            arguments={"k": among, "draws": draws, "level": level},
             method="mean over data sets, percentile bootstrap",
             n=len(table.models),
             seed=seed,
@@ -222,16 +225,6 @@ def _truths(ground_truth: Any, table: Table) -> dict[str, Table]:
         tables.require_same_models(table, truth, function=FUNCTION, arguments=("scores", which))
         tables.require_same_datasets(table, truth, function=FUNCTION, arguments=("scores", which))
     return named
-
-
-def _check_numbers(k: tuple[int, ...], draws: int, level: float) -> None:
-    for value in k:
-        if value < 1:
-            raise InputError(f"{FUNCTION}: k: expected whole numbers of at least 1; got {value!r}")
-    if draws < 0:
-        raise InputError(f"{FUNCTION}: draws: expected 0 or more; got {draws!r}")
-    if not 0.0 < level < 1.0:
-        raise InputError(f"{FUNCTION}: level: expected a number between 0 and 1; got {level!r}")
 
 
 def _measures(k: tuple[int, ...]) -> dict[str, coefficients.Coefficient]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -81,6 +81,17 @@ class Correlation(Result):
             )
         return lines
 
+    def points(self) -> list[dict[str, Any]]:
+        """Returns one dictionary for each model: model, x, y, diversity (None without one), residual.
+
+        The residual is what the line of y over x leaves of y: which models do better than their x would say.
+        """
+        intercept, slope = self.line
+        diversity = [None] * len(self.models) if self.diversity is None else self.diversity.tolist()
+        left = self.y - intercept - slope * self.x
+        cells = zip(self.models, self.x.tolist(), self.y.tolist(), diversity, left.tolist(), strict=True)
+        return [dict(zip(("model", "x", "y", "diversity", "residual"), line, strict=True)) for line in cells]
+
     def band(self, at: Any) -> tuple[Float64Array, Float64Array]:
         """Returns the lower and upper ends of the 95 % bootstrap band of the line, at values of x.
 
@@ -109,6 +120,16 @@ class Correlation(Result):
 
         return plot.scatter(self, ax)
 
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        lines = []
+        for line in self.table():
+            value = "undefined" if line["value"] is None else f"{line['value']:.4g}"
+            interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
+            p = "" if line["p_value"] is None else f"{line['p_value']:.2g}"
+            lines.append([line["score"], value, interval or line["undefined"], p])
+        title = f"{self.labels[1]} against {self.labels[0]}, {len(self.models)} models"
+        return title, ("score", "value", f"{100 * self.provenance.arguments['level']:g} % interval", "p"), lines
+
     def __repr__(self) -> str:
         shown = ", ".join(
             f"{name}={self.scores[name]:.4g}" + (f" {self.intervals[name]}" if name in self.intervals else "")
@@ -136,7 +157,7 @@ def correlate(
 
     ``pearson``, ``spearman``, ``kendall`` (tau-b) and ``weighted_kendall`` (as `scipy.stats.weightedtau` by default)
     of x and y. What is bounded by 0 and 1 belongs on the logit scale, on which equal steps are equal changes of
-    the odds; a table of y over data sets is averaged there: the mean of the logits. With a second predictor D
+    the odds; a table over data sets is averaged there: the mean of the logits. With a second predictor D
     (``diversity``):
 
     * least squares ``y = a + b x + c D``: ``intercept``, ``slope_x``, ``slope_diversity``, ``r2``, and ``r2_gain``, the
@@ -144,12 +165,14 @@ def correlate(
     * ``partial_x``, r of y and x given D; ``partial_diversity``, r of y and D given x.
 
     p-values: for r, y permuted among models; for what D adds, the residuals of y over x permuted (Freedman & Lane
-    1983); (1 + extreme draws) / (1 + draws). Intervals are percentiles of a bootstrap over models. O(draws models^2).
+    1983), the statistic being ``partial_diversity``, whose square is R² gained over what x leaves; (1 + extreme draws) /
+    (1 + draws). Intervals are percentiles of a bootstrap over models. O(draws models^2).
 
     Args:
-        x: a mapping from model to value, or a pandas Series; NaN and None are missing, and drop the model.
-        y: the same models; or a table: a mapping from data set to such mappings, or a data frame with data sets as
-            columns.
+        x: a mapping from model to value, or a pandas Series; or a table, a mapping from data set to such mappings or a
+            data frame with data sets as columns, of which each model has the mean. NaN and None are missing, and drop
+            the model.
+        y: the same models, likewise; the data sets may be others.
         diversity: the same models; a second predictor.
         x_scale: ``"raw"`` correlates x as it is; ``"fraction"`` takes the logit of values in [0, 1], ``"percent"`` of
             values in [0, 100].
@@ -179,7 +202,9 @@ def correlate(
         >>> round(found.read("pearson"), 3), round(found.read("kendall"), 3)
         (0.969, 0.8)
     """
-    _check_numbers(draws, permutations, level)
+    bootstrap.check(draws, level, function=FUNCTION)
+    if permutations < 0:
+        raise InputError(f"{FUNCTION}: permutations: expected 0 or more; got {permutations!r}")
     names, columns, dropped = _columns(x, y, diversity, x_scale, y_scale, test_images)
     a, b, c = columns["x"], columns["y"], columns.get("diversity")
     statistics = {name: coefficients.COEFFICIENTS[name](a[None], b[None])[0] for name in _ORDER}
@@ -204,7 +229,7 @@ def correlate(
         dropped=dropped,
         p_values=_p_values(a, b, c, scores, permutations=permutations, seed=seed),
         line=(float(intercept[0]), float(slope[0])),
-        labels=_axis_labels(labels, x_scale, y_scale, y),
+        labels=(_axis_label(labels[0], x_scale, x), _axis_label(labels[1], y_scale, y)),
         provenance=Provenance(
             function=FUNCTION,
             version=__version__,
@@ -224,14 +249,6 @@ def correlate(
     )
 
 
-def _check_numbers(draws: int, permutations: int, level: float) -> None:
-    for name, value in (("draws", draws), ("permutations", permutations)):
-        if value < 0:
-            raise InputError(f"{FUNCTION}: {name}: expected 0 or more; got {value!r}")
-    if not 0.0 < level < 1.0:
-        raise InputError(f"{FUNCTION}: level: expected a number between 0 and 1; got {level!r}")
-
-
 def _columns(
     x: Any, y: Any, diversity: Any, x_scale: str, y_scale: str, test_images: int | Mapping[str, int] | None
 ) -> tuple[tuple[str, ...], dict[str, Float64Array], tuple[str, ...]]:
@@ -239,14 +256,17 @@ def _columns(
     given = {"x": x, "y": y} | ({} if diversity is None else {"diversity": diversity})
     read = {name: tables.read(value, function=FUNCTION, argument=name) for name, value in given.items()}
     for name, table in read.items():
-        if name != "y" and table.datasets != ("",):
+        if name == "diversity" and table.datasets != ("",):
             raise InputError(f"{FUNCTION}: {name}: expected a mapping from models to values; got a table of data sets")
         tables.require_same_models(read["x"], table, function=FUNCTION, arguments=("x", name))
     scales = {"x": x_scale, "y": y_scale, "diversity": "raw"}
     values = {}
     for name, table in read.items():
         images = test_images if name == "y" else None
-        logits = log_odds.logit(table.values, scales[name], images, table.datasets, function=FUNCTION, argument=name)
+        at_ends = log_odds.CLIP if name == "y" else "leave such a model out with NaN, or correlate x as it is"
+        logits = log_odds.logit(
+            table.values, scales[name], images, table.datasets, function=FUNCTION, argument=name, at_ends=at_ends
+        )
         values[name] = logits.mean(axis=1)
     complete = np.isfinite(np.stack(list(values.values()))).all(axis=0)
     models = read["x"].models
@@ -301,17 +321,20 @@ def _p_values(
     if not permutations:
         return {}
     rng = np.random.default_rng((seed, 1))
-    extreme = dict.fromkeys((name for name in ("pearson", "spearman", "r2_gain") if name in scores), 0)
+    statistics = {"pearson": "pearson", "spearman": "spearman", "r2_gain": "partial_diversity"}
+    statistics = {name: statistic for name, statistic in statistics.items() if statistic in scores}
+    extreme = dict.fromkeys(statistics, 0)
     fitted, rest = regression.residuals(x, y)
     for size in bootstrap.chunks(permutations, len(x)):
         places = rng.permuted(np.broadcast_to(np.arange(len(x)), (size, len(x))), axis=1)
         same_x = np.broadcast_to(x, places.shape)
         drawn = {name: np.abs(coefficients.COEFFICIENTS[name](same_x, y[places])) for name in extreme if name in _ORDER}
         if diversity is not None and "r2_gain" in extreme:
-            fit = regression.joint(same_x, np.broadcast_to(diversity, places.shape), fitted + rest[places])
-            drawn["r2_gain"] = fit.r2 - fit.r2_x
+            # The R² gained itself would not do: it is relative to a variance of y that differs from draw to draw.
+            same_d = np.broadcast_to(diversity, places.shape)
+            drawn["r2_gain"] = np.abs(regression.partial_correlation(same_d, fitted + rest[places], same_x))
         for name, values in drawn.items():
-            extreme[name] += int((values >= abs(scores[name]) - 1e-12).sum())
+            extreme[name] += int((values >= abs(scores[statistics[name]]) - 1e-12).sum())
     return {name: (1 + count) / (1 + permutations) for name, count in extreme.items()}
 
 
@@ -321,8 +344,6 @@ def _reason(name: str) -> str:
     return "x and diversity are constant, or one is a line of the other"
 
 
-def _axis_labels(labels: tuple[str, str], x_scale: str, y_scale: str, y: Any) -> tuple[str, str]:
-    mean = "mean " if tables.depth(y) == 2 else ""
-    shown_x = labels[0] if x_scale == "raw" else f"logit({labels[0]})"
-    shown_y = f"{mean}{labels[1]}" if y_scale == "raw" else f"{mean}logit({labels[1]})"
-    return shown_x, shown_y
+def _axis_label(label: str, scale: str, value: Any) -> str:
+    mean = "mean " if tables.depth(value) == 2 else ""
+    return f"{mean}{label}" if scale == "raw" else f"{mean}logit({label})"

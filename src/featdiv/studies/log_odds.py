@@ -15,6 +15,8 @@ from featdiv.studies import tables
 
 SCALES = ("fraction", "percent", "raw")
 
+CLIP = "give test_images=, the number of test images, so that such values are clipped to half an image from the end"
+
 
 def log_odds(accuracies: Any, *, scale: str = "fraction", test_images: int | Mapping[str, int] | None = None) -> Score:
     """Mean of the logits of accuracies over data sets: ``mean ln(p / (1 - p))``.
@@ -72,6 +74,7 @@ def logit(
     function: str,
     argument: str,
     scales: tuple[str, ...] = SCALES,
+    at_ends: str = CLIP,
 ) -> Float64Array:
     """Returns (models, data sets) logits of values on a scale; values on the scale ``"raw"`` as they are.
 
@@ -83,6 +86,7 @@ def logit(
         function: who asks, for the errors.
         argument: of which argument, for the errors.
         scales: the scales that this argument may have.
+        at_ends: what to do about values at the ends of the scale, for the error.
 
     Raises:
         InputError: if a value lies outside its scale, or at its end without ``test_images``.
@@ -103,10 +107,7 @@ def logit(
         half = np.array([0.5 / _images(test_images, name, function) for name in datasets])
         p = np.clip(p, half, 1.0 - half)
     elif ((p == 0.0) | (p == 1.0)).any():
-        raise InputError(
-            f"{function}: {argument}: the logit of 0 or {top:g} is infinite; give test_images=, the number of test "
-            "images, so that such values are clipped to half an image from the end"
-        )
+        raise InputError(f"{function}: {argument}: the logit of 0 or {top:g} is infinite; {at_ends}")
     return np.log(p) - np.log1p(-p)
 
 
