@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from featdiv.errors import InputError
 from featdiv.results import Interval
 from featdiv.stats.moments import Float64Array
 
@@ -16,8 +16,17 @@ LEAST_DEFINED = 0.9
 MOST_PAIRS = 2_000_000
 """Pairs of models held at once: bounds the memory of statistics of pairs to a few tens of megabytes."""
 
-Statistic = Callable[[npt.NDArray[np.int64]], Float64Array]
-"""Takes (b, n) places of models, returns (b,) values."""
+
+def check(draws: int, level: float, *, function: str) -> None:
+    """Refuses numbers of resamples below 0, and levels that are no probability.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    if draws < 0:
+        raise InputError(f"{function}: draws: expected 0 or more; got {draws!r}")
+    if not 0.0 < level < 1.0:
+        raise InputError(f"{function}: level: expected a number between 0 and 1; got {level!r}")
 
 
 def chunks(draws: int, n: int) -> Iterator[int]:
@@ -25,13 +34,6 @@ def chunks(draws: int, n: int) -> Iterator[int]:
     size = max(1, MOST_PAIRS // (n * n))
     for start in range(0, draws, size):
         yield min(size, draws - start)
-
-
-def resample(statistic: Statistic, n: int, *, draws: int, seed: int) -> Float64Array:
-    """Returns (draws,) values of a statistic over models drawn with replacement."""
-    rng = np.random.default_rng(seed)
-    parts = [statistic(rng.integers(0, n, size=(size, n))) for size in chunks(draws, n)]
-    return np.concatenate(parts) if parts else np.empty(0)
 
 
 def percentile_interval(values: Float64Array, *, level: float, estimand: str, groups: int) -> Interval | None:
