@@ -146,7 +146,7 @@ def test_what_cannot_be_done(scores, truth, message):
         featdiv.rank_agreement(scores, truth)
 
 
-@pytest.mark.parametrize(("argument", "value"), [("k", (0,)), ("draws", -1), ("level", 1.0)])
+@pytest.mark.parametrize(("argument", "value"), [("k", (0,)), ("k", 1.5), ("draws", -1), ("level", 1.0)])
 def test_numbers_out_of_range(argument, value):
     with pytest.raises(featdiv.InputError, match=f"rank_agreement: {argument}: expected"):
         featdiv.rank_agreement(mapping(range(12)), mapping(range(12)), **{argument: value})
@@ -156,3 +156,9 @@ def test_the_heading_says_the_level_of_the_intervals():
     scores = {"a": 1.0, "b": 2.0, "c": 3.0}
     found = featdiv.rank_agreement(scores, {"a": 1.0, "b": 3.0, "c": 2.0}, draws=20, level=0.8)
     assert "80 % interval" in str(found).splitlines()[1]
+
+
+def test_one_k_stands_without_brackets():
+    scores = {"a": 1.0, "b": 2.0, "c": 3.0}
+    found = featdiv.rank_agreement(scores, {"a": 1.0, "b": 3.0, "c": 2.0}, k=2, draws=0)
+    assert (found.read("regret@2"), found.measures[-2:]) == (0.0, ("regret@2", "top1_hit"))
