@@ -133,3 +133,21 @@ def test_it_is_a_context_manager(x):
     with featdiv.open(x) as source:
         assert source.n == 101
     assert repr(source) == "<Embeddings 101 x 7 float32 from array 101 x 7 float32>"
+
+
+def test_numpy_takes_a_source_for_its_rows(x, tmp_path):
+    np.save(tmp_path / "x.npy", x)
+    source = featdiv.open(tmp_path / "x.npy")
+    np.testing.assert_array_equal(np.asarray(source), x)
+    assert np.asarray(source, dtype=np.float64).dtype == np.float64
+    copied = np.array(featdiv.open(x))
+    copied[:] = 0
+    assert x.any()
+    torch = pytest.importorskip("torch")
+    halves = np.asarray(featdiv.open(torch.tensor(x).bfloat16()))
+    np.testing.assert_array_equal(halves, torch.tensor(x).bfloat16().float().numpy())
+
+
+def test_numpy_takes_no_stream():
+    with pytest.raises(featdiv.InputError, match="a one-pass source is no array"):
+        np.asarray(featdiv.open(iter([np.ones((2, 3))])))

@@ -96,7 +96,9 @@ def _little_endian(rows: Rows) -> bytes:
 
 
 def is_array(source: Any) -> bool:
-    """True for what `open_array` reads, or refuses with a reason of its own (sparse matrices)."""
+    """True for what `open_array` reads, or refuses with a reason of its own (sparse matrices); never for a source."""
+    if isinstance(source, Embeddings):
+        return False
     protocols = ("__dlpack__", "__cuda_array_interface__", "__array_interface__", "__array__", "toarray")
     return any(hasattr(source, name) for name in protocols)
 

@@ -209,6 +209,24 @@ class Embeddings(abc.ABC):
             raise InputError(f"{where}: expected indices from 0 to {self.n - 1}; got {worst}")
         return self._gather(index.astype(np.int64))
 
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """Returns all rows as one NumPy array in memory: ``np.asarray(source)``; bfloat16 becomes float32.
+
+        Raises:
+            InputError: if the source can be read only once, or a view is asked for (``copy=False``).
+        """
+        if self.one_pass or self.n is None:
+            raise InputError(
+                "featdiv.Embeddings: a one-pass source is no array; gather its chunks, or write it to a file"
+            )
+        if copy is False:
+            raise InputError("featdiv.Embeddings: rows are read into a new array; copy=False cannot be had")
+        rows = self.take(np.arange(self.n))
+        if not isinstance(rows, np.ndarray):
+            host = rows.cpu()
+            rows = (host.float() if self.dtype == "bfloat16" else host).numpy()
+        return rows if dtype is None else rows.astype(dtype, copy=False)
+
     def column_names(self) -> list[str]:
         """Returns the names of the columns or entries that labels=, ids= and groups= may name."""
         return []
