@@ -63,9 +63,32 @@ def test_every_later_result_says_what_the_features_are(run, tmp_path):
             featdiv.directions(features, k=1, extremes=2),
             featdiv.spectrum(features.path, interval=None),
         ]
+        bare = [
+            featdiv.Moments.of(features),
+            featdiv.ClassMoments.of(features, features.labels),
+            featdiv.ClassMoments.of(features, features.labels).total(),
+            features.moments,
+            features.class_moments,
+            featdiv.spectrum(features, method="tsqr").moments,
+            featdiv.spectrum(features, labels=features.labels).per_class[0].moments,
+            run(store=False, out=tmp_path).moments,
+        ]
     for result in results:
         assert result.provenance.extraction == facts, result.provenance.function
         assert json.loads(result.to_json())["provenance"]["extraction"] == facts
+    assert [statistic.extraction for statistic in bare] == [facts] * len(bare)
+    near = featdiv.Neighbours.of(features, rows_of(features), k=2)
+    assert dict(near.extractions) == {"gallery": facts, "queries": None}
+    table = featdiv.Neighbours.of(features, k=3)
+    for score in (
+        featdiv.effective_rank(bare[0]),
+        featdiv.spectrum(bare[0]),
+        featdiv.diversity(bare[1], interval=None),
+        featdiv.h_score(bare[1]),
+        featdiv.transferability(bare[1]),
+        featdiv.mutual_knn(table, table, k=3),
+    ):
+        assert score.provenance.extraction == facts, score.provenance.function
     both = featdiv.compare({"one": features, "other": run(layer="output")}, interval=None)
     found = both.provenance.arguments["extractions"]
     assert found["one"] == facts

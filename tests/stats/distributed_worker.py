@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import functools
 import json
@@ -44,7 +45,10 @@ def moments_of(rank: int) -> dict[str, Moments | ClassMoments]:
         "names": exact_classes(rows, NAMES[labels]),
         "names, first empty": exact_classes(rows, NAMES[labels]) if rank else ClassMoments.empty(6),
         "no classes": ClassMoments.empty(6, normalize="l2"),
-        "dtypes": Moments.of(rows.astype("float32" if rank else "float64"), backend="numpy" if rank else "torch"),
+        "provenance": dataclasses.replace(
+            Moments.of(rows.astype("float32" if rank else "float64"), backend="numpy" if rank else "torch"),
+            extraction={"model": NAMES[4].item(), "data": "ab" * (1 + rank)},
+        ),
     }
 
 

@@ -84,8 +84,9 @@ def test_the_result_is_that_of_all_rows_together(folder):
 
 
 def test_provenance_is_merged(folder):
-    merged = reduced(folder, "dtypes", 0)
+    merged = reduced(folder, "provenance", 0)
     assert (merged.dtype, merged.backend) == ("mixed", "numpy,torch")
+    assert merged.extraction == {"model": worker.NAMES[4]}
 
 
 @pytest.mark.parametrize(

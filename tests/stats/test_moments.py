@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import functools
 import pickle
 
@@ -122,6 +123,18 @@ def test_merge_keeps_the_worse_provenance():
     assert merged.error_bound == 1e-6
     assert merged.dtype == "mixed"
     assert merged.backend.split(",") == sorted({Moments.of(rows).backend, "reference"})
+
+
+def test_merge_keeps_of_an_extraction_what_all_parts_agree_on():
+    facts = [{"model": "vit", "layer": "norm", "data": "a"}, {"model": "vit", "layer": "norm", "data": "b"}]
+    facts.append({"model": "vit", "layer": "head", "data": "b"})
+    one, other, third = (dataclasses.replace(Moments.of(np.eye(3)), extraction=given) for given in facts)
+    assert (one + other).extraction == {"model": "vit", "layer": "norm"}
+    assert ((one + other) + third).extraction == (one + (other + third)).extraction == {"model": "vit"}
+    assert (Moments.empty(3) + one + Moments.empty(3)).extraction == facts[0]
+    unknown = Moments.of(np.eye(3))
+    assert (one + unknown).extraction is (unknown + one).extraction is None
+    assert (one + dataclasses.replace(one, extraction={"model": "resnet"})).extraction is None
 
 
 def test_moved_norm_sums_of_one_row():

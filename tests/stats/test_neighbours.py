@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import sys
 
@@ -352,11 +353,13 @@ def test_files_round_trip(tmp_path, rng):
     pytest.importorskip("faiss")
     x = rng.normal(size=(200, 6)).astype(np.float32)
     for near in (Neighbours.of(x, k=4), Neighbours.of(x, x[:9], k=4, distance="l2", index="IVF4,Flat:nprobe=4")):
+        near = dataclasses.replace(near, extractions={"gallery": {"model": "vit", "notes": []}, "queries": None})
         near.save(tmp_path / "near.npz")
         back = Neighbours.load(tmp_path / "near.npz")
         for field in ("n_gallery", "d", "distance", "leave_one_out", "backend", "index", "recall", "notes"):
             assert getattr(back, field) == getattr(near, field), field
         assert dict(back.fingerprints) == dict(near.fingerprints)
+        assert dict(back.extractions) == dict(near.extractions)
         np.testing.assert_array_equal(back.indices, near.indices)
         np.testing.assert_array_equal(back.values, near.values)
 

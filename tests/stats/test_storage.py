@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import zipfile
@@ -44,6 +45,16 @@ def test_the_file_is_a_plain_archive_of_triangles(moments, tmp_path):
         assert int(archive["schema"]) == 1
         assert archive["scatter"].tolist() == moments.scatter[np.triu_indices(5)].tolist()
     assert path.stat().st_size < 5000
+
+
+def test_what_rows_were_extracted_with_is_kept_and_may_be_missing(moments, class_moments, tmp_path):
+    facts = {"model": "žluťoučký", "notes": ["resampled", 2], "autocast": None}
+    path = tmp_path / "m.npz"
+    for statistic in (moments, class_moments):
+        dataclasses.replace(statistic, extraction=facts).save(path)
+        assert type(statistic).load(path).extraction == facts
+        rewritten(path, extraction=None)
+        assert type(statistic).load(path).extraction is None
 
 
 def test_any_name_and_a_string_will_do(moments, tmp_path):
@@ -131,6 +142,8 @@ def test_a_newer_schema_is_refused(moments, tmp_path):
         ({"fourth": np.float64(-1)}, r"fourth: expected at least 0\.0; got -1\.0"),
         ({"normalize": np.array("l1")}, r"normalize: expected '' or 'l2'; got 'l1'"),
         ({"dtype": np.float64(2)}, r"dtype: expected text"),
+        ({"extraction": np.array('{"model": ')}, r"extraction: expected a JSON object; got '\{\"model\": '"),
+        ({"extraction": np.array("[1]")}, r"extraction: expected a JSON object; got '\[1\]'"),
         ({"measured_error": np.array("no")}, r"measured_error: expected float64 of shape \(\); got str"),
         ({"format": np.array("something")}, r"is a \.npz archive of something else"),
         ({"format": None}, r"is a \.npz archive of something else"),

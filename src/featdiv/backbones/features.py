@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,7 @@ class Features(Embeddings):
         if isinstance(self._moments, ClassMoments):
             return self._moments.total()
         if self._moments is None:
-            self._moments = Moments.from_source(self.rows)
+            self._moments = Moments.from_source(self)
         return self._moments
 
     @property
@@ -111,7 +112,7 @@ class Features(Embeddings):
             raise NotEnoughData("featdiv.extract: class_moments: expected a label for each image; some have none")
         if isinstance(self._moments, ClassMoments):
             return self._moments
-        return ClassMoments.from_source(self.rows, labels=self.labels)
+        return ClassMoments.from_source(self)
 
     def _blocks(self, rows: int) -> Iterator[tuple[int, Rows]]:
         return self.rows._blocks(rows)
@@ -271,8 +272,11 @@ class Accumulate(Sink):
         self.moments: Moments | ClassMoments | None = None
         if directory is not None and (directory.path / "moments.npz").exists():
             kind = ClassMoments if self.labelled else Moments
-            self.moments = kind.load(directory.path / "moments.npz")
+            self.moments = self._explained(kind.load(directory.path / "moments.npz"))
             self.done = set(range(-(-self.moments.n // self.shard_rows)))
+
+    def _explained(self, moments: Any) -> Any:
+        return dataclasses.replace(moments, extraction=self.extraction)
 
     def begin(self, d: int) -> None:
         """Describes what will be written."""
@@ -287,6 +291,7 @@ class Accumulate(Sink):
             part = ClassMoments.of(rows, self.images.labels[start : start + len(rows)])
         else:
             part = Moments.of(rows)
+        part = self._explained(part)
         self.moments = part if self.moments is None else self.moments.merge(part)
         if self.directory is not None:
             with self.directory._room():

@@ -66,7 +66,7 @@ def read(
             reader.see(rows, chunk.labels, start=chunk.start, drop=nonfinite == "drop")
             if progress is not None:
                 progress(chunk.start + int(chunk.rows.shape[0]), embeddings.n)
-        return reader.moments()
+        return dataclasses.replace(reader.moments(), extraction=embeddings.extraction)
 
 
 class _Reader:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.stats.class_labels import check_same_kind
-from featdiv.stats.moments import Float64Array, Moments
+from featdiv.stats.moments import Float64Array, Moments, agreed
 
 if TYPE_CHECKING:
     import torch.distributed
@@ -41,6 +42,7 @@ class ClassMoments:
         measured_error: largest relative error seen in spot checks of the parts merged, or None.
         dtype: element type of the rows, or ``"mixed"`` after merging parts of different types.
         backend: scatter backends that made it, comma-separated; empty for the identity.
+        extraction: what the rows were extracted with, as in `Moments`.
 
     Example:
         >>> import numpy as np
@@ -64,6 +66,7 @@ class ClassMoments:
     measured_error: float | None = None
     dtype: str = ""
     backend: str = ""
+    extraction: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         unit = ", normalize='l2'" if self.normalize else ""
@@ -263,6 +266,7 @@ class ClassMoments:
             measured_error=max(measured) if measured else None,
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             backend=",".join(sorted({*self.backend.split(","), *other.backend.split(",")} - {""})),
+            extraction=agreed(self.extraction, other.extraction),
         )
 
     __add__ = merge
@@ -355,7 +359,7 @@ class ClassMoments:
         return distributed.all_reduce_class_moments(self, group)
 
     def _provenance(self) -> dict[str, Any]:
-        names = ("normalize", "error_bound", "measured_error", "dtype", "backend")
+        names = ("normalize", "error_bound", "measured_error", "dtype", "backend", "extraction")
         return {name: getattr(self, name) for name in names}
 
     def _check_mergeable(self, other: ClassMoments) -> None:

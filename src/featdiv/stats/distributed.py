@@ -17,7 +17,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.stats.class_moments import ClassMoments
 from featdiv.stats.moments import Float64Array, Moments, NormSums
-from featdiv.stats.storage import packed, unpacked
+from featdiv.stats.storage import facts_as_text, facts_of_text, packed, unpacked
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _KINDS = ("Moments", "ClassMoments")
 _NORMALIZE = (None, "l2")
 _LABELS = ("no labels", "integers", "strings")
-_HEADER = ("kind", "d", "normalize", "extra", "labels", "n", "c", "width", "dropped")
+_HEADER = ("kind", "d", "normalize", "extra", "labels", "n", "c", "width", "dropped", "facts")
 _TEXT_BYTES = 64
 
 Arrays = tuple["npt.NDArray[np.float64]", "npt.NDArray[np.int64]", "npt.NDArray[np.uint8]"]
@@ -162,15 +162,16 @@ def _merge(a: Moments | ClassMoments, b: Moments | ClassMoments) -> Moments | Cl
 
 def _header(moments: Moments | ClassMoments) -> npt.NDArray[np.int64]:
     normalize = _NORMALIZE.index(moments.normalize)
+    facts = len(facts_as_text(moments.extraction).encode())
     if isinstance(moments, Moments):
         extra = moments.norm_sums is not None
-        return np.array([0, moments.d, normalize, extra, 0, moments.n, 0, 0, 0], dtype=np.int64)
+        return np.array([0, moments.d, normalize, extra, 0, moments.n, 0, 0, 0, facts], dtype=np.int64)
     strings = moments.classes.dtype.kind == "U"
     kind = 0 if not moments.c else 2 if strings else 1
     width = moments.classes.dtype.itemsize // 4 if kind == 2 else 1
     extra = moments.scatters is not None
     return np.array(
-        [1, moments.d, normalize, extra, kind, moments.n, moments.c, width, moments.dropped], dtype=np.int64
+        [1, moments.d, normalize, extra, kind, moments.n, moments.c, width, moments.dropped, facts], dtype=np.int64
     )
 
 
@@ -194,18 +195,19 @@ def _packed(moments: Moments | ClassMoments) -> Arrays:
     measured = np.nan if moments.measured_error is None else moments.measured_error
     parts += [np.array([moments.error_bound, measured])]
     text = b"".join(name.encode().ljust(_TEXT_BYTES, b"\0") for name in (moments.dtype, moments.backend))
+    text += facts_as_text(moments.extraction).encode()
     return np.concatenate(parts), integers, np.frombuffer(text, dtype=np.uint8)
 
 
 def _room_for(header: npt.NDArray[np.int64]) -> Arrays:
-    kind, d, _, extra, _, _, c, width, _ = header.tolist()
+    kind, d, _, extra, _, _, c, width, _, facts = header.tolist()
     triangle = d * (d + 1) // 2
     numbers = d + triangle + extra * (d + 1) if kind == 0 else c * d + triangle + extra * c * triangle
     integers = c + c * width if kind == 1 else 0
     return (
         np.zeros(numbers + 2),
         np.zeros(integers, dtype=np.int64),
-        np.zeros(2 * _TEXT_BYTES, dtype=np.uint8),
+        np.zeros(2 * _TEXT_BYTES + facts, dtype=np.uint8),
     )
 
 
@@ -215,16 +217,17 @@ def _unpacked(
     integers: npt.NDArray[np.int64],
     text: npt.NDArray[np.uint8],
 ) -> Moments | ClassMoments:
-    kind, d, normalize, extra, labels, n, c, width, dropped = header.tolist()
+    kind, d, normalize, extra, labels, n, c, width, dropped, _ = header.tolist()
     triangle = d * (d + 1) // 2
     error_bound, measured = state[-2:].tolist()
-    names = [bytes(part).rstrip(b"\0").decode() for part in (text[:_TEXT_BYTES], text[_TEXT_BYTES:])]
+    names = [bytes(part).rstrip(b"\0").decode() for part in (text[:_TEXT_BYTES], text[_TEXT_BYTES : 2 * _TEXT_BYTES])]
     provenance: dict[str, Any] = {
         "normalize": _NORMALIZE[normalize],
         "error_bound": error_bound,
         "measured_error": None if np.isnan(measured) else measured,
         "dtype": names[0],
         "backend": names[1],
+        "extraction": facts_of_text(bytes(text[2 * _TEXT_BYTES :]).decode()),
     }
     if kind == 0:
         mean, upper, rest = np.split(state[:-2], [d, d + triangle])

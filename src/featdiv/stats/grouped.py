@@ -168,7 +168,7 @@ def read(
     total = functools.reduce(Moments.merge, parts, nothing)
     return GroupedMoments(
         parts=tuple(parts),
-        total=dataclasses.replace(total, measured_error=spot.error),
+        total=dataclasses.replace(total, measured_error=spot.error, extraction=source.extraction),
         dropped=dropped,
         tiles=sum(accumulator.tiles for accumulator in accumulators),
         tiles_in_float64=sum(accumulator.tiles_in_float64 for accumulator in accumulators),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,6 +83,8 @@ class Moments:
         measured_error: largest relative error seen in spot checks of the parts merged, or None.
         dtype: element type of the rows, or ``"mixed"`` after merging parts of different types.
         backend: scatter backend that made it, comma-separated after merging different ones; empty for the identity.
+        extraction: what the rows were extracted with (`Provenance.extraction`), as far as all parts merged agree; None
+            where it is not known of all of them.
 
     Example:
         >>> import numpy as np
@@ -102,6 +105,7 @@ class Moments:
     measured_error: float | None = None
     dtype: str = ""
     backend: str = ""
+    extraction: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         unit = ", normalize='l2'" if self.normalize else ""
@@ -270,6 +274,7 @@ class Moments:
             measured_error=max(measured) if measured else None,
             dtype=self.dtype if self.dtype == other.dtype else "mixed",
             backend=",".join(sorted({*self.backend.split(","), *other.backend.split(",")} - {""})),
+            extraction=agreed(self.extraction, other.extraction),
         )
 
     __add__ = merge
@@ -324,6 +329,18 @@ class Moments:
             raise InputError(
                 "Moments.merge: one side has norm sums and the other has not; make both with the same norm_sums="
             )
+
+
+def agreed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns the facts of two extractions that are the same in both; None where one is not known, or none is.
+
+    Example:
+        >>> agreed({"model": "resnet18", "data": "a"}, {"model": "resnet18", "data": "b"})
+        {'model': 'resnet18'}
+    """
+    if one is None or other is None:
+        return None
+    return {name: fact for name, fact in one.items() if name in other and other[name] == fact} or None
 
 
 def clear_negative_squares(scatter: Float64Array) -> None:

@@ -53,6 +53,7 @@ class Neighbours:
         recall: mean share of the true k neighbours found, measured on up to a thousand queries; None for an exact
             search.
         fingerprints: those of the sources, ``"gallery"`` and ``"queries"``.
+        extractions: what the rows of each were extracted with (`Provenance.extraction`), or None.
         notes: remarks on the search.
 
     Example:
@@ -76,6 +77,7 @@ class Neighbours:
     index: str = "flat"
     recall: float | None = None
     fingerprints: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
+    extractions: Mapping[str, Mapping[str, Any] | None] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -172,6 +174,7 @@ class Neighbours:
             index=index,
             recall=recall,
             fingerprints={"gallery": found.fingerprint, "queries": asked.fingerprint},
+            extractions={"gallery": found.extraction, "queries": asked.extraction},
             notes=notes,
         )
 

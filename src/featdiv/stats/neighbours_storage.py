@@ -2,7 +2,8 @@
 
 Entries of schema 1, besides ``format`` ("featdiv.Neighbours"), ``schema`` and ``version``: ``indices``, ``values``,
 ``n_gallery``, ``d``, ``distance``, ``leave_one_out`` (0 or 1), ``backend``, ``index``, perhaps ``recall``,
-``gallery`` and ``queries`` (fingerprints, empty for None), ``notes`` (one a line).
+``gallery`` and ``queries`` (fingerprints, empty for None), ``gallery_extraction`` and ``queries_extraction`` (JSON,
+empty for None; absent from the files of earlier versions), ``notes`` (one a line).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import numpy as np
 
 from featdiv.stats.neighbours import DISTANCES, Neighbours
-from featdiv.stats.storage import SCHEMA_VERSION, reading, replacing
+from featdiv.stats.storage import SCHEMA_VERSION, facts_as_text, reading, replacing
 
 _KIND = "Neighbours"
 
@@ -39,6 +40,8 @@ def save(neighbours: Neighbours, path: str | os.PathLike[str]) -> None:
             index=np.array(neighbours.index),
             gallery=np.array(neighbours.fingerprints.get("gallery") or ""),
             queries=np.array(neighbours.fingerprints.get("queries") or ""),
+            gallery_extraction=np.array(facts_as_text(neighbours.extractions.get("gallery"))),
+            queries_extraction=np.array(facts_as_text(neighbours.extractions.get("queries"))),
             notes=np.array("\n".join(neighbours.notes)),
             **measured,
         )
@@ -77,5 +80,6 @@ def load(path: str | os.PathLike[str]) -> Neighbours:
             index=entries.text("index"),
             recall=entries.number("recall", least=0.0) if "recall" in entries else None,
             fingerprints={name: entries.text(name) or None for name in ("gallery", "queries")},
+            extractions={name: entries.extraction(f"{name}_extraction") for name in ("gallery", "queries")},
             notes=tuple(entries.text("notes").splitlines()),
         )

@@ -4,12 +4,14 @@ Entries of schema 1, besides ``format`` ("featdiv.Moments" or "featdiv.ClassMome
 ``version`` (of the featdiv that wrote it): ``n`` or ``classes`` and ``counts``; ``mean`` or ``means``;
 ``scatter`` or ``within`` and perhaps ``scatters``, each as its upper triangle row by row, d(d+1)/2 numbers;
 perhaps ``weighted`` and ``fourth``; ``normalize`` (empty for None), ``error_bound``, ``measured_error``
-(NaN for None), ``dtype``, ``backend``.
+(NaN for None), ``dtype``, ``backend``, ``extraction`` (JSON, empty for None; absent from the files of
+earlier versions).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import tokenize
@@ -123,6 +125,23 @@ def unpacked(triangle: Float64Array, d: int) -> Float64Array:
     return matrix
 
 
+def facts_as_text(facts: Mapping[str, Any] | None) -> str:
+    """Returns facts of an extraction, which are plain JSON values, as JSON; nothing for None."""
+    return "" if facts is None else json.dumps(dict(facts))
+
+
+def facts_of_text(text: str) -> dict[str, Any] | None:
+    """Returns what `facts_as_text` made the text of.
+
+    Raises:
+        ValueError: if it is of something else.
+    """
+    facts = json.loads(text) if text else None
+    if facts is not None and not isinstance(facts, dict):
+        raise ValueError("expected a JSON object")
+    return facts
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Opens a file that takes the place of ``path`` once the block has ended well, and not before.
@@ -173,6 +192,7 @@ def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], m
             measured_error=np.float64(np.nan if measured is None else measured),
             dtype=np.array(moments.dtype),
             backend=np.array(moments.backend),
+            extraction=np.array(facts_as_text(moments.extraction)),
             **entries,
         )
 
@@ -313,7 +333,16 @@ class _Entries:
             "measured_error": None if unmeasured else self.number("measured_error", least=0.0),
             "dtype": self.text("dtype"),
             "backend": self.text("backend"),
+            "extraction": self.extraction("extraction"),
         }
+
+    def extraction(self, name: str) -> dict[str, Any] | None:
+        """Returns what rows were extracted with, which files of earlier versions do not say."""
+        text = self.text(name) if name in self else ""
+        try:
+            return facts_of_text(text)
+        except ValueError:
+            self.refuse(name, "a JSON object", repr(text[:40]))
 
     def _take(self, name: str) -> npt.NDArray[Any]:
         if name not in self:

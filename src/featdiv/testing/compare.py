@@ -29,7 +29,7 @@ ROUNDING = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bflo
 WORKING = {"float64": "float64", "float32": "float32", "mixed": "bfloat16", "bfloat16": "bfloat16"}
 """Precision to the element type in which plain torch works."""
 
-PROVENANCE = ("error_bound", "measured_error", "dtype", "backend")
+PROVENANCE = ("error_bound", "measured_error", "dtype", "backend", "extraction")
 """Fields of statistics that say how they were made, not what the rows are."""
 
 Array = npt.NDArray[Any]

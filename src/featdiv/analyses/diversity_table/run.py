@@ -226,7 +226,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
             seed=shared.options.seed,
             source=source.description if source is not None else "a statistic",
             fingerprint=source.fingerprint if source is not None else None,
-            extraction=source.extraction if source is not None else None,
+            extraction=source.extraction if source is not None else totals[0].total.extraction,
             passes=len(shared.passes),
             notes=tuple(dict.fromkeys(notes)),
         ),

@@ -76,6 +76,7 @@ class RowReader:
         self.n = 0
         self.dropped = 0
         self.d = source.d
+        self.extraction = source.extraction
 
     def chunks(self) -> Iterator[Float64Array]:
         """Yields (m, d) float64 chunks; `n` and `dropped` are those of the last complete reading."""
@@ -166,7 +167,13 @@ def tsqr(reader: RowReader, *, center: bool) -> Decomposition:
     wanted = _factor_eigenvalues(centred_factor, n, mean, centered=True) if center else uncentered
     scatter = centred_factor.T @ centred_factor
     moments = Moments(
-        n=n, mean=mean, scatter=(scatter + scatter.T) / 2, error_bound=1e-14, dtype="float64", backend="tsqr"
+        n=n,
+        mean=mean,
+        scatter=(scatter + scatter.T) / 2,
+        error_bound=1e-14,
+        dtype="float64",
+        backend="tsqr",
+        extraction=reader.extraction,
     )
     return Decomposition(
         wanted=wanted,

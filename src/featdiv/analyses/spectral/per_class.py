@@ -144,6 +144,7 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
             error_bound=PRECISIONS["float64"],
             dtype=whole.dtype or "",
             backend="numpy",
+            extraction=whole.extraction,
         )
     if moments is not None and n >= d:
         about_mean, about_zero = Eigenvalues.both_of_moments(moments)

@@ -184,6 +184,7 @@ def of_moments(moments: Moments, options: Options) -> Spectrum:
         d=moments.d,
         seed=options.seed,
         source="Moments",
+        extraction=moments.extraction,
         passes=0,
     )
     return assemble(

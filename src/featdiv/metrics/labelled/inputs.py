@@ -236,6 +236,7 @@ def provenance_of(
         dtype=classes.dtype or None,
         n=classes.n,
         d=classes.d,
+        extraction=classes.extraction,
         notes=dropped_note(classes.dropped),
     )
     if source is None:

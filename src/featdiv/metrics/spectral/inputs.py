@@ -351,6 +351,7 @@ def _of_moments(moments: Moments, function: str) -> Provenance:
         error_bound=moments.error_bound,
         measured_error=moments.measured_error,
         dtype=moments.dtype or None,
+        extraction=moments.extraction,
     )
 
 
@@ -360,6 +361,5 @@ def _of_source(moments: Moments, source: Any, *, function: str, precision: str) 
         precision=precision,
         source=source.description,
         fingerprint=source.fingerprint,
-        extraction=source.extraction,
         passes=1,
     )
