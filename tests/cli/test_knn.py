@@ -38,6 +38,27 @@ def test_leave_one_out_table(run, files):
     assert "note: the best of 2 cells was chosen on the rows" in result.stderr
 
 
+def test_labels_that_extract_wrote_are_found(run, files, tmp_path):
+    x, labels = files
+    for name, rows in (("train", x), ("judge", np.load(tmp_path / "test.npy"))):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "features-00000.npy", rows)
+        (tmp_path / name / "manifest.txt").write_text("features-00000.npy\n")
+        np.save(tmp_path / name / "labels.npy", labels if name == "train" else labels[::7])
+    refused = run("knn", "train", "--test", "judge", "-k", "5")
+    assert "--labels: expected the labels of the rows" in refused.stderr
+    for name in ("train", "judge"):
+        (tmp_path / name / "extraction.json").write_text("{}")
+    found = run("knn", "train", "--test", "judge", "-k", "5", "--json", "-", "--quiet")
+    told = run(
+        *("knn", "x.npy", "--labels", "y.txt", "--test", "test.npy", "--test-labels", "test-labels.npy"),
+        *("-k", "5", "--json", "-", "--quiet"),
+    )
+    assert json.loads(found.stdout)["scores"] == json.loads(told.stdout)["scores"]
+    assert run("transferability", "train", "--metrics", "logme", "--quiet").exit_code == 0
+    assert run("probe", "fewshot", "train", "--ways", "4", "--shots", "1", "--quiet").exit_code == 0
+
+
 def test_train_and_test_as_json(run, files):
     result = run(
         *("knn", "--train", "x.npy", "--labels", "y.txt", "--test", "test.npy", "--test-labels", "test-labels.npy"),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def transferability(
     paths: options.Paths,
-    labels: options.Labels = None,
+    labels: probe_rows.Labels = None,
     source_probs: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Probabilities of the source classes, for leep and nce: rows by classes."),
@@ -58,7 +58,7 @@ def transferability(
         options.require_writable(path, option)
     options.check_memory(memory)
     options.check_backend(backend)
-    probe_rows.require_labels(labels)
+    labels = probe_rows.labels_of(paths, labels)
     result = _run(
         paths,
         key=key,
