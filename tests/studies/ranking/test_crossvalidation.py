@@ -118,6 +118,15 @@ def test_linear_without_a_choice_has_no_curve():
     assert len(found.chosen) == 2
 
 
+@pytest.mark.parametrize(("rows_of_each", "folds"), [(2, 5), (3, 3), (4, 2)])
+def test_linear_judges_classes_of_so_few_rows_that_none_can_be_held_out(rows_of_each, folds):
+    labels = np.repeat(np.arange(6), rows_of_each)
+    x = np.random.default_rng(0).normal(size=(len(labels), 6)) + 20.0 * np.eye(6)[labels]
+    found = linear(featdiv.open(x), labels, stratified_folds(labels, folds=folds), seed=0, memory=MEMORY)
+    assert set(found.chosen) == {1.0}
+    assert found.correct.all()
+
+
 def test_linear_refuses_what_does_not_fit_the_budget(rows):
     x, labels = rows
     with pytest.raises(BudgetExceeded, match=r"featdiv.rank_models: memory: 120 x 5 features"):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import featdiv
+from featdiv.backbones.cache import DiskFull
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.studies.ranking import finetuning
 
@@ -34,8 +35,8 @@ def rank(monkeypatch):
         def stand_in(module, data, *, test, seed, **given):
             name = next(name for name, model in models.items() if model is module)
             ranked.runs.append((name, seed))
-            if accuracies[name] is None:
-                raise NotEnoughData("all runs diverged")
+            if isinstance(accuracies[name], Exception):
+                raise accuracies[name]
             ranked.given = given
             wrong = np.arange(len(test)) >= round(accuracies[name] * len(test))
             predictions = np.where(wrong, 1 - test.labels, test.labels)[None]
@@ -85,10 +86,21 @@ def test_a_budget_goes_to_the_undecided_and_is_not_overrun(rank):
 
 
 def test_a_network_that_diverges_does_not_keep_the_others(rank):
-    found = rank({"a": None, "b": 0.9, "c": 0.5, "d": 0.5}, finetune="all")
+    found = rank({"a": NotEnoughData("all runs diverged"), "b": 0.9, "c": 0.5, "d": 0.5}, finetune="all")
     assert found.best == "b"
     assert found.undefined["a: finetune"] == "all runs diverged"
     assert "a" in found.models
+
+
+def test_a_network_whose_own_code_fails_does_not_keep_the_others(rank):
+    found = rank({"a": KeyError("stem"), "b": 0.9, "c": 0.5, "d": 0.5}, finetune="all")
+    assert found.best == "b"
+    assert found.undefined["a: finetune"] == "KeyError: 'stem'"
+
+
+def test_a_full_disk_ends_the_fine_tuning(rank):
+    with pytest.raises(DiskFull, match="no room"):
+        rank({"a": DiskFull("no room", needed=1), "b": 0.9, "c": 0.5, "d": 0.5}, finetune="all")
 
 
 def test_runs_are_kept(rank, tmp_path):

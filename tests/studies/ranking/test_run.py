@@ -172,6 +172,19 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_finished(rank, models, tmp_p
     assert sum(step.cached for step in again.steps if step.step != "features") == 3
 
 
+def test_a_disk_that_is_full_at_a_score_is_no_missing_score(rank, models, tmp_path, monkeypatch):
+    real = store.replacing
+
+    def full_for_diversity(path):
+        if "diversity" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(path)
+
+    monkeypatch.setattr(store, "replacing", full_for_diversity)
+    with pytest.raises(DiskFull, match=r"rank_models: out: the disk is full"):
+        rank({"clear": models["clear"]}, out=tmp_path)
+
+
 def test_a_model_that_fails_does_not_keep_the_others(rank, models):
     found = rank({**models, "broken": networks.Broken(), "wrong": nn.Linear(3, 2)})
     assert set(found.models) == set(models)

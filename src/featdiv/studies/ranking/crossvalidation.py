@@ -25,6 +25,9 @@ BoolArray = npt.NDArray[np.bool_]
 KNN_K = (1, 5, 10, 20, 50)
 LINEAR_C = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """For standardised features; the optimum lies inside unless classes are separated by far."""
+LINEAR_ALONE = (1.0,)
+"""C where no row can be held out to choose on; with much smaller ones, the class that lacks a row loses to the others."""
+LINEAR_HOLDOUT = 0.2
 LINEAR_TOLERANCE = 1e-7
 
 FUNCTION = "featdiv.rank_models"
@@ -134,7 +137,7 @@ def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed:
     """Judges each image by a logistic regression on standardised features that was fitted to the other folds.
 
     C is chosen on a fifth of every class of those folds, and the regression fitted again to all of them. The curve is
-    that of the fits to the other four fifths.
+    that of the fits to the other four fifths. Where a fifth of every class is less than half a row, C is 1.
 
     Args:
         features: (n, d) rows.
@@ -158,15 +161,15 @@ def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed:
     for repeat, division in enumerate(folds):
         for fold in range(int(division.max()) + 1):
             outside = division != fold
-            single = np.bincount(labels[outside]).max() < 2
+            alone = round(LINEAR_HOLDOUT * int(np.bincount(labels[outside]).max())) < 1
             with warnings.catch_warnings():
                 # Named in the notes, once for all folds.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 probe = linear_probe(
                     rows[outside],
                     labels[outside],
-                    C=LINEAR_C if not single else (1e-2,),
-                    holdout=None if single else 0.2,
+                    C=LINEAR_ALONE if alone else LINEAR_C,
+                    holdout=None if alone else LINEAR_HOLDOUT,
                     standardize=True,
                     tol=LINEAR_TOLERANCE,
                     seed=seed,
@@ -175,7 +178,7 @@ def linear(features: Embeddings, labels: Int64Array, folds: Int64Array, *, seed:
             loose += not probe.converged
             correct[repeat, ~outside] = probe.predict(rows[~outside]) == labels[~outside]
             chosen.append(probe.C)
-            if not single:
+            if not alone:
                 paths.append(_path_hits(probe, rows[~outside], labels[~outside]))
     # A fold without a choice has one C, and nothing to say about the others.
     hits = np.sum(paths, axis=0) if len(paths) == len(chosen) else ()
@@ -198,7 +201,13 @@ PROBES: dict[str, Probe] = {"linear": linear, "knn": knn}
 """Name of a probe to what makes its judgement; in the order in which one is the criterion."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "linear": {"C": list(LINEAR_C), "tol": LINEAR_TOLERANCE, "standardize": True, "holdout": 0.2},
+    "linear": {
+        "C": list(LINEAR_C),
+        "alone": list(LINEAR_ALONE),
+        "tol": LINEAR_TOLERANCE,
+        "standardize": True,
+        "holdout": LINEAR_HOLDOUT,
+    },
     "knn": {"k": list(KNN_K), "vote": "exp", "temperature": TEMPERATURE, "distance": "cosine"},
 }
 """What shapes a judgement beside features, labels and folds."""

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.backbones.finetune import finetune
-from featdiv.errors import FeatdivError, InputError
+from featdiv.errors import InputError
 from featdiv.studies.ranking.candidates import FUNCTION, Candidate
 from featdiv.studies.ranking.crossvalidation import Judgement
+from featdiv.studies.ranking.failures import reason
 from featdiv.studies.ranking.measure import Measured, Plan
 from featdiv.studies.ranking.store import Store
 from featdiv.studies.selection import select
@@ -122,8 +123,9 @@ def run(
             try:
                 found = _one(every[name], plan, store, facts[name], seed=seed, arguments=arguments, folder=folder)
                 correct.setdefault(name, []).append(found.correct[0])
-            except FeatdivError as error:
-                failed[name] = str(error)
+            except Exception as error:
+                # Code of the network's own: whatever it raises must not cost the other models.
+                failed[name] = reason(error)
                 pool = [other for other in pool if other != name]
         tried = [name for name in pool if name in correct]
         if runs == budget or len(tried) < 2:

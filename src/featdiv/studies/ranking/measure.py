@@ -22,6 +22,7 @@ from featdiv.errors import FeatdivError, SmallSampleWarning
 from featdiv.studies.ranking import crossvalidation, scores
 from featdiv.studies.ranking.candidates import Candidate
 from featdiv.studies.ranking.crossvalidation import Judgement
+from featdiv.studies.ranking.failures import reason
 from featdiv.studies.ranking.store import Step, Store
 
 Int64Array = npt.NDArray[np.int64]
@@ -125,7 +126,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         except FeatdivError as error:
             if probe == plan.probes[0]:
                 raise
-            values[probe], undefined[probe] = None, str(error)
+            values[probe], undefined[probe] = None, reason(error)
         else:
             values[probe] = float(judgements[probe].correct.mean())
         done += n
@@ -134,8 +135,8 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         try:
             content = _scored(candidate.name, step, names, features, model, plan, store, facts)
         except FeatdivError as error:
+            undefined.update(dict.fromkeys(names, reason(error)))
             values.update(dict.fromkeys(names))
-            undefined.update(dict.fromkeys(names, str(error)))
         else:
             parts.append(content)
             for name in scores.columns(step, names, content):
@@ -152,7 +153,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         try:
             parts.append(_directed(candidate.name, features, plan, store, facts))
         except FeatdivError as error:
-            notes = (f"no directions: {error}",)
+            notes = (f"no directions: {reason(error)}",)
         done += n
     tick("done", done)
     return Measured(

@@ -9,6 +9,7 @@ from typing import Any
 from featdiv.analyses import compare, directions
 from featdiv.backbones.features import Features
 from featdiv.errors import FeatdivError
+from featdiv.studies.ranking.failures import reason
 from featdiv.studies.ranking.measure import EXTREMES, Measured, Plan
 from featdiv.studies.ranking.store import Store
 
@@ -58,7 +59,7 @@ def relate(
         try:
             alike = _similarity(held, plan, store)
         except FeatdivError as error:
-            notes.append(f"the models are not compared: {error}")
+            notes.append(f"the models are not compared: {reason(error)}")
     missing: dict[str, tuple[Mapping[str, Any], ...]] = {}
     first = held[:2]
     if plan.directions and len(first) == 2 and first == list(ranked[:2]):
@@ -67,7 +68,7 @@ def relate(
             try:
                 missing[one.name] = (_missing(one, other, plan, store),)
             except FeatdivError as error:
-                notes.append(f"no directions that {one.name} has and {other.name} lacks: {error}")
+                notes.append(f"no directions that {one.name} has and {other.name} lacks: {reason(error)}")
     return Relations(similarity=alike, missing=missing, notes=tuple(notes))
 
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.backbones.cache import DiskFull
-from featdiv.backbones.decoding import UnreadableImage
 from featdiv.backbones.images import Images, images
-from featdiv.errors import FeatdivError, InputError, MissingDependency
+from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
 from featdiv.io.progress import check_progress
 from featdiv.stats import arguments as checks
@@ -23,14 +21,13 @@ from featdiv.studies.ranking import scores as score_table
 from featdiv.studies.ranking.assemble import assemble, by_probe, ordered
 from featdiv.studies.ranking.candidates import FUNCTION, Candidate, candidates, imagenet_accuracies, imagenet_note
 from featdiv.studies.ranking.crossvalidation import PROBES
+from featdiv.studies.ranking.failures import reason
 from featdiv.studies.ranking.measure import Measured, Plan, measure
 from featdiv.studies.ranking.relations import relate
 from featdiv.studies.ranking.result import Ranking
 from featdiv.studies.ranking.store import Store
 
 Progress = Callable[[int, int, str], None]
-FOR_ALL = (DiskFull, UnreadableImage, MissingDependency)
-"""Errors that the next model would meet as well."""
 
 
 def rank_models(
@@ -292,13 +289,9 @@ def _all(
             found = measure(candidate, plan, store, tick)
             held += _bytes_in_memory(found)
             measured.append(found if held <= plan.memory else dataclasses.replace(found, features=None))
-        except FOR_ALL:
-            raise
-        except FeatdivError as error:
-            failed[candidate.name] = str(error)
         except Exception as error:
             # Code of the network's own: whatever it raises must not cost the other models.
-            failed[candidate.name] = f"{type(error).__name__}: {error}"
+            failed[candidate.name] = reason(error)
     return measured, failed
 
 
