@@ -26,7 +26,7 @@ KNN_K = (1, 5, 10, 20, 50)
 LINEAR_C = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """For standardised features; the optimum lies inside unless classes are separated by far."""
 LINEAR_ALONE = (1.0,)
-"""C where no row can be held out to choose on; with much smaller ones, the class that lacks a row loses to the others."""
+"""C where no row can be held out to choose on; with a much smaller one, the class that lacks a row always loses."""
 LINEAR_HOLDOUT = 0.2
 LINEAR_TOLERANCE = 1e-7
 
