@@ -229,7 +229,7 @@ def test_too_few_rows(tm):
         (lambda tm: tm.EffectiveRank(0), "EffectiveRank: num_features: expected a positive integer; got 0"),
         (lambda tm: tm.EffectiveRank(3, window=0), "window: expected None or a positive number of updates; got 0"),
         (lambda tm: tm.EffectiveRank(3, nonfinite="ignore"), "nonfinite: expected one of"),
-        (lambda tm: tm.RankMe(3, definition="mine"), "rankme: definition: expected one of garrido2023"),
+        (lambda tm: tm.RankMe(3, definition="mine"), "rankme: definition: expected one of 'garrido2023'"),
         (lambda tm: tm.Vendi(3, q=0.0), r"vendi: q: expected an order in \(0, inf\]"),
         (lambda tm: tm.SpectralMetric("frechet_distance", 3), "needs two moments"),
         (

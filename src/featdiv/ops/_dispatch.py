@@ -18,6 +18,7 @@ import os
 from collections.abc import Iterator
 from contextvars import ContextVar
 from types import ModuleType
+from typing import Any
 
 from featdiv.errors import BackendUnavailable, InputError
 
@@ -76,13 +77,13 @@ PRECISIONS = {"float64": 1e-14, "float32": 1e-6, "mixed": 2.0**-14, "bfloat16": 
 """Precision name to the bound on the relative error of second moments that every backend must keep."""
 
 
-def check_name(name: str, *, argument: str) -> str:
+def check_name(name: Any, *, argument: str) -> str:
     """Returns ``name`` if it is ``auto`` or a backend name.
 
     Raises:
         InputError: otherwise.
     """
-    if name != "auto" and name not in NAMES:
+    if not isinstance(name, str) or (name != "auto" and name not in NAMES):
         raise InputError(f"{argument}: expected 'auto' or one of {', '.join(NAMES)}; got {name!r}")
     return name
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from featdiv.errors import InputError
 from featdiv.io.progress import check_progress
@@ -40,7 +42,34 @@ def check_seed(function: str, seed: object) -> None:
 
 
 def one_of(function: str, argument: str, value: object, allowed: Sequence[object]) -> None:
-    """Raises InputError unless ``value`` is one of ``allowed``."""
-    if value not in allowed:
+    """Raises InputError unless ``value`` is one of ``allowed``: texts, or None."""
+    if not (value is None or isinstance(value, str)) or value not in allowed:
         listed = ", ".join(repr(choice) for choice in allowed)
         raise InputError(f"{function}: {argument}: expected one of {listed}; got {value!r}")
+
+
+def number(function: str, argument: str, value: object, expected: str, usable: Callable[[float], bool]) -> float:
+    """Returns ``value`` as a float.
+
+    Args:
+        function: public name for the message.
+        argument: the same.
+        value: what came.
+        expected: the numbers that can be used, in words.
+        usable: whether one can; called with NaN too.
+
+    Raises:
+        InputError: if it is no number, or not one that can be used.
+
+    Example:
+        >>> from featdiv.stats import arguments
+        >>> arguments.number("uniformity", "t", 2, "a positive number", lambda t: t > 0.0)
+        2.0
+    """
+    if (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and usable(float(value))
+    ):
+        return float(value)
+    raise InputError(f"{function}: {argument}: expected {expected}; got {value!r}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 
-from featdiv.errors import BudgetExceeded, InputError
+from featdiv.errors import BudgetExceeded
+from featdiv.stats import arguments
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _DEFAULT_SHARE = 4
@@ -29,9 +31,11 @@ def budget_bytes(memory: int | float | str | None, *, function: str) -> int:
         match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kmgt]?i?)b?\s*", memory.lower())
         if match and match[2] in _UNITS:
             memory = float(match[1]) * _UNITS[match[2]]
-    if isinstance(memory, (str, bool)) or not memory > 0:
-        raise InputError(f"{function}: memory: expected bytes or text such as '2GB'; got {memory!r}")
-    return int(memory)
+    return int(arguments.number(function, "memory", memory, "bytes or text such as '2GB'", _is_amount))
+
+
+def _is_amount(count: float) -> bool:
+    return 0.0 < count < math.inf
 
 
 def size(count: int) -> str:

@@ -76,6 +76,16 @@ def test_one_feature_has_no_hoyer():
     assert found.scores["treves_rolls_per_sample"] == 1.0
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_squares_out_of_range_leave_the_scores_of_rows(scale):
+    x = np.abs(np.random.default_rng(0).normal(size=(40, 6)))
+    here, there = featdiv.sparsity(x), featdiv.sparsity(x * scale)
+    assert "the squares of " in there.undefined["treves_rolls_per_unit"]
+    assert dict(there.scores) == pytest.approx(
+        {name: value for name, value in here.scores.items() if name != "treves_rolls_per_unit"}
+    )
+
+
 def test_zero_rows_and_arguments_out_of_range():
     x = np.ones((3000, 4))
     x[2500] = 0.0

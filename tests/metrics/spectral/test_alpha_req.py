@@ -95,7 +95,7 @@ def test_too_few_points_are_undefined(eigenvalues):
 @pytest.mark.parametrize(
     ("fit_min", "fit_max", "message"),
     [
-        (0, None, "fit_min: expected 1 or more; got 0"),
+        (0, None, "fit_min: expected a positive integer, got 0"),
         (None, 101, r"fit_max: expected at most min\(n, d\) = 100; got 101"),
         (60, 50, "fit_max: expected at least fit_min = 60; got 50"),
     ],

@@ -127,6 +127,28 @@ def test_too_few_rows_name_the_function(moments_of):
         featdiv.effective_rank(np.ones((1, 3)))
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("coding_rate", {"eps_squared": "half"}, "coding_rate: eps_squared: expected a number above 0; got 'half'"),
+        ("coding_rate", {"definition": "mine"}, "coding_rate: definition: expected one of"),
+        ("components_for", {"q": None}, "components_for: q: expected a share"),
+        ("explained_variance", {"k": 1.5}, "explained_variance: k: expected a positive integer, got 1.5"),
+        ("alpha_req", {"fit_max": 20.5}, "alpha_req: fit_max: expected a positive integer, got 20.5"),
+        ("redundancy", {"definition": None}, "redundancy: definition: expected one of"),
+        ("rankme", {"definition": ["garrido2023"]}, "rankme: definition: expected one of"),
+        ("vendi", {"q": "one"}, "vendi: q: expected an order"),
+    ],
+)
+def test_arguments_are_refused_before_a_row_is_read(name, arguments, message):
+    def rows():
+        raise AssertionError("read")
+        yield
+
+    with pytest.raises(InputError, match=message):
+        getattr(featdiv, name)(rows(), **arguments)
+
+
 def test_inputs_are_left_alone(rows):
     before = rows.copy()
     featdiv.vendi(rows)

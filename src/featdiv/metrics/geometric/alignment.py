@@ -22,11 +22,12 @@ MOST_SLABS = 20
 
 def core(x: Float64Array, other: Float64Array, *, a: float = 2.0) -> float:
     """Returns the mean of |u_i - v_i|^a of unit rows in memory."""
-    return float(_powers(x, other, a, "l2").mean())
+    left, right = (reference.transformed(rows, normalize="l2") for rows in (x, other))
+    return float(_powers(left, right, a).mean())
 
 
-def _powers(x: Any, other: Any, a: float, normalize: str | None) -> Float64Array:
-    left, right = (reference.transformed(rows, normalize=normalize) for rows in (x, other))
+def _powers(left: Float64Array, right: Float64Array, a: float) -> Float64Array:
+    """Returns |left_i - right_i|^a; overwrites ``left``."""
     left -= right
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", left, left)) ** a)
 
@@ -62,8 +63,7 @@ def alignment(x: Any, other: Any, *, a: float = 2.0, normalize: str | None = "l2
         >>> round(float(featdiv.alignment(x, y)), 6)  # squared distances 2 and 0
         1.0
     """
-    if not (math.isfinite(a) and a > 0):
-        raise InputError(f"alignment: a: expected a positive finite power; got {a!r}")
+    a = arguments.number("alignment", "a", a, "a positive finite power", lambda power: 0.0 < power < math.inf)
     arguments.one_of("alignment", "normalize", normalize, (None, "l2"))
     with opened(x, function="alignment") as left, opened(other, function="alignment", argument="other") as right:
         if left.d != right.d or (left.n is not None and right.n is not None and left.n != right.n):
@@ -76,7 +76,8 @@ def alignment(x: Any, other: Any, *, a: float = 2.0, normalize: str | None = "l2
             beside = next(others, None)
             if beside is None or beside.rows.shape[0] != chunk.rows.shape[0]:
                 raise InputError("alignment: other: expected as many rows as x, in chunks of the same size")
-            parts.append(_located(chunk, beside, a, normalize))
+            left_rows = _rows(chunk.rows, chunk.start, "x", normalize)
+            parts.append(_powers(left_rows, _rows(beside.rows, chunk.start, "other", normalize), a))
         if next(others, None) is not None:
             raise InputError("alignment: other: expected as many rows as x; got more")
         values = np.concatenate(parts)
@@ -102,15 +103,14 @@ def alignment(x: Any, other: Any, *, a: float = 2.0, normalize: str | None = "l2
     )
 
 
-def _located(chunk: Any, beside: Any, a: float, normalize: str | None) -> Float64Array:
-    for name, rows in (("x", chunk.rows), ("other", beside.rows)):
-        try:
-            reference.transformed(rows, normalize=normalize)
-        except RowError as error:
-            first = chunk.start + error.first_row
-            message = f"alignment: {name}: {error}, counted from row {chunk.start}: row {first} of the source"
-            raise type(error)(message, count=error.count, first_row=first) from None
-    return _powers(chunk.rows, beside.rows, a, normalize)
+def _rows(rows: Any, start: int, argument: str, normalize: str | None) -> Float64Array:
+    """Returns rows of a chunk in float64; errors name the argument and the row of the source."""
+    try:
+        return reference.transformed(rows, normalize=normalize)
+    except RowError as error:
+        first = start + error.first_row
+        message = f"alignment: {argument}: {error}, counted from row {start}: row {first} of the source"
+        raise type(error)(message, count=error.count, first_row=first) from None
 
 
 def _interval(values: Float64Array) -> dict[str, Any]:

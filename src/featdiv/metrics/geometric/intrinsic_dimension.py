@@ -98,8 +98,7 @@ def search(rows: Rows, k: int, *, backend: str = "auto", memory: Any = None, pro
 def check(function: str, definition: str, discard: Any, k: Any) -> tuple[int, int]:
     """Returns the range of neighbours; raises InputError if an argument cannot be used."""
     arguments.one_of(function, "definition", definition, DEFINITIONS)
-    if not 0.0 <= discard < 1.0:
-        raise InputError(f"{function}: discard: expected a share in [0, 1); got {discard!r}")
+    arguments.number(function, "discard", discard, "a share in [0, 1)", lambda share: 0.0 <= share < 1.0)
     ends = (k, k) if isinstance(k, (int, np.integer)) else k
     usable = isinstance(ends, (tuple, list)) and all(isinstance(end, (int, np.integer)) for end in ends)
     if not (usable and len(ends) == 2 and 2 <= ends[0] <= ends[1]):

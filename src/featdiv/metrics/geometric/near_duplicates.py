@@ -13,6 +13,7 @@ from featdiv.metrics.geometric import pairs
 from featdiv.metrics.geometric.rows import Rows, read
 from featdiv.ops.pair_sums import pair_sums
 from featdiv.results import Result
+from featdiv.stats import arguments
 from featdiv.stats.resampling import Float64Array
 
 TAU = 0.95
@@ -79,9 +80,13 @@ def task(tau: float = TAU, precision: str = "float32", backend: str = "auto") ->
 
 def check_threshold(tau: Any) -> float:
     """Returns tau; raises InputError unless it is a cosine."""
-    if not (isinstance(tau, (int, float)) and -1.0 <= tau <= 1.0):
-        raise InputError(f"near_duplicates: tau: expected a cosine from -1 to 1; got {tau!r}")
-    return float(tau)
+    return arguments.number("near_duplicates", "tau", tau, "a cosine from -1 to 1", lambda cos: -1.0 <= cos <= 1.0)
+
+
+def check_examples(examples: Any) -> None:
+    """Raises InputError unless that many pairs can be listed."""
+    if not (isinstance(examples, (int, np.integer)) and 0 <= examples <= LISTED):
+        raise InputError(f"near_duplicates: examples: expected 0 to {LISTED}; got {examples!r}")
 
 
 def of_pairs(rows: Rows, found: pairs.Pairs, *, tau: float, examples: int, precision: str) -> NearDuplicates:
@@ -165,7 +170,7 @@ def near_duplicates(
         InputError: if an argument is out of range.
 
     Complexity:
-        n^2 d / 2 multiply-adds; memory O(n d). Twice the time where more than a million pairs are close.
+        n^2 d / 2 multiply-adds; memory O(n d). Three times that where more than a million pairs are close.
 
     Source:
         Abbas et al. 2023, who prune semantic duplicates by the cosine of embeddings.
@@ -178,8 +183,7 @@ def near_duplicates(
         (1, 0.6667, [[0, 2]])
     """
     tau = check_threshold(tau)
-    if not 0 <= examples <= LISTED:
-        raise InputError(f"near_duplicates: examples: expected 0 to {LISTED}; got {examples!r}")
+    check_examples(examples)
     rows = read(x, function="near_duplicates", sample=sample, seed=seed, memory=memory)
     found = pairs.reduce(rows, interval=None, **task(tau, precision, backend))
     return of_pairs(rows, found, tau=tau, examples=examples, precision=precision)

@@ -16,7 +16,7 @@ from featdiv.errors import InputError, NotEnoughData, RowError
 from featdiv.metrics.geometric.rows import opened
 from featdiv.ops.scatter import reference
 from featdiv.results import Interval, Provenance, Result
-from featdiv.stats import resampling
+from featdiv.stats import arguments, resampling
 from featdiv.stats.grouped import located
 from featdiv.stats.resampling import Float64Array
 
@@ -102,18 +102,8 @@ class Sums:
         )
 
     def __add__(self, other: Sums) -> Sums:
-        return self._combined(other, operator.add)
-
-    def __sub__(self, other: Sums) -> Sums:
-        return self._combined(other, operator.sub)
-
-    def _combined(self, other: Sums, how: Callable[[Any, Any], Any]) -> Sums:
-        fields = {
-            field.name: how(getattr(self, field.name), getattr(other, field.name))
-            for field in dataclasses.fields(self)
-            if field.name != "d"
-        }
-        return Sums(d=self.d, **fields)
+        names = [field.name for field in dataclasses.fields(self) if field.name != "d"]
+        return Sums(d=self.d, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def share_below(sums: Sums) -> float:
@@ -138,7 +128,11 @@ def by_unit(sums: Sums) -> float:
     live = sums.squares > 0.0
     if not live.any():
         raise NotEnoughData("the squares of all entries are smaller than float64 can hold; scale the rows up")
-    return min(1.0, float(np.mean(sums.absolute[live] ** 2 / sums.squares[live])) / sums.n)
+    if not np.isfinite(sums.squares).all():
+        raise NotEnoughData("the squares of some entries are larger than float64 can hold; scale the rows down")
+    # Each root is divided first: the square of a sum may be out of range where the sum of squares is not.
+    ratios = (sums.absolute[live] / np.sqrt(sums.squares[live])) ** 2
+    return min(1.0, float(np.mean(ratios)) / sums.n)
 
 
 CORES: dict[str, Callable[[Sums], float]] = {
@@ -190,17 +184,14 @@ def sparsity(x: Any, *, eps: float = EPSILON, groups: Any = None, interval: str 
         (0.75, 1.0, 0.25)
     """
     eps = check_epsilon(eps)
-    if interval not in ("auto", "jackknife", None):
-        raise InputError(f"sparsity: interval: expected 'auto', 'jackknife' or None; got {interval!r}")
+    arguments.one_of("sparsity", "interval", interval, ("auto", "jackknife", None))
     with opened(x, function="sparsity", groups=groups) as source:
         return of_source(source, eps=eps, interval=interval)
 
 
 def check_epsilon(eps: Any) -> float:
     """Returns eps; raises InputError unless it is between 0 and 1."""
-    if not (isinstance(eps, (int, float)) and 0.0 < eps < 1.0):
-        raise InputError(f"sparsity: eps: expected a magnitude between 0 and 1; got {eps!r}")
-    return float(eps)
+    return arguments.number("sparsity", "eps", eps, "a magnitude between 0 and 1", lambda size: 0.0 < size < 1.0)
 
 
 def of_source(source: io.Embeddings, *, eps: float, interval: str | None) -> Sparsity:
@@ -269,9 +260,10 @@ def _read(source: io.Embeddings, eps: float) -> list[Sums]:
 
 def _intervals(scores: dict[str, float], total: Sums, parts: list[Sums]) -> dict[str, Interval]:
     shares = np.array([part.n / total.n for part in parts])
+    rests = [functools.reduce(operator.add, parts[:place] + parts[place + 1 :]) for place in range(len(parts))]
     found = {}
     for name, value in scores.items():
-        without = np.array([CORES[name](total - part) for part in parts])
+        without = np.array([CORES[name](rest) for rest in rests])
         corrected, error = resampling.jackknife(value, without, shares)
         found[name] = resampling.symmetric(
             corrected, error, groups=len(parts), method="jackknife, bias-corrected", estimand="population"

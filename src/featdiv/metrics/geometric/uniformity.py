@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.metrics.geometric import pairs
 from featdiv.metrics.geometric.rows import Rows, read
 from featdiv.results import Interval, Score
+from featdiv.stats import arguments
 from featdiv.stats.resampling import Float64Array
 
 
@@ -83,9 +84,7 @@ def noise(d: int, *, t: float = 2.0) -> float:
 
 def check_rate(t: Any) -> float:
     """Returns t; raises InputError unless it is positive and finite."""
-    if not (isinstance(t, (int, float, np.number)) and math.isfinite(t) and t > 0):
-        raise InputError(f"uniformity: t: expected a positive finite number; got {t!r}")
-    return float(t)
+    return arguments.number("uniformity", "t", t, "a positive finite number", lambda rate: 0.0 < rate < math.inf)
 
 
 def uniformity(

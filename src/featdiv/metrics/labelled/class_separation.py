@@ -9,7 +9,7 @@ import numpy as np
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import require_classes, resolve_classes
 from featdiv.results import Score
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, arguments
 
 DEFINITIONS = ("kornblith2021", "pooled")
 
@@ -38,8 +38,7 @@ def core(classes: ClassMoments, definition: str = "kornblith2021") -> float:
 
 def check_definition(definition: str) -> None:
     """Raises `InputError` for a definition that does not exist."""
-    if definition not in DEFINITIONS:
-        raise InputError(f"class_separation: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+    arguments.one_of("class_separation", "definition", definition, DEFINITIONS)
 
 
 def class_separation(

@@ -14,6 +14,7 @@ from featdiv.metrics.entry_forms import (
     ROTATIONS,
     SHARE_BOUNDS,
     metric,
+    only,
     zero,
 )
 from featdiv.metrics.labelled import sources
@@ -119,13 +120,10 @@ METRICS = (
         "lidar",
         summary="The effective rank of the linear discriminants of surrogate classes: inputs and their views.",
         needs="class moments",
-        definitions=(
-            Definition(
-                name="default",
-                formula="exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, lambda of (S_W + delta I)^-1/2 S_B "
-                "(S_W + delta I)^-1/2, S_B the covariance of class means, S_W that within classes",
-                source=sources.THILAK_2023,
-            ),
+        definitions=only(
+            "exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, lambda of (S_W + delta I)^-1/2 S_B "
+            "(S_W + delta I)^-1/2, S_B the covariance of class means, S_W that within classes",
+            sources.THILAK_2023,
         ),
         bounds=Bounds(
             text="1 <= value <= min(c - 1, d), each up to a share of d * 1e-7 * ln(1e7) for the constants",
@@ -142,13 +140,7 @@ METRICS = (
         "rate_reduction",
         summary="The nats for each row that knowing the class saves in a lossy code of the rows.",
         needs="class moments",
-        definitions=(
-            Definition(
-                name="default",
-                formula="R(X) - sum_c (n_c/n) R(X_c), R(X) = 1/2 ln det(I + d/(n eps^2) X^T X)",
-                source=sources.YU_2020,
-            ),
-        ),
+        definitions=only("R(X) - sum_c (n_c/n) R(X_c), R(X) = 1/2 ln det(I + d/(n eps^2) X^T X)", sources.YU_2020),
         bounds=NOT_NEGATIVE,
         direction="higher: diverse as a whole, compact within classes",
         unit="nats",
@@ -163,13 +155,10 @@ METRICS = (
         "silhouette",
         summary="How much nearer rows are to their own class than to the next one, on a stated sample.",
         needs="labelled rows",
-        definitions=(
-            Definition(
-                name="default",
-                formula="mean of (b - a)/max(a, b), a the mean distance to the rows of the own class, b the least mean "
-                "distance to those of another",
-                source=sources.ROUSSEEUW_1987,
-            ),
+        definitions=only(
+            "mean of (b - a)/max(a, b), a the mean distance to the rows of the own class, b the least mean "
+            "distance to those of another",
+            sources.ROUSSEEUW_1987,
         ),
         bounds=CORRELATION_BOUNDS,
         direction=_SEPARATED,
@@ -183,12 +172,9 @@ METRICS = (
         "calinski_harabasz",
         summary="The variance of class means relative to that within classes, each over its degrees of freedom.",
         needs="class moments",
-        definitions=(
-            Definition(
-                name="default",
-                formula="(Tr B / (c - 1)) / (Tr W / (n - c)), B the scatter of class means, W that within classes",
-                source=sources.CALINSKI_1974,
-            ),
+        definitions=only(
+            "(Tr B / (c - 1)) / (Tr W / (n - c)), B the scatter of class means, W that within classes",
+            sources.CALINSKI_1974,
         ),
         bounds=NOT_NEGATIVE,
         direction=_SEPARATED,

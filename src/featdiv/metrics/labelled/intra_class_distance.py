@@ -224,10 +224,7 @@ def intra_class_distance(
         >>> {label: round(value, 4) for label, value in score.details["per_class"].items()}
         {'a': 1.4142, 'b': 2.0}
     """
-    if definition not in DEFINITIONS:
-        raise InputError(
-            f"intra_class_distance: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}"
-        )
+    arguments.one_of("intra_class_distance", "definition", definition, DEFINITIONS)
     arguments.check_seed("intra_class_distance", seed)
     if definition == "squared":
         resolved = resolve_classes(

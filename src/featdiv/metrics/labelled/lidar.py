@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.metrics.labelled.inputs import require_classes, resolve_classes, root_of
 from featdiv.results import Score
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, arguments
 
 EPSILON = 1e-7
 """Added to every share, as in RankMe."""
@@ -46,8 +46,7 @@ def core(classes: ClassMoments, delta: float = 1e-4) -> float:
 
 def check_delta(delta: float) -> None:
     """Raises `InputError` unless delta is positive."""
-    if not 0.0 < delta < math.inf:
-        raise InputError(f"lidar: delta: expected a number above 0; got {delta!r}")
+    arguments.number("lidar", "delta", delta, "a number above 0", lambda value: 0.0 < value < math.inf)
 
 
 def lidar(

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.io import Embeddings
 from featdiv.metrics import jackknife
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_parts, require_classes, resolve_classes
 from featdiv.ops.scatter import reference
 from featdiv.results import Provenance, Result
-from featdiv.stats import ClassMoments
+from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.class_labels import as_labels
 
 Float64Array = npt.NDArray[np.float64]
@@ -75,7 +75,7 @@ def core(classes: ClassMoments, definition: str = "balanced", cutoff: float = CU
     """Returns NC1 = Tr(S_W S_B^+)/c; see `neural_collapse`."""
     weights = _weights(classes, definition)
     sigma, directions = _between(classes, weights, cutoff)
-    within = np.einsum("ki,ij,kj->k", directions, classes.within / classes.n, directions)
+    within = np.einsum("ki,ki->k", directions @ (classes.within / classes.n), directions)
     return float((within / sigma**2).sum()) / classes.c
 
 
@@ -130,10 +130,8 @@ def nearest_centre(source: Embeddings, classes: ClassMoments, *, ignore: int | s
 
 def check(definition: str, cutoff: float) -> None:
     """Raises `InputError` for a definition that does not exist, or a cut-off that is no share."""
-    if definition not in DEFINITIONS:
-        raise InputError(f"neural_collapse: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
-    if not 0.0 < cutoff < 1.0:
-        raise InputError(f"neural_collapse: cutoff: expected a share between 0 and 1; got {cutoff!r}")
+    arguments.one_of("neural_collapse", "definition", definition, DEFINITIONS)
+    arguments.number("neural_collapse", "cutoff", cutoff, "a share between 0 and 1", lambda share: 0.0 < share < 1.0)
 
 
 def _weights(classes: ClassMoments, definition: str) -> Float64Array:

@@ -21,7 +21,7 @@ from featdiv.metrics.labelled.inputs import (
 )
 from featdiv.metrics.labelled.rows import ClassRows, LabelledRows
 from featdiv.results import Interval, Provenance, Score
-from featdiv.stats import ClassMoments, class_parts, partition, resampling
+from featdiv.stats import ClassMoments, arguments, class_parts, partition, resampling
 from featdiv.stats.budget import budget_bytes, require
 
 Float64Array = npt.NDArray[np.float64]
@@ -39,8 +39,7 @@ def core(classes: ClassMoments, eps_squared: float = 0.5) -> float:
 
 def check_distortion(eps_squared: float) -> None:
     """Raises `InputError` unless the distortion is positive."""
-    if not eps_squared > 0.0:
-        raise InputError(f"rate_reduction: eps_squared: expected a number above 0; got {eps_squared!r}")
+    arguments.number("rate_reduction", "eps_squared", eps_squared, "a number above 0", lambda eps: eps > 0.0)
 
 
 def _reduction(rate: float, class_rate: float) -> float:

@@ -210,8 +210,7 @@ def cka(
     check_definition("cka", definition, DEFINITIONS)
     arguments.check_seed("cka", seed)
     if definition == "rbf":
-        if not bandwidth > 0.0:
-            raise InputError(f"cka: bandwidth: expected a positive multiple of the median distance; got {bandwidth!r}")
+        cka_rbf.check_bandwidth(bandwidth)
         if interval is not None:
             raise InputError(
                 "cka: interval: expected None with definition='rbf', whose kernels have no parts to leave out; got "

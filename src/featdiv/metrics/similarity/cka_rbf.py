@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import NotEnoughData
+from featdiv.stats import arguments
 from featdiv.stats.moments import Float64Array
 
 MEDIAN_ROWS = 2048
@@ -64,6 +65,12 @@ def prepare(rows: Any, *, name: str, bandwidth: float = 1.0, seed: int = 0) -> K
             f"the median distance between rows of {name} is zero, which leaves the kernel without width"
         )
     return Kernel(rows=centred, squares=squares, scale=0.5 / bandwidth / bandwidth / median)
+
+
+def check_bandwidth(bandwidth: Any, *, function: str = "cka") -> None:
+    """Raises InputError unless ``bandwidth`` is positive and finite."""
+    expected = "a positive multiple of the median distance"
+    arguments.number(function, "bandwidth", bandwidth, expected, lambda width: 0.0 < width < math.inf)
 
 
 def core(x: Kernel, other: Kernel, **_: Any) -> float:

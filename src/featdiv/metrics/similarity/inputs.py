@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,6 @@ class Resolved:
         parameters: Mapping[str, Any] | None = None,
         details: Callable[..., Mapping[str, Any]] | None = None,
         remarks: Callable[..., tuple[str, ...]] | None = None,
-        of: Any = None,
         estimate: left_out.Estimate | None = None,
     ) -> Score:
         """Runs a core and wraps its number.
@@ -76,18 +76,16 @@ class Resolved:
             parameters: of the core; recorded as arguments.
             details: called as the core is; gives `Score.details`.
             remarks: called as the core is; notes for the provenance.
-            of: what the core takes; None for the pair.
             estimate: what the jackknife estimates, where it is valid.
 
         Raises:
             NotEnoughData: if the core says so; the message is given the function's name.
         """
         given = dict(parameters or {}) | ({"definition": definition} if definition is not None else {})
-        subject = self.pair if of is None else of
         with named(self.function):
-            value = core(subject, **given)
-            extra = details(subject, **given) if details else {}
-            notes = remarks(subject, **given) if remarks else ()
+            value = core(self.pair, **given)
+            extra = details(self.pair, **given) if details else {}
+            notes = remarks(self.pair, **given) if remarks else ()
         intervals: dict[str, Interval] = {}
         if self.asked is not None and estimate is not None:
             interval, reason = self._interval(float(value), functools.partial(core, **given), estimate)
@@ -148,18 +146,15 @@ def make_score(
     )
 
 
-class named:  # noqa: N801
+@contextlib.contextmanager
+def named(function: str) -> Iterator[None]:
     """Puts the function's name before the message of NotEnoughData."""
-
-    def __init__(self, function: str) -> None:
-        self._function = function
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, NotEnoughData) and not str(error).startswith(f"{self._function}:"):
-            raise NotEnoughData(f"{self._function}: {error}") from None
+    try:
+        yield
+    except NotEnoughData as error:
+        if str(error).startswith(f"{function}:"):
+            raise
+        raise NotEnoughData(f"{function}: {error}") from None
 
 
 def check_definition(function: str, definition: str, known: Sequence[str]) -> None:

@@ -9,13 +9,13 @@ tr S_y - sum_i |B_i|^2 (L_i + 2 lambda) / (L_i + lambda)^2, of which generalised
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
-from featdiv.metrics.similarity.inputs import make_score, resolve_pair
+from featdiv.metrics.similarity.inputs import Resolved, make_score, named, resolve_pair
 from featdiv.results import Score
 from featdiv.stats import CrossMoments
 from featdiv.stats.moments import Float64Array
@@ -122,12 +122,6 @@ def _on_part(fit: Fit, train: CrossMoments, part: CrossMoments, *, x: str, other
     )
 
 
-def details(parts: Sequence[CrossMoments]) -> Mapping[str, Any]:
-    """Returns the R^2 of the other way, the folds and their penalties."""
-    forth, back = predict(parts), predict(parts, x="other", other="x")
-    return {"backwards": back["r_squared"], "folds": forth["folds"], "penalties": forth["penalties"]}
-
-
 def linear_predictivity(
     x: Any,
     other: Any = None,
@@ -187,11 +181,11 @@ def linear_predictivity(
         exact=True,
         parts=True,
     )
-    return resolved.score(core, details=details, of=resolved.parts)
+    return _score(resolved.parts, resolved)
 
 
 def _of_parts(parts: list[CrossMoments], other: Any, normalize: str | None) -> Score:
-    first = resolve_pair(
+    whole = resolve_pair(
         _merged(parts),
         other,
         function="linear_predictivity",
@@ -200,14 +194,16 @@ def _of_parts(parts: list[CrossMoments], other: Any, normalize: str | None) -> S
         backend="auto",
         exact=True,
     )
-    name, target = parts[0].names
-    try:
+    return _score(parts, whole)
+
+
+def _score(parts: Sequence[CrossMoments], whole: Resolved) -> Score:
+    name, target = whole.total.names
+    with named("linear_predictivity"):
         forth, back = predict(parts, x=name, other=target), predict(parts, x=target, other=name)
-    except NotEnoughData as error:
-        raise NotEnoughData(f"linear_predictivity: {error}") from None
     return make_score(
         "linear_predictivity",
         forth["r_squared"],
-        first.provenance,
+        whole.provenance,
         details={"backwards": back["r_squared"], "folds": forth["folds"], "penalties": forth["penalties"]},
     )

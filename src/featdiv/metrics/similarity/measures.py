@@ -11,6 +11,7 @@ from typing import Any
 from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
 from featdiv.metrics.entry import Metric
+from featdiv.metrics.similarity import cka_rbf, svcca
 from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.rsa import DISTANCES
 from featdiv.stats import arguments
@@ -78,10 +79,10 @@ def _check(name: str, value: Any, *, function: str) -> None:
         positive(value, f"{function}: {name}")
     elif name == "distance":
         arguments.one_of(function, name, value, DISTANCES)
-    elif name == "variance" and not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
-        raise InputError(f"{function}: variance: expected a share in (0, 1]; got {value!r}")
-    elif name == "bandwidth" and not (isinstance(value, (int, float)) and value > 0.0):
-        raise InputError(f"{function}: bandwidth: expected a positive multiple of the median distance; got {value!r}")
+    elif name == "variance":
+        svcca.check_variance(value, function=function)
+    elif name == "bandwidth":
+        cka_rbf.check_bandwidth(value, function=function)
 
 
 _TAKES = {"cross moments": "moments", "parts of cross moments": "parts", "aligned rows": "rows"}

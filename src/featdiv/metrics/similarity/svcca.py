@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError
 from featdiv.metrics.similarity.cca import whitened_cross
 from featdiv.metrics.similarity.inputs import resolve_pair
 from featdiv.metrics.similarity.pairs import Pair, Side
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 
 def core(pair: Pair, *, variance: float = 0.99) -> float:
@@ -24,10 +24,9 @@ def core(pair: Pair, *, variance: float = 0.99) -> float:
     return float(np.minimum(1.0, rho).mean())
 
 
-def check_variance(variance: float) -> None:
+def check_variance(variance: Any, *, function: str = "svcca") -> None:
     """Raises InputError unless ``variance`` is a share."""
-    if not 0.0 < variance <= 1.0:
-        raise InputError(f"svcca: variance: expected a share in (0, 1]; got {variance!r}")
+    arguments.number(function, "variance", variance, "a share in (0, 1]", lambda share: 0.0 < share <= 1.0)
 
 
 def kept(side: Side, variance: float) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 FIT_MIN = 11
 MIN_POINTS = 10
@@ -49,8 +51,7 @@ def fit(
     fit_max: int | None = None,
 ) -> PowerLawFit:
     """Returns the line fitted to the eigenvalues; see `alpha_req` for the arguments and errors."""
-    if definition not in DEFINITIONS:
-        raise InputError(f"alpha_req: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+    check(definition, fit_min, fit_max)
     first, last = _range(eig, definition, fit_min, fit_max)
     resolved = eig.resolved
     if resolved < eig.values.size:
@@ -82,6 +83,14 @@ def fit(
     )
 
 
+def check(definition: str, fit_min: Any, fit_max: Any) -> None:
+    """Raises InputError for a definition that does not exist, or an end of the range that is no index."""
+    arguments.one_of("alpha_req", "definition", definition, DEFINITIONS)
+    for argument, end in (("fit_min", fit_min), ("fit_max", fit_max)):
+        if end is not None:
+            positive(end, f"alpha_req: {argument}")
+
+
 def _range(eig: Eigenvalues, definition: str, fit_min: int | None, fit_max: int | None) -> tuple[int, int]:
     first = FIT_MIN if fit_min is None else fit_min
     if fit_max is not None:
@@ -90,8 +99,6 @@ def _range(eig: Eigenvalues, definition: str, fit_min: int | None, fit_max: int 
         last = min(STRINGER_MAX, eig.rank_limit)
     else:
         last = eig.rank_limit // 2
-    if first < 1:
-        raise InputError(f"alpha_req: fit_min: expected 1 or more; got {first}")
     if last > eig.rank_limit:
         raise InputError(f"alpha_req: fit_max: expected at most min(n, d) = {eig.rank_limit}; got {last}")
     if fit_max is not None and last < first:
@@ -174,6 +181,7 @@ def alpha_req(
         >>> round(float(featdiv.alpha_req(x, center=False)), 6)
         1.0
     """
+    check(definition, fit_min, fit_max)
     resolved = resolve_eigenvalues(
         x,
         function="alpha_req",

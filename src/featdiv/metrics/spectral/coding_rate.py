@@ -6,24 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 DEFINITIONS = ("yu2020", "length")
 
 
 def core(eig: Eigenvalues, definition: str = "yu2020", eps_squared: float = 0.5) -> float:
     """Returns the coding rate of uncentred eigenvalues; for ``"length"``, times (n + d)."""
-    if definition not in DEFINITIONS:
-        raise InputError(f"coding_rate: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
-    if not eps_squared > 0.0:
-        raise InputError(f"coding_rate: eps_squared: expected a number above 0; got {eps_squared!r}")
+    check(definition, eps_squared)
     eig.require_centered(False, function="coding_rate")
     eig.require_complete()
     rate = 0.5 * float(np.log1p(eig.values * (eig.d / eps_squared)).sum())
     return rate * (eig.n + eig.d) if definition == "length" else rate
+
+
+def check(definition: str, eps_squared: float) -> None:
+    """Raises InputError for a definition that does not exist, or a distortion that is not positive."""
+    arguments.one_of("coding_rate", "definition", definition, DEFINITIONS)
+    arguments.number("coding_rate", "eps_squared", eps_squared, "a number above 0", lambda eps: eps > 0.0)
 
 
 def coding_rate(
@@ -76,6 +79,7 @@ def coding_rate(
         >>> round(float(featdiv.coding_rate(x)) / math.log(3.0), 6)
         1.0
     """
+    check(definition, eps_squared)
     resolved = resolve_eigenvalues(
         x,
         function="coding_rate",

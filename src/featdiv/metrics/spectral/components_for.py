@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """The shares that `featdiv.spectrum` reports."""
@@ -17,8 +18,7 @@ SHARES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 def core(eig: Eigenvalues, q: float = 0.9) -> float:
     """Returns the smallest k with lambda_1 + ... + lambda_k >= q sum(lambda)."""
-    if not 0.0 < q <= 1.0:
-        raise InputError(f"components_for: q: expected a share in (0, 1]; got {q!r}")
+    check_share(q)
     cumulative = np.cumsum(eig.values)
     total = float(cumulative[-1]) if eig.complete else eig.total
     # A share that is met exactly must not be missed by the rounding of the sum.
@@ -29,6 +29,11 @@ def core(eig: Eigenvalues, q: float = 0.9) -> float:
             f"{cumulative[-1] / total:.4g} of the variance, less than q = {q:g}"
         )
     return float(np.argmax(reached) + 1)
+
+
+def check_share(q: Any, *, function: str = "components_for") -> None:
+    """Raises InputError unless q is a share."""
+    arguments.number(function, "q", q, "a share in (0, 1]", lambda share: 0.0 < share <= 1.0)
 
 
 def components_for(
@@ -71,6 +76,7 @@ def components_for(
         >>> float(featdiv.components_for(x, 0.8)), float(featdiv.components_for(x, 0.81))
         (1.0, 2.0)
     """
+    check_share(q)
     resolved = resolve_eigenvalues(
         x,
         function="components_for",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues, Float64Array
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
@@ -17,7 +18,8 @@ def ratios(eig: Eigenvalues) -> Float64Array:
 
 def core(eig: Eigenvalues, k: int = 1) -> float:
     """Returns (lambda_1 + ... + lambda_k) / sum(lambda)."""
-    if not 1 <= k <= eig.rank_limit:
+    k = positive(k, "explained_variance: k")
+    if k > eig.rank_limit:
         raise InputError(f"explained_variance: k: expected 1 to min(n, d) = {eig.rank_limit}; got {k}")
     if k > eig.values.size:
         raise NotEnoughData(f"k = {k}, and only the leading {eig.values.size} eigenvalues were computed")
@@ -68,6 +70,7 @@ def explained_variance(
         >>> round(float(featdiv.explained_variance(x)), 6)
         0.8
     """
+    k = positive(k, "explained_variance: k")
     resolved = resolve_eigenvalues(
         x,
         function="explained_variance",

@@ -1,4 +1,4 @@
-"""RankMe: entropy of the singular values of the rows as they are, in its five published forms."""
+"""RankMe: entropy of the singular values of the rows as they are, in its four published forms."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import resolve_eigenvalues
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 EPSILONS = {"garrido2023": 1e-7, "stable-pretraining": 1e-5, "reptrix": 1e-7, "normalized": 1e-7}
 """Definition to the constant that it adds to every share."""
@@ -37,8 +38,7 @@ def wants_centered(definition: str) -> bool:
 
 def check_definition(definition: str) -> None:
     """Raises `InputError` for a definition that does not exist."""
-    if definition not in EPSILONS:
-        raise InputError(f"rankme: definition: expected one of {', '.join(EPSILONS)}; got {definition!r}")
+    arguments.one_of("rankme", "definition", definition, tuple(EPSILONS))
 
 
 def rankme(

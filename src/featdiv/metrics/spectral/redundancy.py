@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
 from featdiv.metrics.spectral.dimension_usage import dead_dimensions
 from featdiv.metrics.spectral.eigenvalues import Float64Array
 from featdiv.metrics.spectral.inputs import resolve_moments
 from featdiv.results import Score
-from featdiv.stats import Moments
+from featdiv.stats import Moments, arguments
 
 DEFINITIONS = ("absolute", "squared")
 
 
 def core(moments: Moments, definition: str = "absolute") -> float:
     """Returns the mean of abs(rho_ij), or of rho_ij^2, over live dimensions i != j."""
-    if definition not in DEFINITIONS:
-        raise InputError(f"redundancy: definition: expected one of {', '.join(DEFINITIONS)}; got {definition!r}")
+    arguments.one_of("redundancy", "definition", definition, DEFINITIONS)
     rho = correlations(moments)
     live = len(rho)
     if live < 2:
@@ -95,6 +94,7 @@ def redundancy(
         >>> round(float(score), 6), score.details["dead_dimensions"]
         (1.0, 1)
     """
+    arguments.one_of("redundancy", "definition", definition, DEFINITIONS)
     resolved = resolve_moments(
         x,
         function="redundancy",

@@ -40,8 +40,7 @@ def core(eig: Eigenvalues, q: float = 1.0) -> float:
 
 def check_order(q: float) -> None:
     """Raises `InputError` unless q is in (0, inf]."""
-    if not q > 0.0:
-        raise InputError(f"vendi: q: expected an order in (0, inf]; got {q!r}")
+    arguments.number("vendi", "q", q, "an order in (0, inf]", lambda order: order > 0.0)
 
 
 def of_kernel(kernel: npt.NDArray[Any], q: float = 1.0) -> float:

@@ -2,59 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
 
-from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition, Metric
+from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition
+from featdiv.metrics.entry_forms import (
+    ABOUT_THE_MEAN,
+    CORRELATION_BOUNDS,
+    ROTATIONS,
+    SHARE_BOUNDS,
+    metric,
+    only,
+    zero,
+)
 from featdiv.metrics.transferability import sources
 
-_ROTATIONS = ("row permutation", "feature permutation", "rotation")
-_ABOUT_THE_MEAN = (*_ROTATIONS, "translation", "isotropic scaling")
-_HIGHER = "higher should transfer better"
-_NO_FEATURES = ("row permutation", *TRANSFORMATIONS[1:])
 _SECOND_READING = "it takes a second reading of the rows; there are no moments of parts to leave out"
 _PAIRS = "it compares rows with one another; there are no moments of parts to leave out"
+_NOT_POSITIVE = Bounds(text="value <= 0", upper=zero)
 
-
-def _zero(n: int, d: int) -> float:
-    return 0.0
-
-
-_NOT_POSITIVE = Bounds(text="value <= 0", upper=_zero)
-
-
-def _metric(name: str, *, bounds: Bounds | Mapping[str, Bounds], invariances: tuple[str, ...], **fields: Any) -> Metric:
-    """Returns an entry; every transformation that is not an invariance is a contrast. Labels move with rows."""
-    path = f"featdiv.metrics.transferability.{name}"
-    return Metric(
-        name=name,
-        family="transferability",
-        function=f"{path}.{name}",
-        core=f"{path}.core",
-        bounds={name: bounds} if isinstance(bounds, Bounds) else bounds,
-        direction=_HIGHER,
-        invariances=invariances,
-        contrasts=tuple(change for change in TRANSFORMATIONS if change not in invariances),
-        **fields,
-    )
-
+_metric = functools.partial(metric, family="transferability", direction="higher should transfer better")
 
 METRICS = (
     _metric(
         "logme",
         summary="The largest evidence that a Bayesian linear model of the labels can have.",
         needs="class moments",
-        definitions=(
-            Definition(
-                name="default",
-                formula="mean over classes of max over alpha, beta of ln p(y | F, alpha, beta)/n, y the 0/1 column of "
-                "the class, y ~ N(F w, I/beta), w ~ N(0, I/alpha)",
-                source=sources.YOU_2021,
-            ),
+        definitions=only(
+            "mean over classes of max over alpha, beta of ln p(y | F, alpha, beta)/n, y the 0/1 column of "
+            "the class, y ~ N(F w, I/beta), w ~ N(0, I/alpha)",
+            sources.YOU_2021,
         ),
         bounds=Bounds(text="any real number"),
         unit="nats for each row",
-        invariances=(*_ROTATIONS, "isotropic scaling"),
+        invariances=(*ROTATIONS, "isotropic scaling"),
         parameters={"targets": "numbers to predict in the place of classes"},
         note="Without an intercept, as published, so a common offset of the rows counts. May exceed 1.",
     ),
@@ -76,9 +56,9 @@ METRICS = (
             ),
         ),
         sources=(sources.LEDOIT_2004,),
-        bounds=Bounds(text="0 <= value <= min(c - 1, d)", lower=_zero, upper=lambda n, d: min(n - 1, d)),
+        bounds=Bounds(text="0 <= value <= min(c - 1, d)", lower=zero, upper=lambda n, d: min(n - 1, d)),
         unit="dimensions",
-        invariances=(*_ABOUT_THE_MEAN, "feature scaling"),
+        invariances=(*ABOUT_THE_MEAN, "feature scaling"),
         parameters={"definition": "whether the covariance is shrunk", "shrinkage": "its share, where known"},
         note="bao2019 needs class moments alone; shrunk reads rows twice, and feature scaling changes it.",
     ),
@@ -86,16 +66,13 @@ METRICS = (
         "leep",
         summary="The log-likelihood of the labels under a predictor read off source-class probabilities.",
         needs="source probabilities",
-        definitions=(
-            Definition(
-                name="default",
-                formula="(1/n) sum_i ln sum_z P(y_i|z) theta(x_i)_z, P(y, z) = (1/n) sum_(i: y_i = y) theta(x_i)_z",
-                source=sources.NGUYEN_2020,
-            ),
+        definitions=only(
+            "(1/n) sum_i ln sum_z P(y_i|z) theta(x_i)_z, P(y, z) = (1/n) sum_(i: y_i = y) theta(x_i)_z",
+            sources.NGUYEN_2020,
         ),
         bounds=_NOT_POSITIVE,
         unit="nats for each row",
-        invariances=_NO_FEATURES,
+        invariances=TRANSFORMATIONS,
         jackknife=_PAIRS,
         note="It needs the output of a classifier; the features play no part.",
     ),
@@ -103,16 +80,12 @@ METRICS = (
         "nce",
         summary="The negative conditional entropy of the label given the source model's decision.",
         needs="source probabilities",
-        definitions=(
-            Definition(
-                name="default",
-                formula="sum over y, z of P(y, z) ln(P(y, z)/P(z)), z the source class of largest probability",
-                source=sources.TRAN_2019,
-            ),
+        definitions=only(
+            "sum over y, z of P(y, z) ln(P(y, z)/P(z)), z the source class of largest probability", sources.TRAN_2019
         ),
         bounds=_NOT_POSITIVE,
         unit="nats",
-        invariances=_NO_FEATURES,
+        invariances=TRANSFORMATIONS,
         jackknife=_PAIRS,
         note="It needs the output of a classifier; the features play no part.",
     ),
@@ -120,17 +93,14 @@ METRICS = (
         "nleep",
         summary="LEEP with the components of a Gaussian mixture of the features as source classes.",
         needs="labelled rows",
-        definitions=(
-            Definition(
-                name="default",
-                formula="leep with theta the posteriors of 5 c Gaussians fitted to the principal components of 80 % of "
-                "the variance",
-                source=sources.LI_2021,
-            ),
+        definitions=only(
+            "leep with theta the posteriors of 5 c Gaussians fitted to the principal components of 80 % of "
+            "the variance",
+            sources.LI_2021,
         ),
         bounds=_NOT_POSITIVE,
         unit="nats for each row",
-        invariances=_ABOUT_THE_MEAN,
+        invariances=ABOUT_THE_MEAN,
         parameters={"variance": "share of the variance that is kept", "seed": "of the start of the mixture"},
         jackknife=_SECOND_READING,
         note="The mixture is fitted by scikit-learn, from a seeded start that the order of rows does not change.",
@@ -155,7 +125,7 @@ METRICS = (
         ),
         bounds=Bounds(text="any real number; huang2022: 0 <= value"),
         unit="nats",
-        invariances=(*_ROTATIONS, "translation"),
+        invariances=(*ROTATIONS, "translation"),
         parameters={
             "definition": "the same weight for every class, or for every row",
             "eps": "squared distortion, in squared units of the features",
@@ -180,7 +150,7 @@ METRICS = (
                 source=sources.PANDY_2022,
             ),
         ),
-        bounds=Bounds(text="-c (c - 1) <= value <= 0", lower=lambda n, d: -n * (n - 1.0), upper=_zero),
+        bounds=Bounds(text="-c (c - 1) <= value <= 0", lower=lambda n, d: -n * (n - 1.0), upper=zero),
         unit="1",
         invariances=("row permutation", "feature permutation", "translation", "isotropic scaling", "feature scaling"),
         parameters={
@@ -194,14 +164,11 @@ METRICS = (
         "parc",
         summary="The rank correlation of distances between rows with whether their labels differ.",
         needs="labelled rows",
-        definitions=(
-            Definition(
-                name="default",
-                formula="Spearman, over pairs of rows, of 1 - Pearson of features and 1 - Pearson of one-hot labels",
-                source=sources.BOLYA_2021,
-            ),
+        definitions=only(
+            "Spearman, over pairs of rows, of 1 - Pearson of features and 1 - Pearson of one-hot labels",
+            sources.BOLYA_2021,
         ),
-        bounds=Bounds(text="-1 <= value <= 1", lower=lambda n, d: -1.0, upper=lambda n, d: 1.0),
+        bounds=CORRELATION_BOUNDS,
         unit="1",
         invariances=("row permutation", "feature permutation", "isotropic scaling", "row scaling"),
         parameters={"sample": "rows to draw, 2,000 by default", "seed": "of the draw"},
@@ -212,21 +179,18 @@ METRICS = (
         "lda",
         summary="The log-likelihood of each label by the shrunk linear discriminant of all other rows.",
         needs="labelled rows",
-        definitions=(
-            Definition(
-                name="default",
-                formula="mean_i ln P(y_i | x_i) by classes N(mu_c, S) fitted without row i, S = ((1 - a) W + a Tr(W)/d "
-                "I)/(n - c), a the oracle approximating shrinkage",
-                source=sources.FRIEDMAN_1989,
-            ),
+        definitions=only(
+            "mean_i ln P(y_i | x_i) by classes N(mu_c, S) fitted without row i, S = ((1 - a) W + a Tr(W)/d "
+            "I)/(n - c), a the oracle approximating shrinkage",
+            sources.FRIEDMAN_1989,
         ),
         sources=(sources.CHEN_2010,),
         bounds={
             "lda": _NOT_POSITIVE,
-            "lda_accuracy": Bounds(text="0 <= value <= 1", lower=_zero, upper=lambda n, d: 1.0),
+            "lda_accuracy": SHARE_BOUNDS,
         },
         unit="nats for each row; share of rows",
-        invariances=_ABOUT_THE_MEAN,
+        invariances=ABOUT_THE_MEAN,
         parameters={"shrinkage": "share of the identity; None to estimate it"},
         jackknife=_SECOND_READING,
         note="Rows alone in their class are left out of the first number and wrong in the second.",

@@ -63,8 +63,8 @@ def check(definition: str, shrinkage: float | None) -> None:
     arguments.one_of("h_score", "definition", definition, DEFINITIONS)
     if shrinkage is not None and definition == "bao2019":
         raise InputError("h_score: shrinkage: expected None with definition='bao2019', which does not shrink")
-    if shrinkage is not None and not 0.0 <= shrinkage <= 1.0:
-        raise InputError(f"h_score: shrinkage: expected a share from 0 to 1; got {shrinkage!r}")
+    if shrinkage is not None:
+        arguments.number("h_score", "shrinkage", shrinkage, "a share from 0 to 1", lambda share: 0.0 <= share <= 1.0)
 
 
 class Shrinkage:

@@ -14,7 +14,7 @@ from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes,
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.shrinkage import oracle_approximating
 from featdiv.results import Interval, Score
-from featdiv.stats import ClassMoments, resampling
+from featdiv.stats import ClassMoments, arguments, resampling
 from featdiv.stats.group_means import GroupSums, standard_error
 from featdiv.stats.moments import Float64Array
 
@@ -70,8 +70,9 @@ def core(classes: ClassMoments, shrinkage: float | None = None) -> Discriminant:
 
 def check_shrinkage(shrinkage: float | None) -> None:
     """Raises `InputError` unless the shrinkage is a share, or None."""
-    if shrinkage is not None and not 0.0 <= shrinkage <= 1.0:
-        raise InputError(f"lda: shrinkage: expected a share from 0 to 1, or None to estimate it; got {shrinkage!r}")
+    expected = "a share from 0 to 1, or None to estimate it"
+    if shrinkage is not None:
+        arguments.number("lda", "shrinkage", shrinkage, expected, lambda share: 0.0 <= share <= 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -145,8 +145,7 @@ def nleep(
         >>> float(featdiv.nleep(x, labels)) > -0.05 > float(featdiv.nleep(x, rng.permutation(labels)))
         True
     """
-    if not 0.0 < variance <= 1.0:
-        raise InputError(f"nleep: variance: expected a share above 0 and at most 1; got {variance!r}")
+    arguments.number("nleep", "variance", variance, "a share above 0 and at most 1", lambda share: 0.0 < share <= 1.0)
     arguments.check_seed("nleep", seed)
     if isinstance(x, ClassMoments):
         raise InputError("nleep: x: expected labelled rows; got ClassMoments, which no longer hold them. Pass the rows")

@@ -32,8 +32,7 @@ def core(classes: ClassMoments, definition: str = "tllib", eps: float = 1e-4) ->
 def check(definition: str, eps: float) -> None:
     """Raises `InputError` for a definition that does not exist, or a distortion that is not positive."""
     arguments.one_of("transrate", "definition", definition, DEFINITIONS)
-    if not 0.0 < eps < np.inf:
-        raise InputError(f"transrate: eps: expected a number above 0; got {eps!r}")
+    arguments.number("transrate", "eps", eps, "a number above 0", lambda value: 0.0 < value < np.inf)
 
 
 def _rate(scatter: Float64Array, offset: Float64Array, n: int, eps: float) -> float:

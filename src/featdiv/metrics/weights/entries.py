@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from featdiv.metrics.entry import TRANSFORMATIONS, Bounds, Definition, Metric, Source
-
-
-def _zero(n: int, d: int) -> float:
-    return 0.0
-
-
-def _one(n: int, d: int) -> float:
-    return 1.0
-
+from featdiv.metrics.entry import Bounds, Source
+from featdiv.metrics.entry_forms import DIRECTIONS, SHARE_BOUNDS, metric, one, only
 
 _OWN = Source(
     authors="The featdiv authors",
@@ -26,41 +18,34 @@ _ROY_2007 = Source(
     venue="European Signal Processing Conference",
     where="section 2",
 )
-_INVARIANCES = ("row permutation", "feature permutation", "rotation", "isotropic scaling", "row scaling")
 
 METRICS = (
-    Metric(
-        name="filter_diversity",
+    metric(
+        "filter_diversity",
         summary="How different the filters of each layer of a model are, in four measures, and their weighted mean.",
         family="weights",
-        function="featdiv.metrics.weights.filter_diversity.filter_diversity",
-        core="featdiv.metrics.weights.filter_diversity.core",
         needs="weights",
-        definitions=(
-            Definition(
-                name="default",
-                formula="W the filters as unit rows, G = W W^T, lambda its eigenvalues, sigma = sqrt(lambda): 1 - mean "
-                "of abs(G_ij) over i < j; exp H(sigma/sum(sigma)) / min(W's sides); sum(lambda)^2 / sum(lambda^2); "
-                "average-linkage clusters at cosine 0.5 over C_out; of a model: mean over layers weighted by "
-                "parameters",
-                source=_OWN,
-            ),
+        definitions=only(
+            "W the filters as unit rows, G = W W^T, lambda its eigenvalues, sigma = sqrt(lambda): 1 - mean "
+            "of abs(G_ij) over i < j; exp H(sigma/sum(sigma)) / min(W's sides); sum(lambda)^2 / sum(lambda^2); "
+            "average-linkage clusters at cosine 0.5 over C_out; of a model: mean over layers weighted by "
+            "parameters",
+            _OWN,
         ),
         sources=(_ROY_2007,),
         bounds={
-            "filter_cosine": Bounds(text="0 <= value <= 1", lower=_zero, upper=_one),
+            "filter_cosine": SHARE_BOUNDS,
             "filter_effective_rank": Bounds(
-                text="1/min(C_out, fan-in) <= value <= 1", lower=lambda n, d: 1.0 / min(n, d), upper=_one
+                text="1/min(C_out, fan-in) <= value <= 1", lower=lambda n, d: 1.0 / min(n, d), upper=one
             ),
             "filter_participation_ratio": Bounds(
-                text="1 <= value <= min(C_out, fan-in)", lower=_one, upper=lambda n, d: float(min(n, d))
+                text="1 <= value <= min(C_out, fan-in)", lower=one, upper=lambda n, d: float(min(n, d))
             ),
-            "filter_clusters": Bounds(text="1/C_out <= value <= 1", lower=lambda n, d: 1.0 / n, upper=_one),
+            "filter_clusters": Bounds(text="1/C_out <= value <= 1", lower=lambda n, d: 1.0 / n, upper=one),
         },
         direction="higher is more diverse",
         unit="1; 1 (a share); dimensions; 1 (a share)",
-        invariances=_INVARIANCES,
-        contrasts=tuple(change for change in TRANSFORMATIONS if change not in _INVARIANCES),
+        invariances=DIRECTIONS,
         parameters={
             "split_heads": "heads by which to split attention projections, as a number or by layer",
             "groups": "groups of convolutions, by layer, for a state dict, which does not say",

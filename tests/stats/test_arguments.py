@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from featdiv import InputError
+from featdiv.stats import arguments, budget
+
+
+@pytest.mark.parametrize("value", ["three", ["one"], np.array(["one", "two"]), 1, {}])
+def test_what_is_none_of_the_words_is_refused_whatever_it_is(value):
+    with pytest.raises(InputError, match=r"^f: a: expected one of 'one', None; got "):
+        arguments.one_of("f", "a", value, ("one", None))
+    with pytest.raises(InputError, match=r"^f: backend: expected 'auto' or one of "):
+        arguments.check("f", backend=value)
+
+
+@pytest.mark.parametrize("value", ["2", None, [1.0], np.array([1.0, 2.0]), True, float("nan"), -1.0, 1j])
+def test_what_is_no_number_in_range_is_refused_whatever_it_is(value):
+    with pytest.raises(InputError, match=r"^f: a: expected a share above 0; got "):
+        arguments.number("f", "a", value, "a share above 0", lambda share: 0.0 < share <= 1.0)
+
+
+@pytest.mark.parametrize("value", [1, 1.0, np.float32(1.0), np.int64(1)])
+def test_numbers_of_any_type_become_floats(value):
+    found = arguments.number("f", "a", value, "a share above 0", lambda share: 0.0 < share <= 1.0)
+    assert type(found) is float
+    assert found == 1.0
+
+
+@pytest.mark.parametrize("memory", [0, -5, float("inf"), float("nan"), True, "lots", "-1GB", [1], ""])
+def test_what_is_no_amount_of_memory_is_refused(memory):
+    with pytest.raises(InputError, match=r"^f: memory: expected bytes or text such as '2GB'; got "):
+        budget.budget_bytes(memory, function="f")
