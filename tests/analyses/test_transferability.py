@@ -255,12 +255,24 @@ def test_an_undefined_score_spoils_no_other(task):
     assert np.isfinite(list(small.scores.values())).all()
 
 
-def test_it_shows_itself(table):
+def test_it_shows_itself(table, task):
     assert repr(table).startswith("Transferability(logme=")
     assert [line["score"] for line in table.table()] == DEFAULT
     (ax,) = table.plot().axes
     assert [text.get_text() for text in ax.get_yticklabels()] == ["lda_accuracy", "ridge", "knn"]
     assert "You, Liu, Wang" in table.cite()
+    # The default of featdiv.h_score is another, so that the name alone would mislead.
+    assert float(featdiv.h_score(*task)) != pytest.approx(table["h_score"], rel=1e-3)
+    assert f"h_score[shrunk]={table['h_score']:.4g}, transrate[tllib]=" in repr(table)
+    _, heads, *lines = str(table).splitlines()
+    assert heads.split()[:3] == ["score", "definition", "value"]
+    assert [line.split()[:2] for line in lines[1:4]] == [
+        ["h_score", "shrunk"],
+        ["transrate", "tllib"],
+        ["gbc", "diagonal"],
+    ]
+    assert "<td>h_score</td><td>shrunk</td>" in table._repr_html_()
+    assert "h_score: Ibrahim" in table.cite()
     assert table.to_dict()["definitions"] == {"h_score": "shrunk", "transrate": "tllib", "gbc": "diagonal"}
     assert table.to_pandas().loc["knn", "value"] == table["knn"]
 

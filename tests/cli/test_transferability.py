@@ -24,7 +24,9 @@ def test_the_table(run, files):
     x, labels, _ = files
     result = run("transferability", "x.npy", "--labels", "y.npy")
     assert result.exit_code == 0
-    title, _, *lines = result.stdout.splitlines()
+    title, heads, *lines = result.stdout.splitlines()
+    assert heads.split() == ["score", "value", "95", "%", "interval", "definition"]
+    assert [line.split()[-1] for line in lines if line.split()[0] in ("h_score", "gbc")] == ["shrunk", "diagonal"]
     assert title == "400 × 6 float64, 3 classes, x.npy"
     shown = {line.split()[0]: line.split()[1] for line in lines}
     assert list(shown) == ["logme", "h_score", "transrate", "gbc", "lda", "lda_accuracy", "ridge", "knn"]

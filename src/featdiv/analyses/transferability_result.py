@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from featdiv.results import Result
@@ -22,7 +23,8 @@ class Transferability(Result):
     never two scores of one model.
 
     Attributes:
-        definitions: named formula of each score that has several.
+        definitions: named formula of each score that has several. That of the H-score is ``"shrunk"``, not the default
+            of `featdiv.h_score`.
         details: what else is known of a score: shrinkage, sample, neighbours, strength of the penalty.
         classes: number of classes.
     """
@@ -74,8 +76,16 @@ class Transferability(Result):
         """Returns the sources of the scores, one a line, and of featdiv itself."""
         from featdiv.metrics import catalogue
 
-        return catalogue.citations(list(self.scores))
+        return catalogue.citations(list(self.scores), definition=self.definitions)
+
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        title, _, lines = super()._sheet()
+        heads = ("score", "definition", "value", "95 % interval")
+        return title, heads, [[name, self.definitions.get(name, ""), *cells] for name, *cells in lines]
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())
+        shown = ", ".join(
+            f"{name}[{self.definitions[name]}]={value:.4g}" if name in self.definitions else f"{name}={value:.4g}"
+            for name, value in self.scores.items()
+        )
         return f"Transferability({shown})"

@@ -100,7 +100,9 @@ def transferability(
         progress: called with (rows done, rows in all or None) after every chunk of the first pass.
 
     Returns:
-        A frozen `Transferability`; the H-score in it is the shrunk one, TransRate that of tllib, GBC the diagonal one.
+        A frozen `Transferability`, which shows by which definition each score was made. The H-score is
+        ``"shrunk"``: the default of `featdiv.h_score` is the first published one, which tells nothing once features are
+        as many as rows. TransRate is that of tllib, GBC the diagonal one, as when they are called alone.
 
     Raises:
         InputError: if an argument cannot be used, or labels are missing.

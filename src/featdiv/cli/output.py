@@ -170,10 +170,16 @@ def say_undefined(reasons: Mapping[str, str], *, quiet: bool = False) -> None:
 def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
     """Prints a result as a table, followed by the remarks in its provenance."""
     columns, rows = ["score", "value", "95 % interval"], result_rows(result)
-    baselines = getattr(result, "baselines", {})
+    right, spare = [1], []
+    definitions, baselines = getattr(result, "definitions", {}), getattr(result, "baselines", {})
+    if definitions:
+        columns.append("definition")
+        rows = [[*row, definitions.get(row[0], "")] for row in rows]
     if baselines:
-        columns = [*columns, "noise"]
+        right.append(len(columns))
+        spare.append(len(columns))
+        columns.append("noise")
         rows = [[*row, measured(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
-    print_table(columns, rows, title=title, right=(1, 3) if baselines else (1,), spare=(3,) if baselines else ())
+    print_table(columns, rows, title=title, right=right, spare=spare)
     say_undefined(result.undefined, quiet=quiet)
     notes(result, quiet=quiet)

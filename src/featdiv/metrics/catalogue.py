@@ -81,12 +81,13 @@ def definitions(name: str) -> Mapping[str, Definition]:
     return MappingProxyType({definition.name: definition for definition in get(name).definitions})
 
 
-def citations(scores: Iterable[str], *, definition: str | None = None) -> str:
+def citations(scores: Iterable[str], *, definition: str | Mapping[str, str] | None = None) -> str:
     """Returns the sources of the scores named, one a line, each once, and of featdiv itself last.
 
     Args:
         scores: names of metrics or of scores of metrics; others are passed over.
-        definition: the named formula that gave them; where a metric has none of that name, its default one.
+        definition: the named formula that gave them, or metric to its own; where a metric has none of that name, its
+            default one.
 
     Example:
         >>> from featdiv.metrics import catalogue
@@ -96,7 +97,8 @@ def citations(scores: Iterable[str], *, definition: str | None = None) -> str:
     found = [metric for metric in map(_metric_of_score, scores) if metric is not None]
     users: dict[str, list[str]] = {}
     for name in dict.fromkeys(metric.name for metric in found):
-        for source in get(name).references(definition):
+        chosen = definition.get(name) if isinstance(definition, Mapping) else definition
+        for source in get(name).references(chosen):
             users.setdefault(source.full, []).append(name)
     lines = [f"{', '.join(names)}: {reference}" for reference, names in users.items()]
     return "\n".join([*lines, f"featdiv: the featdiv authors. featdiv, version {__version__}. Software."])
