@@ -241,6 +241,8 @@ class _Probe:
                 raise InputError(
                     f"{FUNCTION}: {words}: expected {rows.n} rows, like {name}; got {len(self.targets[name])}"
                 )
+            if name != "train":  # which the solver checks as it first reads it
+                rows.finite_sum(name)
 
     def check_metric(self, metric: str | None) -> None:
         known = SEVERAL_LABELS if self.several else ONE_LABEL

@@ -99,12 +99,11 @@ class Rows:
         if self._progress is not None:
             self._progress(self.passes * self.n, None)
 
-    def moments(self, what: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns the (d,) mean and (d, d) centred second moment S / n, both float64, and checks the rows.
+    def finite_sum(self, what: str) -> torch.Tensor:
+        """Returns the (d,) sum of the rows, float64, and checks them.
 
         Raises:
-            NonFiniteError: if a row holds NaN or infinity.
-            InputError: if rows are to be divided by their norm and one has norm zero.
+            NonFiniteError: if a row holds NaN or infinity, or has norm zero and is to be divided by it.
         """
         total = torch.zeros(self.d, dtype=torch.float64, device=self.device)
         for start, tile in self.tiles(_CHECK_ROWS, torch.float64):
@@ -120,7 +119,16 @@ class Rows:
                     first_row=first,
                 )
             total += tile.sum(0)
-        mean = total / self.n
+        return total
+
+    def moments(self, what: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the (d,) mean and (d, d) centred second moment S / n, both float64, and checks the rows.
+
+        Raises:
+            NonFiniteError: if a row holds NaN or infinity.
+            InputError: if rows are to be divided by their norm and one has norm zero.
+        """
+        mean = self.finite_sum(what) / self.n
         scatter = torch.zeros(self.d, self.d, dtype=torch.float64, device=self.device)
         for _, tile in self.tiles(_CHECK_ROWS, torch.float64):
             centred = tile - mean
