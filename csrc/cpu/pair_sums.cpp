@@ -69,6 +69,7 @@ class PairRunner {
           if (packed != PairOutcome::done) return packed;
         }
         if (!multiply(same ? right_ : left_)) return PairOutcome::no_memory;
+        if (stopped()) return PairOutcome::stopped;
       }
     }
     // Beside rates that suit rows of unit length, what vanishes is nothing.
@@ -122,6 +123,9 @@ class PairRunner {
     return groups;
   }
 
+  // Another thread writes and reads what it watches, through Python.
+  bool stopped() const { return job_.watch && __atomic_load_n(job_.watch + 1, __ATOMIC_RELAXED) != 0; }
+
   // Adds the pairs of one stretch of rows with the packed stretch of the right-hand side; false without memory.
   bool multiply(const Packed<T>& left) {
     const bool triangle = &left == &right_;
@@ -134,6 +138,7 @@ class PairRunner {
     distance_sums_.assign(job_.distances ? tasks_.size() : 0, 0.0);
     std::atomic<bool> no_memory{false};
     parallel_for(job_.threads, int64_t(tasks_.size()), [&](int64_t task) {
+      if (stopped()) return;
       try {
         run_task(left, task);
       } catch (const std::bad_alloc&) {
@@ -181,6 +186,7 @@ class PairRunner {
       tally.tables.resize(size_t(turns_) * size_t(job_.bins + 4));
       tally.histogram.resize(size_t(job_.bins) + 2);
     }
+    int64_t pairs = 0;
     const size_t cells = job_.measure == Measure::none ? 0 : size_t(width_ * width_);
     auto values = aligned_array<T>(int64_t(cells)), errors = aligned_array<T>(int64_t(cells));
     auto bins = aligned_array<int32_t>(int64_t(cells));
@@ -202,6 +208,7 @@ class PairRunner {
         block.left_valid = left_panel.rows;
         block.right_valid = right_panel.rows;
         block.triangle = triangle && p == q;
+        pairs += int64_t(left_panel.rows) * (block.triangle ? left_panel.rows - 1 : 2 * right_panel.rows) / 2;
         block.rates = job_.rates;
         block.rate_count = job_.rate_count;
         block.exp_sums = exp_sums_.data() + task * job_.rate_count;
@@ -233,6 +240,7 @@ class PairRunner {
         if (job_.bins) count(block, first_left, first_right, tally);
         if (block.candidates || double(block.most) >= tally.best) inspect(block, first_left, first_right, tally);
       }
+    if (job_.watch) __atomic_fetch_add(job_.watch, pairs, __ATOMIC_RELAXED);
     if (job_.measure == Measure::none) return;
     const InStage stage(Stage::flush);
     std::sort(tally.examples.begin(), tally.examples.end());

@@ -23,6 +23,7 @@ struct PairJob {
   bool has_threshold;
   double threshold;
   int64_t most_examples;
+  int64_t* watch;  // [2] pairs compared so far; the caller makes the second other than zero to stop. Null for neither
   int threads;
   IsaName isa;
 };
@@ -38,7 +39,7 @@ struct PairResult {
 };
 
 // `out_of_range`: squares of the entries overflow or vanish; if not in `doubles` already, the same job with it may do.
-enum class PairOutcome : int { done, not_finite, zero_norm, no_memory, out_of_range };
+enum class PairOutcome : int { done, not_finite, zero_norm, no_memory, out_of_range, stopped };
 
 PairOutcome pair_sums(const PairJob&, PairResult&);
 

@@ -48,6 +48,33 @@ def test_every_score_is_that_of_its_own_function(x, labels, table):
             assert table[name] == pytest.approx(value, rel=2e-5, abs=1e-9), name
 
 
+def test_a_sample_serves_the_scores_that_compare_rows_and_no_others(x, labels, table):
+    sampled = featdiv.diversity(x + np.eye(5, 48)[labels], labels, metrics="all", sample=900, seed=3)
+    drawn = {"uniformity", "pair_histogram", "near_duplicates", "intrinsic_dimension"}
+    for line in sampled.lines:
+        if line.metric not in drawn:
+            assert line.value == table[line.name], line.name
+    alone = featdiv.uniformity(x + np.eye(5, 48)[labels], sample=900, seed=3)
+    assert sampled["uniformity"] == pytest.approx(alone.value, rel=1e-6)
+    assert sampled["intrinsic_dimension"] != table["intrinsic_dimension"]
+    assert any("a sample of 900 rows, drawn with seed 3; the other scores" in note for note in sampled.provenance.notes)
+    assert sampled.provenance.arguments["sample"] == 900
+    for wrong in (1, 1401, 0.5, True):
+        with pytest.raises(InputError, match=r"sample: expected (2 to n|a positive)"):
+            featdiv.diversity(x, sample=wrong)
+    with pytest.raises(InputError, match="sample: expected None with Moments"):
+        featdiv.diversity(Moments.of(x), sample=900)
+
+
+def test_progress_is_told_of_every_pass(x):
+    seen = []
+    featdiv.diversity(x, progress=lambda done, total: seen.append((done, total)))
+    ends = [where for where, (done, total) in enumerate(seen) if done == total == 1400]
+    # Moments, moments of unit rows, pairs, neighbours.
+    assert len(ends) >= 4
+    assert all(0 <= done <= 1400 for done, _ in seen)
+
+
 def test_lines_say_what_the_catalogue_says(table):
     for line in table.lines:
         entry = catalogue.get(line.metric)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 11
+INTERFACE = 12
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
@@ -33,7 +33,7 @@ ELEMENTS = (
 )
 """Element types; the position is the module's number for it."""
 
-DONE, NOT_FINITE, ZERO_NORM, NO_MEMORY, OUT_OF_RANGE = range(5)
+DONE, NOT_FINITE, ZERO_NORM, NO_MEMORY, OUT_OF_RANGE, STOPPED = range(6)
 """How a call into the module ended."""
 
 COPIED_BYTES = 1 << 24

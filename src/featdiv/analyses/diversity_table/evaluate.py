@@ -186,6 +186,7 @@ def _pass_of_pairs(metrics: Iterable[Metric], shared: Shared) -> pairs.Pairs:
         precision=uniformity.precision_for(rows.n, RATE, "auto"),
         backend=shared.options.backend,
         seed=shared.options.seed,
+        progress=shared.options.progress,
         **task,
     )
     shared.backends["pair_sums"] = made.total.backend
@@ -218,6 +219,7 @@ def _intrinsic_dimension(shared: Shared) -> Result:
         rows,
         intrinsic_dimension.wanted(definition, intrinsic_dimension.RANGE),
         memory=shared.options.memory,
+        progress=shared.options.progress,
     )
     shared.passes.append("nearest neighbours")
     shared.backends["neighbours"] = near.backend

@@ -14,6 +14,7 @@ from featdiv.analyses.diversity_table.result import Diversity, Line
 from featdiv.analyses.diversity_table.selection import FUNCTION
 from featdiv.analyses.diversity_table.statistics import Options, Shared
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.entry import Metric
 from featdiv.metrics.geometric import uniformity
 from featdiv.metrics.spectral import noise
@@ -39,6 +40,7 @@ def diversity(
     precision: str = "float32",
     backend: str = "auto",
     memory: int | float | str | None = None,
+    sample: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Diversity:
@@ -64,8 +66,10 @@ def diversity(
         precision: arithmetic of the second moments; few rows are read in float64 in any case.
         backend: backend of the second moments and of the pair sums.
         memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
+        sample: how many rows to draw for the scores that compare all pairs of rows (uniformity, pair_histogram,
+            near_duplicates) or search neighbours (intrinsic_dimension); None for all rows. The others read all of them.
         seed: seed of every random choice.
-        progress: called with (rows done, rows in all or None) while moments are read.
+        progress: called with (rows done, rows in all or None) while rows are read, and again while they are compared.
 
     Returns:
         A frozen `Diversity`: ``lines`` is the table, ``scores`` the numbers, ``parts`` what single metrics add.
@@ -77,7 +81,8 @@ def diversity(
         BudgetExceeded: if what the scores need does not fit the budget.
 
     Complexity:
-        n d^2 for second moments; n^2 d where a score of pairs or neighbours is asked for; memory O(n d + d^2).
+        n d^2 for second moments; n^2 d where a score of pairs or neighbours is asked for, with n rows or those of the
+        sample; memory O(n d + d^2).
 
     Example:
         >>> import featdiv
@@ -94,6 +99,7 @@ def diversity(
         precision=precision,
         backend=backend,
         memory=budget.budget_bytes(memory, function=FUNCTION),
+        sample=sample if sample is None else positive(sample, f"{FUNCTION}: sample"),
         seed=seed,
         progress=progress,
     )
@@ -107,6 +113,8 @@ def diversity(
         source = _prepared(opened, ignore)
         if source.n is None or source.n < 2:
             raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {source.n}")
+        if sample is not None and not 2 <= sample <= source.n:
+            raise InputError(f"{FUNCTION}: sample: expected 2 to n = {source.n} rows, or None for all; got {sample}")
         chosen = selection.chosen(metrics, labelled=source.labels is not None)
         of_classes = any(metric.family == "labelled" for metric in chosen)
         of_pairs = any(metric.name in (*OF_PAIRS, "intrinsic_dimension") for metric in chosen)
@@ -167,7 +175,7 @@ def _in_memory(source: io.Embeddings) -> io.Embeddings:
 def _of_statistic(
     x: Moments | ClassMoments, labels: Any, groups: Any, ignore: Any, metrics: selection.Metrics, options: Options
 ) -> Diversity:
-    for name, value in (("labels", labels), ("groups", groups), ("ignore", ignore)):
+    for name, value in (("labels", labels), ("groups", groups), ("ignore", ignore), ("sample", options.sample)):
         if value is not None:
             raise InputError(f"{FUNCTION}: {name}: expected None with {type(x).__name__}, which has forgotten the rows")
     if options.interval == "jackknife":
@@ -195,8 +203,12 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
         *_outside(lines),
         *(f"no interval for {', '.join(names)}: {reason}" for reason, names in reasons.items()),
     ]
+    drawn = shared.drawn()
+    if drawn:
+        compared = [name for name in (*OF_PAIRS, "intrinsic_dimension") if name in found.parts]
+        notes.append(f"{', '.join(compared)}: {drawn}; the other scores are of all {n:,} rows")
     for name, part in found.parts.items():
-        notes += [f"{name}: {note}" for note in part.provenance.notes if name not in OF_PAIRS]
+        notes += [f"{name}: {note}" for note in part.provenance.notes if name not in OF_PAIRS and note != drawn]
     source = shared.source
     totals = [shared.moments(None)] if shared._given is not None else list(shared._made.values())
     return Diversity(
@@ -211,6 +223,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
             arguments={
                 "metrics": metrics if isinstance(metrics, str) else list(metrics),
                 "interval": shared.options.interval,
+                "sample": shared.options.sample,
                 "passes": list(shared.passes),
             },
             backends=dict(shared.backends),

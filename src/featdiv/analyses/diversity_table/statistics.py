@@ -43,6 +43,7 @@ class Options:
     precision: str
     backend: str
     memory: int
+    sample: int | None
     seed: int
     progress: Progress | None
 
@@ -142,7 +143,7 @@ class Shared:
         return make(interval=self.options.interval)
 
     def rows(self) -> row_sets.Rows:
-        """Returns the rows in memory.
+        """Returns the rows that are compared with one another, in memory: all of them, or the sample asked for.
 
         Raises:
             NotEnoughData: if only a statistic was given.
@@ -150,10 +151,17 @@ class Shared:
         if self.source is None:
             raise NotEnoughData("it needs the rows, and x is a statistic, which no longer holds them")
         if self._rows is None:
-            self._rows = row_sets.of_source(self.source, function="diversity", memory=self.options.memory)
+            options = self.options
+            self._rows = row_sets.of_source(
+                self.source, function="diversity", sample=options.sample, seed=options.seed, memory=options.memory
+            )
             if self.source.format != "array" and not isinstance(self._rows.values, np.memmap):
-                self.passes.append("rows into memory")
+                self.passes.append("rows into memory" if options.sample is None else "a sample of rows into memory")
         return self._rows
+
+    def drawn(self) -> str:
+        """Returns the remark on rows that are a sample; empty where they are all rows, or were not needed."""
+        return "" if self._rows is None or self._rows.sampled is None else self._rows.provenance.notes[0]
 
     def moments(self, normalize: str | None) -> Parts:
         """Returns the moments of rows as they are (None) or divided by their norms (``"l2"``)."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from featdiv import io
 from featdiv.errors import BackendUnavailable, FeatdivError, InputError, NotEnoughData, RowError
+from featdiv.io.progress import Progress, check_progress
 from featdiv.metrics.geometric import neighbour_distances
 from featdiv.metrics.geometric.neighbour_distances import Distances
 from featdiv.metrics.geometric.rows import Rows, read
@@ -183,6 +184,7 @@ def intrinsic_dimension(
     backend: str = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Score:
     """Intrinsic dimension: the dimension of the sheet that rows lie on locally, from distances to neighbours.
 
@@ -210,6 +212,7 @@ def intrinsic_dimension(
         backend: backend of the search.
         memory: budget; None for a quarter of the RAM.
         seed: of the sample.
+        progress: called with (rows done, rows in all) while rows are compared.
 
     Returns:
         A `Score`; ``details`` holds ``copies``, the rows that equal an earlier one. They are left out, also as
@@ -231,12 +234,13 @@ def intrinsic_dimension(
         >>> round(float(featdiv.intrinsic_dimension(plane)))
         2
     """
+    check_progress(progress, function="intrinsic_dimension")
     k = check("intrinsic_dimension", definition, discard, k)
     arguments.one_of("intrinsic_dimension", "interval", interval, ("auto", "jackknife", None))
     rows = read(x, function="intrinsic_dimension", groups=groups, sample=sample, seed=seed, memory=memory)
     needed = wanted(definition, k)
     if neighbours is None:
-        neighbours = search(rows, needed, backend=backend, memory=memory)
+        neighbours = search(rows, needed, backend=backend, memory=memory, progress=progress)
     elif (
         not (neighbours.leave_one_out and neighbours.distance == "l2" and neighbours.n_gallery == rows.n)
         or neighbours.k < needed

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.io.progress import Progress, check_progress
 from featdiv.metrics.geometric import pairs
 from featdiv.metrics.geometric.rows import Rows, read
 from featdiv.ops.pair_sums import pair_sums
@@ -145,6 +146,7 @@ def near_duplicates(
     backend: str = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> NearDuplicates:
     """Near duplicates: pairs i < j with cos(x_i, x_j) >= tau, and the share of rows that have such a partner.
 
@@ -159,6 +161,7 @@ def near_duplicates(
         backend: backend of the pair sums.
         memory: budget for the rows; None for a quarter of the RAM.
         seed: of the sample.
+        progress: called with (rows done, rows in all) while rows are compared.
 
     Returns:
         A `NearDuplicates`: number of pairs, share of rows, cosine of the nearest pair, and examples. It has no
@@ -182,8 +185,9 @@ def near_duplicates(
         >>> found.pairs, round(found.rows, 4), found.examples.tolist()
         (1, 0.6667, [[0, 2]])
     """
+    check_progress(progress, function="near_duplicates")
     tau = check_threshold(tau)
     check_examples(examples)
     rows = read(x, function="near_duplicates", sample=sample, seed=seed, memory=memory)
-    found = pairs.reduce(rows, interval=None, **task(tau, precision, backend))
+    found = pairs.reduce(rows, interval=None, progress=progress, **task(tau, precision, backend))
     return of_pairs(rows, found, tau=tau, examples=examples, precision=precision)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
+from featdiv.io.progress import Progress, check_progress
 from featdiv.metrics.geometric import pairs
 from featdiv.metrics.geometric.rows import Rows, read
 from featdiv.results import Result
@@ -192,6 +193,7 @@ def pair_histogram(
     backend: str = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> PairHistogram:
     """Pair histogram: how many of the n (n - 1)/2 pairs of rows have a cosine (or distance) in each bin.
 
@@ -211,6 +213,7 @@ def pair_histogram(
         backend: backend of the pair sums.
         memory: budget for the rows; None for a quarter of the RAM.
         seed: of the sample and of the bootstrap.
+        progress: called with (rows done, rows in all) while rows are compared.
 
     Returns:
         A `PairHistogram`: edges, counts, the nearest pair, and the 5 %, 50 % and 95 % quantiles as scores.
@@ -232,6 +235,7 @@ def pair_histogram(
         >>> featdiv.pair_histogram(square, bins=2).counts.tolist()  # two pairs at -1, four at 0
         [2, 4]
     """
+    check_progress(progress, function="pair_histogram")
     arguments.one_of("pair_histogram", "measure", measure, MEASURES)
     arguments.one_of("pair_histogram", "normalize", normalize, (None, "l2"))
     pairs.check_interval("pair_histogram", interval)
@@ -243,6 +247,10 @@ def pair_histogram(
         )
     rows = read(x, function="pair_histogram", groups=groups, sample=sample, seed=seed, memory=memory)
     found = pairs.reduce(
-        rows, interval=interval, seed=seed, **task(measure, bins, limits, normalize, precision, backend)
+        rows,
+        interval=interval,
+        seed=seed,
+        progress=progress,
+        **task(measure, bins, limits, normalize, precision, backend),
     )
     return of_pairs(rows, found, measure=measure, precision=precision, bins=bins, normalize=normalize)

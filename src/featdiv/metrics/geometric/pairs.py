@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.io.progress import Progress
 from featdiv.metrics.geometric.rows import Rows, speaking_for
 from featdiv.ops.pair_sums import PairSums, pair_sums
 from featdiv.results import Interval
@@ -55,7 +56,16 @@ def check_interval(function: str, interval: str | None) -> None:
     arguments.one_of(function, "interval", interval, INTERVALS)
 
 
-def reduce(rows: Rows, *, interval: str | None, precision: str, backend: str, seed: int = 0, **task: Any) -> Pairs:
+def reduce(
+    rows: Rows,
+    *,
+    interval: str | None,
+    precision: str,
+    backend: str,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **task: Any,
+) -> Pairs:
     """Runs the pair op over all pairs, block against block where an interval is wanted.
 
     Args:
@@ -64,6 +74,7 @@ def reduce(rows: Rows, *, interval: str | None, precision: str, backend: str, se
             not), None.
         precision, backend: of the op.
         seed: of the resampling.
+        progress: called with (rows done, rows in all), where the pairs done count as a share of the rows.
         **task: further arguments of `featdiv.ops.pair_sums.pair_sums`.
 
     Raises:
@@ -75,11 +86,15 @@ def reduce(rows: Rows, *, interval: str | None, precision: str, backend: str, se
         blocks, reason = None, ""
     elif interval == "bootstrap" and blocks is None:
         raise InputError(f"{rows.function}: interval: 'bootstrap' cannot be had here: {reason}")
-    task |= {"precision": precision, "backend": backend}
+    task |= {"precision": precision, "backend": backend, "progress": _by_rows(progress, rows.n)}
     with speaking_for(rows):
         if blocks is None:
             return Pairs(total=pair_sums(rows.values, **task), no_interval=reason, seed=seed)
         return _of_blocks(pair_sums(rows.values, blocks=blocks, **task), seed)
+
+
+def _by_rows(progress: Progress | None, n: int) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(n * done // total, n)
 
 
 def _of_blocks(total: PairSums, seed: int) -> Pairs:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import NotEnoughData
+from featdiv.io.progress import Progress, check_progress
 from featdiv.metrics.geometric import pairs
 from featdiv.metrics.geometric.rows import Rows, read
 from featdiv.results import Interval, Score
@@ -98,6 +99,7 @@ def uniformity(
     backend: str = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Score:
     """Uniformity: ln of the mean of exp(-t |u_i - u_j|^2) over pairs i < j, u = x/|x|.
 
@@ -118,6 +120,7 @@ def uniformity(
         backend: backend of the pair sums.
         memory: budget for the rows, in bytes or as text; None for a quarter of the RAM.
         seed: of the sample and of the bootstrap.
+        progress: called with (rows done, rows in all) while rows are compared.
 
     Returns:
         A `Score` between -4t and 0.
@@ -139,8 +142,9 @@ def uniformity(
         >>> round(float(featdiv.uniformity(np.array([[3.0, 0.0], [-1.0, 0.0]]))), 6)  # antipodes: -4t
         -8.0
     """
+    check_progress(progress, function="uniformity")
     t = check_rate(t)
     pairs.check_interval("uniformity", interval)
     rows = read(x, function="uniformity", groups=groups, sample=sample, seed=seed, memory=memory)
-    found = pairs.reduce(rows, interval=interval, seed=seed, **task(rows, t, precision, backend))
+    found = pairs.reduce(rows, interval=interval, seed=seed, progress=progress, **task(rows, t, precision, backend))
     return of_pairs(rows, found, t=t)

@@ -36,6 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, RowError
+from featdiv.io.progress import Progress, check_progress
 from featdiv.ops._arrays import takes_arrays
 from featdiv.ops._dispatch import PRECISIONS, Request, choose, load
 from featdiv.ops.scatter import describe_rows
@@ -64,6 +65,7 @@ class PairTask:
         normalize: ``"l2"`` or None.
         precision: ``"float32"`` or ``"float64"``.
         may_round: whether rows may be rounded to 16 bits.
+        progress: called with (pairs done, pairs in all), or None.
     """
 
     rates: tuple[float, ...]
@@ -75,6 +77,7 @@ class PairTask:
     normalize: str | None
     precision: str
     may_round: bool = False
+    progress: Progress | None = None
 
     @property
     def bins(self) -> int:
@@ -152,6 +155,7 @@ def pair_sums(
     blocks: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None,
     precision: str = "float32",
     backend: str = "auto",
+    progress: Progress | None = None,
 ) -> PairSums:
     """Returns the reductions over all pairs of rows.
 
@@ -172,6 +176,7 @@ def pair_sums(
         precision: ``"float32"`` or ``"float64"`` products, or ``"mixed"``: float32, or faster ones of rows rounded to
             16 bits where ``rates`` alone are asked for (see the bounds in this module's description).
         backend: backend name or ``"auto"``.
+        progress: called with (pairs done, pairs in all) now and then, and once at the end.
 
     Raises:
         InputError: if an argument has the wrong shape, type, range or combination, or squared norms overflow.
@@ -198,7 +203,9 @@ def pair_sums(
         >>> sums.histogram.tolist(), sums.close, sums.close_pairs.tolist()
         ([2, 4], 6, [[0, 1]])
     """
+    check_progress(progress, function="pair_sums", told="pairs done, pairs in all")
     task = _checked_task(rates, distances, measure, bins, limits, threshold, examples, normalize, precision)
+    task = dataclasses.replace(task, progress=progress)
     device, dtype = _checked_rows(x, other)
     n, d = (int(size) for size in x.shape)
     pairs = n * (n - 1) // 2 if other is None else n * int(other.shape[0])
@@ -218,6 +225,8 @@ def pair_sums(
 
             members = [np.flatnonzero(numbers == block) for block in range(count)]
             result = by_block.pair_sums(module.pair_sums, x, members, task)
+    if progress is not None:
+        progress(pairs, pairs)
     precision = result.precision or task.precision
     return dataclasses.replace(result, pairs=pairs, edges=task.edges, backend=name, precision=precision)
 

@@ -44,12 +44,16 @@ def pair_sums(
     histogram = np.zeros((g, g, task.bins), dtype=np.int64)
     pairs = np.zeros((g, g), dtype=np.int64)
     found: dict[tuple[int, int], PairSums] = {}
+    progress, task = task.progress, dataclasses.replace(task, progress=None)
+    n = int(x.shape[0])
     for a in range(g):
         for b in range(a, g):
             pairs[a, b] = len(blocks[a]) * (len(blocks[a]) - 1) // 2 if a == b else len(blocks[a]) * len(blocks[b])
             if not pairs[a, b] and found:
                 continue
             sums = run(parts[a], None if a == b else parts[b], task)
+            if progress is not None:
+                progress(int(pairs.sum()), n * (n - 1) // 2)
             exp_sums[a, b] = sums.exp_sums
             if sums.histogram is not None:
                 histogram[a, b] = sums.histogram

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
+from featdiv.ops._watched import watched
 from featdiv.ops.pair_sums import MEASURES, BlockSums, PairSums, PairTask, of_set, out_of_range
 from featdiv.ops.scatter import reference
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 _PILOT_ROWS = 1024
+
+_LONG_PRODUCTS = 1e11
+"""Multiply-adds from which a call takes about a second, and waits where Ctrl-C reaches it."""
 
 
 def unsupported_reason(request: Request) -> str | None:
@@ -53,13 +58,15 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
         rounded = task.may_round and bool(_native.module().rounds_pairs(_native.isa()))
         shift = _pilot_mean(left, task.normalize) if rounded or task.normalize is None else None
         hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
-        for doubles in (True,) if task.precision == "float64" else (False, True):
-            outcome, close, i, j, value, distance_sum = _native.module().pair_sums(
+        m, threads, isa = 0 if right is None else len(right), _native.threads(), _native.isa()
+
+        def compared(doubles: bool, watch: int) -> Any:
+            return _native.module().pair_sums(
                 x=hosts[0].address,
                 n=n,
                 x_stride=hosts[0].row_stride,
                 other=hosts[-1].address,
-                m=0 if right is None else len(right),
+                m=m,
                 other_stride=hosts[-1].row_stride,
                 d=d,
                 element=hosts[0].element,
@@ -81,21 +88,30 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
                 exp_sums=_native.address(exp_sums),
                 histogram=_native.address(counts),
                 examples=_native.address(examples),
-                threads=_native.threads(),
-                isa=_native.isa(),
+                watch=watch,
+                threads=threads,
+                isa=isa,
             )
+
+        total = n * m if m else n * (n - 1) // 2
+        for doubles in (True,) if task.precision == "float64" else (False, True):
+            if total * d > _LONG_PRODUCTS or task.progress is not None:
+                found = watched(functools.partial(compared, doubles), total=total, progress=task.progress)
+            else:
+                found = compared(doubles, 0)
+            outcome, close, i, j, value, distance_sum = found
             if outcome != _native.OUT_OF_RANGE:
                 break
         _raise_for(outcome, x, other, task)
-    total = counts.sum(axis=(0, 1))
+    cells = counts.sum(axis=(0, 1))
     histogram = None if task.edges is None else np.ascontiguousarray(counts[:, :, 1:-1])
     return PairSums(
         pairs=0,
         exp_sums=exp_sums.sum(axis=(0, 1)),
         distance_sum=distance_sum if task.distances else None,
-        histogram=None if task.edges is None else total[1:-1],
-        below=int(total[0]),
-        above=int(total[-1]),
+        histogram=None if task.edges is None else cells[1:-1],
+        below=int(cells[0]),
+        above=int(cells[-1]),
         close=None if task.threshold is None else close,
         close_pairs=examples[examples[:, 0] >= 0],
         nearest=(i, j, value) if i >= 0 else None,

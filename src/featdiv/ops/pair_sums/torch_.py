@@ -39,10 +39,14 @@ def pair_sums(x: Rows, other: Rows | None, task: PairTask) -> PairSums:
         right.check(other, in_other=True)
     narrow = task.precision == "float32" and left.fits_float32() and right.fits_float32()
     run = _Run(left, right, task, torch.float32 if narrow else torch.float64, within=other is None)
+    total = left.n * (left.n - 1) // 2 if other is None else left.n * right.n
     with exact_float32():
         for i in range(0, left.n, _BLOCK_ROWS):
             for j in range(i if other is None else 0, right.n, _BLOCK_ROWS):
                 run.add(i, j)
+            if task.progress is not None:
+                rows = min(i + _BLOCK_ROWS, left.n)
+                task.progress(rows * right.n if other is not None else rows * (2 * left.n - rows - 1) // 2, total)
     return run.result()
 
 
