@@ -175,6 +175,41 @@ def test_a_fold_without_one_class_leaves_that_class_out():
     assert probe.path[0].selection == pytest.approx((first.mean() + second.mean()) / 2, abs=1e-12)
 
 
+def test_a_fold_whose_other_rows_are_of_one_class_predicts_that_class():
+    # Of two classes, the fit to one alone has its minimum at an endless intercept: it is known, and not searched for.
+    x, labels = data(n=120, c=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", featdiv.ConvergenceWarning)
+        probe = featdiv.linear_probe(x, labels, C=[0.01, 100.0], folds=labels)
+    assert [(fitted.objective, fitted.gap, fitted.selection) for fitted in probe.path] == [(0.0, 0.0, 0.0)] * 2
+    several = np.stack([labels, np.arange(120) < 4], axis=1)
+    folds = np.arange(120) // 24
+    both = featdiv.linear_probe(x, several, C=[0.01, 1.0], folds=folds)
+    alone = featdiv.linear_probe(x, several[:, :1], C=[0.01, 1.0], folds=folds)
+    assert both.converged
+    for found, single in zip(both.path, alone.path, strict=True):
+        # The second label is in the first fold alone, and known with certainty outside of it.
+        outside = [featdiv.linear_probe(x[folds != k], several[folds != k], C=found.C).path[0] for k in range(1, 5)]
+        inside = featdiv.linear_probe(x[folds != 0], several[folds != 0, :1], C=found.C).path[0]
+        expected = np.mean([*(fit.objective for fit in outside), inside.objective])
+        assert found.objective == pytest.approx(expected, rel=1e-9)
+        assert single.objective < found.objective
+
+
+def test_the_interval_of_unequal_folds_is_that_of_the_mean_over_them():
+    x, labels = data(c=2, n=300, noise=6.0)
+    folds = (np.arange(300) >= 60).astype(int)
+    probe = featdiv.linear_probe(x, labels, C=[1e-3, 1.0], folds=folds)
+    interval, accuracy = probe.intervals["folds_accuracy"], probe.scores["folds_accuracy"]
+    # Sixty rows make up half of the mean: it tells as much as 4/(1/60 + 1/240) rows.
+    assert interval.standard_error == pytest.approx(np.sqrt(accuracy * (1 - accuracy) * (1 / 60 + 1 / 240) / 4))
+    assert accuracy in interval
+    grouped = featdiv.linear_probe(x, labels, C=[1e-3, 1.0], folds=folds, groups=np.arange(300))
+    assert grouped.scores["folds_accuracy"] == accuracy
+    other = grouped.intervals["folds_accuracy"]
+    assert other.standard_error == pytest.approx(interval.standard_error, rel=0.1)
+
+
 def test_the_chosen_c_is_fitted_to_train_and_val_and_judged_on_test():
     x, labels = data(n=900)
     parts = [slice(0, 500), slice(500, 700), slice(700, 900)]
@@ -349,6 +384,7 @@ def test_a_protocol_sets_the_grid_and_records_itself():
         ({"holdout": 1.5}, "holdout: expected a share"),
         ({"solver": "newton"}, "solver: expected one of 'lbfgs'"),
         ({"metric": "map"}, "metric: expected one of accuracy, .* with one label a row"),
+        ({"metric": "top5_accuracy"}, "metric: expected 'accuracy' or 'mean_per_class' with 5 classes"),
         ({"class_weight": {9: 1.0}}, "class_weight: expected positive weights of labels of train"),
         ({"test": np.ones((2, 12)), "test_labels": [0, 77]}, "test_labels: expected classes that train has; got 77"),
         ({"test": np.ones((2, 11)), "test_labels": [0, 1]}, "test: expected 12 features, like train; got 11"),
@@ -380,6 +416,13 @@ def test_rows_and_labels_that_cannot_be_used_are_refused_in_words():
     assert caught.value.first_row == 17
     with pytest.raises(featdiv.InputError, match="-1, which marks a missing label"):
         featdiv.linear_probe(x, np.where(labels == 0, -1, labels))
+    with pytest.raises(featdiv.InputError, match="train: expected features whose sums of squares float32 can hold"):
+        featdiv.linear_probe(1e25 * x, labels)
+    several = np.eye(5, dtype=int)[labels] * (np.arange(600) >= 200)[:, None]
+    nothing = {"val": x[:9], "val_labels": several[:9]}
+    for arguments, argument in ((nothing, "val_labels"), ({"folds": np.arange(600) // 200}, "folds")):
+        with pytest.raises(featdiv.NotEnoughData, match=f"{argument}: expected a label in some row that is judged"):
+            featdiv.linear_probe(x, several, C=[0.1, 1.0], **arguments)
     with pytest.raises(featdiv.BudgetExceeded, match="solving all C and folds together needs"):
         featdiv.linear_probe(x, labels, memory=5000)
 

@@ -16,7 +16,7 @@ from featdiv.errors import InputError
 from featdiv.io.progress import Progress, check_progress
 from featdiv.probes import linear_input as given
 from featdiv.probes.linear_input import FUNCTION
-from featdiv.probes.linear_result import LinearProbe
+from featdiv.probes.linear_result import MOST_FOR_TOP5, LinearProbe
 from featdiv.results import Provenance
 from featdiv.stats import arguments, budget, grouped
 
@@ -76,7 +76,8 @@ def linear_probe(
 
     Minimises C sum_i s_i loss(x_i W + b, y_i) + |W|^2 / 2 with b free: the objective of scikit-learn's
     ``LogisticRegression(C)``. With more than two classes the loss is softmax with one column for each class; with two
-    it is binomial with a single column, as there; with (n, l) labels each label is such a binary problem.
+    it is binomial with a single column, as there; with (n, l) labels each label is such a binary problem. What is to be fitted
+    to rows of one class alone predicts that class.
 
     Values of C, folds, seeds and labels are one batch: each reading of the rows is one matrix product with the
     weights of all problems that are still running. They are solved by L-BFGS, preconditioned with the second moment of
@@ -104,8 +105,9 @@ def linear_probe(
         C: inverse strengths of the penalty, in any order; twice is once. The default is DINOv2's. Papers that list
             strengths (Kornblith et al. 2019, Ericsson et al. 2021) mean 1 / C.
         protocol: name of a published protocol whose values take the place of defaults, such as ``"dinov2-logreg"``.
-        metric: what C is chosen by: ``"accuracy"`` (the default), ``"top5_accuracy"``, ``"mean_per_class"``; with
-            several labels a row ``"map"`` (the default) or ``"map_voc2007"``, the 11-point variant.
+        metric: what C is chosen by: ``"accuracy"`` (the default), ``"top5_accuracy"`` (of more than five classes),
+            ``"mean_per_class"``; with several labels a row ``"map"`` (the default) or ``"map_voc2007"``, the 11-point
+            variant.
         refit: whether the chosen C is fitted again to all rows.
         normalize: ``"l2"`` to divide each row by its norm first.
         standardize: whether to subtract the mean of ``train`` and divide by its standard deviation; the penalty then
@@ -130,7 +132,7 @@ def linear_probe(
 
     Raises:
         InputError: if an argument cannot be used, labels are missing, or ``val`` or ``test`` hold other classes.
-        NotEnoughData: if there is one class.
+        NotEnoughData: if there is one class, or several labels a row of which rows to judge on have none.
         NonFiniteError: if a row holds NaN or infinity.
         BudgetExceeded: if the solver's vectors do not fit the budget.
 
@@ -243,12 +245,18 @@ class _Probe:
                 )
             if name != "train":  # which the solver checks as it first reads it
                 rows.finite_sum(name)
+            given.require_positives(self.targets[name], f"{name}_labels")
 
     def check_metric(self, metric: str | None) -> None:
         known = SEVERAL_LABELS if self.several else ONE_LABEL
         if metric is not None and metric not in known:
             kind = "several labels a row" if self.several else "one label a row"
             raise InputError(f"{FUNCTION}: metric: expected one of {', '.join(known)} with {kind}; got {metric!r}")
+        if metric == "top5_accuracy" and len(self.classes) <= MOST_FOR_TOP5:
+            raise InputError(
+                f"{FUNCTION}: metric: expected 'accuracy' or 'mean_per_class' with {len(self.classes)} classes, all of "
+                f"which are among the five largest logits; got {metric!r}"
+            )
         self.metric = metric or known[0]
 
     def plan(self, folds: Any, holdout: float | None, seeds: Sequence[int], class_weight: Any) -> _Plan:
@@ -264,6 +272,8 @@ class _Probe:
         else:
             assert holdout is not None
             held = list(given.held_out_of(holdout, targets, seeds, groups).T)
+        for mask in held:
+            given.require_positives(targets[mask], "holdout" if folds is None else "folds")
         return _Plan(
             by="folds" if folds is not None else "holdout",
             weights=given.row_weights(targets, self.classes, [~mask for mask in held], class_weight),

@@ -12,15 +12,13 @@ import numpy.typing as npt
 
 from featdiv.errors import ConvergenceWarning
 from featdiv.probes.linear_input import FUNCTION
-from featdiv.probes.linear_result import Fitted, LinearProbe
-from featdiv.probes.proportion import of_groups, wilson
+from featdiv.probes.linear_result import MOST_FOR_TOP5, Fitted, LinearProbe
+from featdiv.probes.proportion import of_groups, of_parts
 from featdiv.results import Interval, Provenance
 
 if TYPE_CHECKING:
     from featdiv.probes.linear_scores import Judged
     from featdiv.probes.linear_solve import Solution
-
-MOST_FOR_TOP5 = 5
 
 
 def path(
@@ -137,15 +135,21 @@ def result(
 
 
 def _interval(label: str, metric: str, judged: Sequence[Judged], problem: int) -> dict[str, Interval]:
-    """Returns the interval of an accuracy over the rows of all ``judged`` by its label; none for other metrics."""
+    """Returns the interval of the mean accuracy over all ``judged`` by its label; none for other metrics."""
     if metric not in ("accuracy", "top5_accuracy"):
         return {}
-    by_group = [found.right_of_groups(metric, problem) for found in judged]
-    if all(found is not None for found in by_group):
-        interval = of_groups(*np.sum([found for found in by_group if found is not None], axis=0))
+    n = sum(found.n for found in judged)
+    # The mean over parts takes the rows of a small part for more than those of a large one.
+    by_group = [
+        n / (len(judged) * found.n) * rows
+        for found in judged
+        if (rows := found.right_of_groups(metric, problem)) is not None
+    ]
+    if by_group:
+        interval = of_groups(*np.sum(by_group, axis=0))
         return {} if interval is None else {label: interval}
     right = [found.right[problem].sum() if metric == "accuracy" else found.top5[problem] for found in judged]
-    return {label: wilson(int(sum(right)), sum(found.n for found in judged))}
+    return {label: of_parts(right, [found.n for found in judged])}
 
 
 def _names(classes: int, several: bool) -> tuple[str, ...]:

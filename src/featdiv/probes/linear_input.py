@@ -163,6 +163,19 @@ def numbered(labels: npt.NDArray[Any], classes: npt.NDArray[Any], *, several: bo
     return place.astype(np.int64)
 
 
+def require_positives(targets: npt.NDArray[np.int64], argument: str) -> None:
+    """Refuses (n, l) labels of rows to judge on of which none is 1: they have no average precision.
+
+    Raises:
+        NotEnoughData: naming the argument.
+    """
+    if targets.ndim == 2 and not targets.any():
+        raise NotEnoughData(
+            f"{FUNCTION}: {argument}: expected a label in some row that is judged; all {len(targets)} have none, and no "
+            "average precision"
+        )
+
+
 def folds_of(
     folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int], groups: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[np.int64]:

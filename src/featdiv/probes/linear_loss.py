@@ -20,7 +20,10 @@ _TILE_ENTRIES = 1 << 21
 """Logits of a tile: 8 MB in float32, so that softmax finds them in cache."""
 
 _ABSENT = -1e4
-"""Added to the logit of a class that a subset lacks: its probability is zero, and it takes no part in the fit."""
+"""Added to the logit of a class that a subset lacks: its probability is zero, and it takes no part in the fit.
+
+Of two classes the other one is certain then: the minimum, no weights and an endless intercept, is where the fit begins.
+"""
 
 _HELD_TILE_ROWS = 8192
 
@@ -93,8 +96,12 @@ class Objective:
             shares = (shares / self.total).T[held.subset]
             offset = torch.where(shares > 0.0, 0.0, _ABSENT)
         else:
-            shares = (held.weights.T @ held.targets.to(torch.float64) / self.total[:, None])[held.subset, held.label]
-            shares, offset = shares[:, None], torch.zeros_like(shares[:, None])
+            positive = held.targets.to(torch.float64)
+            shares = (held.weights.T @ positive / self.total[:, None])[held.subset, held.label][:, None]
+            there = (held.weights > 0.0).to(torch.float64)
+            positives = (there.T @ positive)[held.subset, held.label][:, None]
+            offset = torch.where(positives > 0.0, 0.0, _ABSENT)
+            offset = torch.where(positives < there.sum(0)[held.subset][:, None], offset, -_ABSENT)
         edge = 0.5 / self.rows.n
         return torch.clamp(shares, edge, 1.0 - edge), offset
 
@@ -259,4 +266,6 @@ class _Part:
         if objective.intercept:
             tail = self.intercept_gradient.view(p, 1, c) / count[:, None, None]
             gradient = torch.cat([gradient, tail], dim=1)
+        if not objective.softmax:
+            gradient = torch.where((objective.offset[self.problems] == 0.0)[:, :, None], gradient, 0.0)
         return value, gradient.flatten(1)

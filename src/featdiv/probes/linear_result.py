@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MOST_FOR_TOP5 = 5
+"""Classes up to which the accuracy among the five largest logits says nothing."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fitted:
     """One C: the fit, how well it was solved, and how well it did on held-out rows.

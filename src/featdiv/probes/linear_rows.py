@@ -126,7 +126,7 @@ class Rows:
 
         Raises:
             NonFiniteError: if a row holds NaN or infinity.
-            InputError: if rows are to be divided by their norm and one has norm zero.
+            InputError: if sums of squares overflow float32, or one row has norm zero and is to be divided by it.
         """
         mean = self.finite_sum(what) / self.n
         scatter = torch.zeros(self.d, self.d, dtype=torch.float64, device=self.device)
@@ -137,6 +137,11 @@ class Rows:
             narrow = centred.to(torch.float32)
             scatter += (narrow.T @ narrow).to(torch.float64)
             scatter.diagonal().add_((centred * centred).sum(0) - (narrow * narrow).sum(0, dtype=torch.float64))
+        if not bool(torch.isfinite(scatter).all()):
+            raise InputError(
+                f"{self._function}: {what}: expected features whose sums of squares float32 can hold, up to about 1e17 "
+                "from their mean. Divide all rows by one constant; C times its square then gives the same fit"
+            )
         return mean, scatter / self.n
 
 

@@ -53,7 +53,8 @@ class Solution:
         slopes = self.objective.split(found.gradient)[0]
         # Squares of the slopes themselves would underflow at the largest C.
         slopes = slopes * torch.sqrt(scale)[:, None, None]
-        gap = 0.5 * (slopes * slopes).sum((1, 2)) / found.value
+        # Rows of one class alone have a minimum of zero.
+        gap = 0.5 * (slopes * slopes).sum((1, 2)) / torch.clamp(found.value, min=torch.finfo(slopes.dtype).tiny)
         return {
             "objective": (scale * found.value).cpu().numpy(),
             "gradient_norm": found.gradient.abs().amax(1).cpu().numpy(),

@@ -31,10 +31,33 @@ def wilson(correct: int, n: int, *, estimand: str = "population") -> Interval:
         >>> str(wilson(9, 10))
         '[0.59585, 0.982124]'
     """
-    share = correct / n
+    return of_parts([correct], [n], estimand=estimand)
+
+
+def of_parts(correct: npt.ArrayLike, counts: npt.ArrayLike, *, estimand: str = "population") -> Interval:
+    """Returns the 95 % interval of the mean over parts (folds) of the share of their rows that was right.
+
+    It is Wilson's for the number of rows of one part that would tell as much, f^2 / sum_i (1/n_i) of f parts with n_i
+    rows: all of them where parts are equally large.
+
+    Args:
+        correct: (f,) rows of each part that were right.
+        counts: (f,) rows of each part, at least 1.
+        estimand: what it covers.
+
+    Example:
+        >>> from featdiv.probes.proportion import of_parts
+        >>> str(of_parts([5, 4], [5, 5]))
+        '[0.59585, 0.982124]'
+    """
+    right, rows = np.asarray(correct, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    share, n = float((right / rows).mean()), len(rows) ** 2 / float((1.0 / rows).sum())
     low, high = _bounds(share, n)
     error = math.sqrt(share * (1 - share) / n)
-    return Interval(low=low, high=high, level=LEVEL, standard_error=error, method="Wilson", estimand=estimand, groups=n)
+    groups = int(rows.sum())
+    return Interval(
+        low=low, high=high, level=LEVEL, standard_error=error, method="Wilson", estimand=estimand, groups=groups
+    )
 
 
 def of_groups(correct: npt.ArrayLike, counts: npt.ArrayLike, *, estimand: str = "population") -> Interval | None:

@@ -165,7 +165,8 @@ def correlate(
     * ``partial_x``, r of y and x given D; ``partial_diversity``, r of y and D given x.
 
     p-values: for r, y permuted among models; for what D adds, the residuals of y over x permuted (Freedman & Lane
-    1983), with ``partial_diversity`` for the statistic, as good as F; (1 + extreme draws) / (1 + draws). Intervals are percentiles of a bootstrap over models. O(draws models^2).
+    1983), with ``partial_diversity`` for the statistic, as good as F; (1 + extreme draws) / (1 + draws). Intervals are
+    percentiles of a bootstrap over models. O(draws models^2).
 
     Args:
         x: a mapping from model to value, or a pandas Series; or a table, a mapping from data set to such mappings or a
