@@ -76,8 +76,8 @@ def linear_probe(
 
     Minimises C sum_i s_i loss(x_i W + b, y_i) + |W|^2 / 2 with b free: the objective of scikit-learn's
     ``LogisticRegression(C)``. With more than two classes the loss is softmax with one column for each class; with two
-    it is binomial with a single column, as there; with (n, l) labels each label is such a binary problem. What is to be fitted
-    to rows of one class alone predicts that class.
+    it is binomial with a single column, as there; with (n, l) labels each label is such a binary problem. A fit to
+    rows of one class alone predicts that class.
 
     Values of C, folds, seeds and labels are one batch: each reading of the rows is one matrix product with the
     weights of all problems that are still running. They are solved by L-BFGS, preconditioned with the second moment of

@@ -171,8 +171,8 @@ def require_positives(targets: npt.NDArray[np.int64], argument: str) -> None:
     """
     if targets.ndim == 2 and not targets.any():
         raise NotEnoughData(
-            f"{FUNCTION}: {argument}: expected a label in some row that is judged; all {len(targets)} have none, and no "
-            "average precision"
+            f"{FUNCTION}: {argument}: expected a label in some row that is judged; all {len(targets)} have none, "
+            "and no average precision"
         )
 
 
