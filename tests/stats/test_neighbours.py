@@ -179,8 +179,29 @@ def test_rows_of_extreme_scale(rng):
     expected = Neighbours.of(x, k=4).indices
     np.testing.assert_array_equal(Neighbours.of(x * 1e200, k=4).indices, expected)
     np.testing.assert_array_equal(Neighbours.of(x * 1e-200, k=4).indices, expected)
-    with pytest.raises(InputError, match=r"gallery: expected entries up to .* from the mean"):
-        Neighbours.of(x * 1e20, k=4, distance="l2")
+
+
+@pytest.mark.parametrize("scale", [2.0**-110, 2.0**110])
+def test_distances_whose_squares_leave_float32(backend, rng, scale):
+    x = rng.normal(size=(300, 5)) + 100.0
+    here = Neighbours.of(x, k=4, distance="l2", backend=backend)
+    there = Neighbours.of(x * scale, k=4, distance="l2", backend=backend)
+    assert np.array_equal(here.indices, there.indices)
+    np.testing.assert_allclose(there.values, here.values * np.float32(scale), rtol=1e-5)
+
+
+def test_distances_that_leave_float32_are_refused(rng):
+    x = rng.normal(size=(50, 5))
+    for scale in (1e-50, 1e50):
+        with pytest.raises(
+            InputError, match=r"^Neighbours\.of: gallery: expected rows whose distances float32 can hold"
+        ):
+            Neighbours.of(x * scale, k=2, distance="l2")
+    x[3] *= 1e20
+    with pytest.raises(
+        InputError, match=r"gallery: expected entries up to 3\.6e\+16 from the mean.* got \d.*e\+\d+\. Lea"
+    ):
+        Neighbours.of(x, k=2, distance="l2")
 
 
 def test_head_is_a_view_of_the_first_columns(rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -16,7 +17,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.io.progress import Progress, check_progress
 from featdiv.stats import arguments, budget, neighbours_rows
-from featdiv.stats.neighbours_engines import choose
+from featdiv.stats.neighbours_engines import Engine, choose
 from featdiv.stats.neighbours_rows import Side
 from featdiv.stats.neighbours_search import BLOCK_ROWS, SPARE, Search
 
@@ -136,36 +137,27 @@ class Neighbours:
         arguments.one_of(FUNCTION, "distance", distance, DISTANCES)
         check_progress(progress, function=FUNCTION)
         allowed = budget.budget_bytes(memory, function=FUNCTION)
-        found = neighbours_rows.opened(gallery, function=FUNCTION, name="gallery", memory=allowed)
-        asked = found
-        if queries is not None:
-            asked = neighbours_rows.opened(queries, function=FUNCTION, name="queries", memory=allowed)
-        same = queries is None if exclude_self is None else exclude_self
-        _check_sides(found, asked, k, same)
-        engine, notes = choose(backend, index, found.device)
-        assert found.n is not None
-        assert asked.n is not None
-        shift = neighbours_rows.pilot_mean(found) if distance == "l2" else None
-        sides = [
-            Side(function=FUNCTION, name=name, source=source, distance=distance, shift=shift, device=found.device)
-            for name, source in (("gallery", found), ("queries", asked))
-        ]
-        left, right = sides[0], sides[0] if asked is found else sides[1]
-        table = 12 * asked.n * k + 4 * BLOCK_ROWS * found.d
-        shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=allowed, function=FUNCTION)
-        if shard_rows < found.n:
-            _check_streaming(index)
-            table += 12 * asked.n * (k + SPARE)
-            shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=allowed, function=FUNCTION)
-        search = Search(gallery=left, queries=right, same=same, engine=engine, shard_rows=shard_rows, progress=progress)
-        nearness, indices = search.run(k)
-        recall = None if engine.exact else _measured_recall(search, indices, k)
+        with contextlib.ExitStack() as stack:
+            found = asked = neighbours_rows.opened(gallery, function=FUNCTION, name="gallery", memory=allowed)
+            if found is not gallery:
+                stack.callback(found.close)
+            if queries is not None:
+                asked = neighbours_rows.opened(queries, function=FUNCTION, name="queries", memory=allowed)
+                if asked is not queries:
+                    stack.callback(asked.close)
+            same = queries is None if exclude_self is None else exclude_self
+            _check_sides(found, asked, k, same)
+            engine, notes = choose(backend, index, found.device)
+            search = _search(found, asked, k, same, engine, distance, index, allowed, progress)
+            nearness, indices = search.run(k)
+            recall = None if engine.exact else _measured_recall(search, indices, k)
         global _searches
         with _lock:
             _searches += 1
+        assert found.n is not None
         return cls(
             indices=indices,
-            values=nearness if distance == "cosine" else np.sqrt(np.abs(nearness)),
+            values=nearness if distance == "cosine" else _distances(nearness, search.gallery.scale),
             n_gallery=found.n,
             d=found.d,
             distance=distance,
@@ -248,6 +240,68 @@ class Neighbours:
         return self.values
 
 
+def _search(
+    found: io.Embeddings,
+    asked: io.Embeddings,
+    k: int,
+    same: bool,
+    engine: Engine,
+    distance: str,
+    index: str,
+    memory: int,
+    progress: Progress | None,
+) -> Search:
+    """Returns the search of one source in another, with the shards of the gallery that fit the memory."""
+    assert found.n is not None
+    assert asked.n is not None
+    shift, scale = neighbours_rows.frame(found) if distance == "l2" else (None, 1.0)
+    left, right = (
+        Side(
+            function=FUNCTION,
+            name=name,
+            source=source,
+            distance=distance,
+            shift=shift,
+            scale=scale,
+            device=found.device,
+        )
+        for name, source in (("gallery", found), ("queries", asked))
+    )
+    table = 12 * asked.n * k + 4 * BLOCK_ROWS * found.d
+    shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=memory, function=FUNCTION)
+    if shard_rows < found.n:
+        _check_streaming(index)
+        table += 12 * asked.n * (k + SPARE)
+        shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=memory, function=FUNCTION)
+    return Search(
+        gallery=left,
+        queries=left if asked is found else right,
+        same=same,
+        engine=engine,
+        shard_rows=shard_rows,
+        progress=progress,
+    )
+
+
+def _distances(nearness: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.float32]:
+    """Returns distances from negative squared ones of rows that were multiplied by ``scale``.
+
+    Raises:
+        InputError: if float32 cannot hold them.
+    """
+    scaled = np.sqrt(np.abs(nearness))
+    if scale == 1.0:
+        return scaled
+    with np.errstate(over="ignore", under="ignore"):
+        found = (scaled.astype(np.float64) / scale).astype(np.float32)
+    if not np.isfinite(found).all() or ((found < np.finfo(np.float32).tiny) & (scaled > 0.0)).any():
+        raise InputError(
+            f"{FUNCTION}: gallery: expected rows whose distances float32 can hold, 1e-38 to 3e38; theirs leave that "
+            "range. Multiply all rows by a constant: neighbours do not change."
+        )
+    return found
+
+
 def _check_sides(gallery: io.Embeddings, queries: io.Embeddings, k: int, same: bool) -> None:
     if queries.d != gallery.d:
         raise InputError(f"{FUNCTION}: queries: expected d={gallery.d} features, like the gallery; got d={queries.d}")
@@ -273,7 +327,7 @@ def _check_streaming(index: str) -> None:
 def _measured_recall(search: Search, indices: npt.NDArray[np.int64], k: int) -> float:
     """Returns the mean share of the true neighbours that were found, for queries spread over all."""
     chosen = np.unique(np.linspace(0, search.queries.n - 1, RECALL_QUERIES).astype(np.int64))
-    exact = dataclasses.replace(search, engine=choose("auto", "flat", "cpu")[0], progress=None)
+    exact = dataclasses.replace(search, engine=choose("auto", "flat", search.gallery.device)[0], progress=None)
     truth = exact.some(chosen, k)
     both = np.sort(np.concatenate([truth, indices[chosen]], axis=1), axis=1)
     return float((both[:, 1:] == both[:, :-1]).sum() / truth.size)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +20,9 @@ from featdiv.stats import budget
 Float64Array = npt.NDArray[np.float64]
 
 PILOT_ROWS = 1024
+PLAIN_POWER = 30
+"""Rows that reach from 2^-30 to 2^30 need no scale."""
+
 _BLOCK_BYTES = 1 << 23
 
 
@@ -31,6 +36,8 @@ class Side:
         source: rows that can be read again, of known number.
         distance: ``"cosine"`` or ``"l2"``.
         shift: (d,) subtracted from all rows where distances are wanted, which it does not change; else None.
+        scale: power of two that they are multiplied by then, so that float32 holds the squares of small distances and
+            of large ones; nearness is in units of the rows so scaled.
         device: where the vectors are to be: ``"cpu"`` (NumPy) or a torch device.
     """
 
@@ -39,6 +46,7 @@ class Side:
     source: io.Embeddings
     distance: str
     shift: Float64Array | None
+    scale: float = 1.0
     device: str = "cpu"
 
     @property
@@ -68,7 +76,7 @@ class Side:
                         held = held[: min(rows, self.n - start)]
 
     def vectors(self, rows: Any, start: int) -> Any:
-        """Returns rows as float32 vectors: of length one for cosines, moved by the shift for distances.
+        """Returns rows as float32 vectors: of length one for cosines, moved by the shift and scaled for distances.
 
         Raises:
             NonFiniteError: if a row holds NaN or infinity.
@@ -85,20 +93,22 @@ class Side:
         return out
 
     def exact(self, index: npt.NDArray[np.int64]) -> Float64Array:
-        """Returns chosen rows in float64 on the host: of length one for cosines, as they are for distances."""
-        return reference.transformed(self.source.take(index), normalize="l2" if self.distance == "cosine" else None)
+        """Returns chosen rows in float64 on the host: of length one for cosines, scaled for distances."""
+        rows = reference.transformed(self.source.take(index), normalize="l2" if self.distance == "cosine" else None)
+        return rows if self.scale == 1.0 else rows * self.scale
 
     def _float64(self, rows: npt.NDArray[Any], start: int) -> Float64Array:
         wide = rows.astype(np.float64)
         squares = np.einsum("ij,ij->i", wide, wide)
         if not (np.isfinite(squares).all() and (self.distance == "l2" or (squares > 1e-200).all())):
             # Bad rows, or good ones whose squares leave the range of float64.
-            with self._naming(start):
+            with _naming(self.function, self.name, start):
                 wide = reference.transformed(rows, normalize="l2" if self.distance == "cosine" else None)
         elif self.distance == "cosine":
             wide /= np.sqrt(squares)[:, None]
         if self.shift is not None:
             wide -= self.shift
+            wide *= self.scale
             self._check_range(float(np.abs(wide).max()))
         return wide
 
@@ -108,13 +118,13 @@ class Side:
         wide = torch.as_tensor(rows).to(self.device).double()
         largest = wide.abs().amax(dim=1)
         if not bool(torch.isfinite(largest).all()) or (self.distance == "cosine" and not bool(largest.all())):
-            with self._naming(start):
+            with _naming(self.function, self.name, start):
                 reference.transformed(rows, normalize="l2" if self.distance == "cosine" else None)
         if self.distance == "cosine":
             wide = wide / largest[:, None]
             wide = wide / torch.linalg.vector_norm(wide, dim=1)[:, None]
         if self.shift is not None:
-            wide = wide - torch.from_numpy(self.shift).to(self.device)
+            wide = (wide - torch.from_numpy(self.shift).to(self.device)) * self.scale
             self._check_range(float(wide.abs().max()))
         return wide.float()
 
@@ -128,30 +138,22 @@ class Side:
     def _check_range(self, largest: float) -> None:
         if not largest <= LARGEST:
             raise InputError(
-                f"{self.function}: {self.name}: expected entries up to {LARGEST:.3g} from the mean, whose squares "
-                f"float32 can hold; got {largest:.3g}. Multiply all rows by a small constant: neighbours do not change."
+                f"{self.function}: {self.name}: expected entries up to {LARGEST / self.scale:.3g} from the mean, whose "
+                f"squares float32 can hold beside those of other rows; got {largest / self.scale:.3g}. Leave such rows "
+                "out."
             )
 
-    def _naming(self, start: int) -> _Naming:
-        return _Naming(self.function, self.name, start)
 
-
-class _Naming:
+@contextlib.contextmanager
+def _naming(function: str, name: str, start: int) -> Iterator[None]:
     """Makes errors about the rows of a block name function, argument and the row of the source."""
-
-    def __init__(self, function: str, name: str, start: int) -> None:
-        self._where = f"{function}: {name}"
-        self._start = start
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, RowError):
-            return
-        row = self._start + error.first_row
+    try:
+        yield
+    except RowError as error:
+        row = start + error.first_row
         message = str(error).replace(f"row {error.first_row}", f"row {row}")
-        raise type(error)(f"{self._where}: {message}. Leave such rows out.", count=error.count, first_row=row) from None
+        message = f"{function}: {name}: {message}. Leave such rows out."
+        raise type(error)(message, count=error.count, first_row=row) from None
 
 
 def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings:
@@ -163,6 +165,15 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     source = io.open(rows)
     if not source.one_pass and source.n is not None:
         return source
+    try:
+        return _collected(source, function=function, name=name, memory=memory)
+    finally:
+        if source is not rows:
+            source.close()
+
+
+def _collected(source: io.Embeddings, *, function: str, name: str, memory: int) -> io.Embeddings:
+    """Returns a copy in memory of a source that is read only once."""
     held: list[npt.NDArray[Any]] = []
     annotations: dict[str, list[npt.NDArray[Any]]] = {"labels": [], "groups": []}
     size = 0
@@ -182,8 +193,8 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     return io.open(np.concatenate(held), **known)
 
 
-def pilot_mean(source: io.Embeddings) -> Float64Array:
-    """Returns the mean of strided rows, about which squared norms are small."""
+def frame(source: io.Embeddings) -> tuple[Float64Array, float]:
+    """Returns (the mean of strided rows, about which squared norms are small; the `Side.scale` of their spread)."""
     assert source.n is not None
     index = np.arange(0, source.n, max(1, source.n // PILOT_ROWS), dtype=np.int64)
     rows = np.nan_to_num(reference.to_float64(source.take(index)), nan=0.0, posinf=0.0, neginf=0.0)
@@ -191,7 +202,11 @@ def pilot_mean(source: io.Embeddings) -> Float64Array:
     # Rounded to a power of two near the spread, so that counts and pixels, which lie on a grid, stay on one.
     spread = rows.std(axis=0)
     grid = np.ldexp(1.0, np.frexp(spread)[1] - 2)
-    return np.where(spread > 0.0, np.round(mean / grid) * grid, mean)
+    shift = np.where(spread > 0.0, np.round(mean / grid) * grid, mean)
+    # By medians, since one far row makes a mean and a spread of its own, beside which all others would vanish.
+    reach = np.abs(rows - np.median(rows, axis=0)).max(axis=1)
+    power = int(np.frexp(np.median(reach[reach > 0.0]))[1]) if reach.any() else 0
+    return shift, 1.0 if abs(power) <= PLAIN_POWER else math.ldexp(1.0, -power)
 
 
 def shard_rows(n: int, d: int, *, taken: int, memory: int, function: str) -> int:
