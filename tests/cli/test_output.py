@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import types
 
 import pytest
@@ -29,6 +31,14 @@ def test_a_picture_that_fails_half_way_leaves_the_old_one(tmp_path):
         output.save_plot(types.SimpleNamespace(plot=Figure), str(target))
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["out.png"]
+
+
+def test_a_reader_that_leaves_early_costs_no_file(tmp_path):
+    code = "from featdiv.cli import output; output.print_table(['a'], [['1']], title='t'); output.write_json({}, 'out.json')"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path) as process:
+        process.stdout.close()
+        assert process.wait() == 0
+    assert (tmp_path / "out.json").read_text() == "{}\n"
 
 
 def test_json_refuses_what_is_not_json():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -111,12 +112,15 @@ def print_table(
     if sys.stdout.isatty():
         _print_rich(columns, rows, title, right, spare)
         return
-    if title:
-        typer.echo(title)
     from featdiv.results import aligned
 
-    for line in aligned([columns, *rows], right=right):
-        typer.echo(line)
+    lines = aligned([columns, *rows], right=right)
+    try:
+        typer.echo("\n".join([title, *lines] if title else lines))
+    except BrokenPipeError:
+        # A reader such as head has seen enough. Files that were asked for are still to be written.
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _print_rich(
