@@ -34,7 +34,7 @@ def test_a_picture_that_fails_half_way_leaves_the_old_one(tmp_path):
 
 
 def test_a_reader_that_leaves_early_costs_no_file(tmp_path):
-    code = "from featdiv.cli import output; output.print_table(['a'], [['1']], title='t'); output.write_json({}, 'out.json')"
+    code = "from featdiv.cli import output; output.print_table(['a'], [['1']]); output.write_json({}, 'out.json')"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=tmp_path) as process:
         process.stdout.close()
         assert process.wait() == 0
