@@ -36,9 +36,34 @@ def test_a_second_call_reads_from_disk(run, expected, means, tmp_path):
     content = json.loads((folder / "extraction.json").read_text())
     assert content["complete"] is True
     assert (content["n"], content["d"], content["images_computed"]) == (50, 4, 50)
-    opened = featdiv.open(str(folder), labels=str(folder / "labels.npy"), ids=str(folder / "ids.npy"))
+    opened = featdiv.open(str(folder))
     assert (opened.n, opened.shards) == (50, 5)
     np.testing.assert_array_equal(opened.labels, again.labels)
+    np.testing.assert_array_equal(opened.ids, again.ids)
+    assert opened.description.endswith("manifest.txt (5 shards) with its labels and ids")
+
+
+@pytest.mark.filterwarnings("ignore::featdiv.SmallSampleWarning")
+def test_labels_that_are_given_win_over_those_beside_the_rows(run, tmp_path):
+    folder = run(out=tmp_path).directory
+    own = featdiv.knn_probe(folder, k=3, vote="uniform")
+    assert own.provenance.source.endswith("with its labels and ids")
+    other = np.arange(50) % 2
+    opened = featdiv.open(folder, labels=other)
+    assert opened.labels.tolist() == other.tolist()
+    assert opened.description.endswith("with its ids")
+    assert featdiv.knn_probe(folder, other, k=3, vote="uniform").classes.tolist() == [0, 1]
+    assert len(own.classes) == 3
+    assert not featdiv.spectrum(folder, interval=None).per_class
+    assert len(featdiv.spectrum(featdiv.open(folder), interval=None).per_class) == 3
+    np.save(folder / "labels.npy", other[:49])
+    with pytest.raises(
+        InputError, match=r"labels: expected 50 .* got 49.* found in .*labels\.npy; pass labels= to use"
+    ):
+        featdiv.open(folder)
+    assert featdiv.open(folder, labels=other).n == 50
+    np.save(folder / "labels.npy", np.zeros((50, 4), dtype=np.int64))
+    assert featdiv.open(folder).labels is None
 
 
 def test_the_key_covers_what_shapes_the_numbers(run, means, pixels, scaled, tmp_path):
@@ -212,6 +237,16 @@ def test_layers_whose_shards_were_cut_differently(means, pixels, scaled, expecte
     layers = featdiv.extract_layers(means, data, ["mix", "fc"], shard_rows=7, **arguments)
     np.testing.assert_allclose(rows_of(layers["mix"]), expected, rtol=1e-6, atol=1e-7)
     assert layers["fc"].n == 50
+
+
+def test_shards_that_another_call_cut_otherwise_meanwhile_are_refused(run, tmp_path):
+    def interfere(done, total):
+        if done == total:
+            (folder,) = tmp_path.iterdir()
+            np.save(folder / "features-00000.npy", np.zeros((25, 4), dtype=np.float32))
+
+    with pytest.raises(FormatError, match=r"expected 50 rows in its shards; got 65\. Another call .* at the same time"):
+        run(out=tmp_path, progress=interfere)
 
 
 def test_out_must_be_a_folder(run, tmp_path):

@@ -71,11 +71,17 @@ def test_per_class_has_a_line_for_each_label(run, tmp_path, isotropic, stretched
     assert float(table["long"][3]) == pytest.approx(144 / 84, rel=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [["--per-class"], ["--labels", "labels.txt"]])
-def test_labels_and_per_class_belong_together(run, isotropic, arguments):
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--per-class"], "--labels: expected the labels of the rows"),
+        (["--labels", "labels.txt"], "--labels goes with --per-class"),
+    ],
+)
+def test_labels_and_per_class_belong_together(run, isotropic, arguments, message):
     result = run("spectrum", isotropic, *arguments)
     assert result.exit_code == 2
-    assert "--per-class and --labels FILE|COLUMN belong together" in result.stderr
+    assert message in result.stderr
 
 
 def test_picture(run, isotropic, tmp_path):

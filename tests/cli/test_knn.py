@@ -47,15 +47,23 @@ def test_labels_that_extract_wrote_are_found(run, files, tmp_path):
         np.save(tmp_path / name / "labels.npy", labels if name == "train" else labels[::7])
     refused = run("knn", "train", "--test", "judge", "-k", "5")
     assert "--labels: expected the labels of the rows" in refused.stderr
+    facts = {"format": "featdiv.extraction", "facts": {"model": "resnet18"}}
     for name in ("train", "judge"):
-        (tmp_path / name / "extraction.json").write_text("{}")
+        (tmp_path / name / "extraction.json").write_text(json.dumps(facts))
     found = run("knn", "train", "--test", "judge", "-k", "5", "--json", "-", "--quiet")
     told = run(
         *("knn", "x.npy", "--labels", "y.txt", "--test", "test.npy", "--test-labels", "test-labels.npy"),
         *("-k", "5", "--json", "-", "--quiet"),
     )
     assert json.loads(found.stdout)["scores"] == json.loads(told.stdout)["scores"]
-    assert run("transferability", "train", "--metrics", "logme", "--quiet").exit_code == 0
+    assert json.loads(found.stdout)["provenance"]["source"].endswith("features-00000.npy with its labels")
+    shown = run("transferability", "train", "--metrics", "logme", "--quiet").stdout
+    assert shown.splitlines()[0].endswith("features-00000.npy with its labels")
+    other = ("--labels", "y.txt", "--metrics", "logme", "--quiet")
+    assert run("transferability", "train", *other).stdout.splitlines()[0].endswith("features-00000.npy")
+    assert "class_separation" in run("diversity", "train", "--metrics", "class_separation", "--quiet").stdout
+    assert run("spectrum", "train", "--quiet").stdout.count("effective_rank") == 1
+    assert run("spectrum", "train", "--per-class", "--quiet").stdout.count("effective_rank") == 2
     assert run("probe", "fewshot", "train", "--ways", "4", "--shots", "1", "--quiet").exit_code == 0
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from featdiv.cli import options, output
+from featdiv.cli import options, output, probe_rows
 from featdiv.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -21,26 +21,33 @@ def run_spectrum(
     key: str | None = None,
     labels: str | None = None,
     groups: str | None = None,
+    per_class: bool = False,
     quiet: bool = False,
     **arguments: Any,
 ) -> Spectrum:
     """Calls `featdiv.spectrum`, with a progress bar, on what the paths hold: rows, or one file of moments.
 
     Raises:
-        typer.BadParameter: if something is asked of moments that only rows can tell.
+        typer.BadParameter: if something is asked of moments that only rows can tell, or there are no labels for
+            ``per_class``.
     """
     import featdiv
 
     moments = options.load_moments(paths)
     if moments is not None:
-        if labels or groups or key:
-            raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels and --groups go with rows")
+        if per_class or groups or key:
+            raise typer.BadParameter(
+                f"{paths[0]} holds moments: --key, --per-class, --labels and --groups go with rows"
+            )
         return featdiv.spectrum(moments, **arguments)
     with (
         options.open_source(paths, key=key, labels=labels, groups=groups) as source,
         progress_bar("reading", quiet=quiet) as progress,
     ):
-        return featdiv.spectrum(source, progress=progress, **arguments)
+        if per_class:
+            probe_rows.require_labels(source)
+        rows = source if per_class else source.replaced(labels=None)
+        return featdiv.spectrum(rows, progress=progress, **arguments)
 
 
 def spectrum(
@@ -48,9 +55,7 @@ def spectrum(
     key: options.Key = None,
     labels: options.Labels = None,
     groups: options.Groups = None,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also one spectrum for each label; needs --labels.")
-    ] = False,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also one spectrum for each label.")] = False,
     normalize: Annotated[
         options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")
     ] = None,
@@ -91,8 +96,8 @@ def spectrum(
     """
     for path, option in ((json, "--json"), (plot, "--plot"), (save_moments, "--save-moments")):
         options.require_writable(path, option)
-    if per_class != (labels is not None):
-        raise typer.BadParameter("--per-class and --labels FILE|COLUMN belong together")
+    if labels is not None and not per_class:
+        raise typer.BadParameter("--labels goes with --per-class")
     options.check_memory(memory)
     options.check_backend(backend)
     result = run_spectrum(
@@ -100,6 +105,7 @@ def spectrum(
         key=key,
         labels=labels,
         groups=groups,
+        per_class=per_class,
         quiet=quiet,
         center=center,
         normalize=normalize.value if normalize else None,

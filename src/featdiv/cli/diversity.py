@@ -70,14 +70,13 @@ def diversity(
     options.check_memory(memory)
     options.check_backend(backend)
     wanted = [name.strip() for name in metrics.split(",") if name.strip()]
-    check_metrics(wanted, labelled=labels is not None)
     result = run_diversity(
         paths,
         key=key,
         labels=labels,
         groups=groups,
         quiet=quiet,
-        metrics=wanted[0] if len(wanted) == 1 else wanted,
+        metrics=wanted,
         ignore=ignore,
         precision=precision.value,
         backend=backend,
@@ -102,25 +101,29 @@ def run_diversity(
     labels: str | None,
     groups: str | None,
     ignore: str | None,
+    metrics: list[str],
     quiet: bool,
     **arguments: Any,
 ) -> Diversity:
     """Calls `featdiv.diversity`, with a progress bar, on what the paths hold: rows, or one file of moments.
 
     Raises:
-        typer.BadParameter: if something is asked of moments that only rows can tell.
+        typer.BadParameter: if something is asked of moments that only rows can tell, or of rows without labels.
     """
     import featdiv
 
+    arguments["metrics"] = metrics[0] if len(metrics) == 1 else metrics
     moments = options.load_moments(paths)
     if moments is not None:
         if labels or groups or key or ignore:
             raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels, --groups and --ignore go with rows")
+        check_metrics(metrics, labelled=False)
         return featdiv.diversity(moments, **arguments)
     with (
         options.open_source(paths, key=key, labels=labels, groups=groups) as source,
         progress_bar("reading", quiet=quiet) as progress,
     ):
+        check_metrics(metrics, labelled=source.labels is not None)
         label = options.as_label(ignore, source.labels)
         return featdiv.diversity(source, ignore=label, progress=progress, **arguments)
 

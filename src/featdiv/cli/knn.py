@@ -42,7 +42,7 @@ class Select(enum.StrEnum):
 def knn(
     paths: probe_rows.Paths = None,
     train: probe_rows.Train = None,
-    labels: probe_rows.Labels = None,
+    labels: options.Labels = None,
     groups: probe_rows.Groups = None,
     test: Annotated[
         str | None,

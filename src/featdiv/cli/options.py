@@ -32,7 +32,10 @@ Key = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    typer.Option(metavar="FILE|COLUMN", help="Label of each row: a .npy or text file, or a column."),
+    typer.Option(
+        metavar="FILE|COLUMN",
+        help="Label of each row: a .npy or text file, or a column; default: those that extract wrote beside the rows.",
+    ),
 ]
 Ids = Annotated[str | None, typer.Option(metavar="FILE|COLUMN", help="Identity of each row.")]
 Groups = Annotated[

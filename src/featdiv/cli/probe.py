@@ -21,7 +21,7 @@ Normalize = Annotated[options.Normalize | None, typer.Option(help="Divide each r
 def linear(
     paths: probe_rows.Paths = None,
     train: probe_rows.Train = None,
-    labels: probe_rows.Labels = None,
+    labels: options.Labels = None,
     groups: probe_rows.Groups = None,
     val: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to choose C on.")] = None,
     val_labels: probe_rows.OtherLabels = None,
@@ -93,7 +93,7 @@ def linear(
 def ridge(
     paths: probe_rows.Paths = None,
     train: probe_rows.Train = None,
-    labels: probe_rows.Labels = None,
+    labels: options.Labels = None,
     groups: probe_rows.Groups = None,
     val: Annotated[str | None, typer.Option(metavar="PATH", help="Rows to choose the penalty on.")] = None,
     val_labels: probe_rows.OtherLabels = None,
@@ -145,7 +145,7 @@ def ridge(
 @app.command("fewshot", short_help="Nearest centroid in many small tasks.", cls=flags.Command)
 def fewshot(
     paths: options.Paths,
-    labels: probe_rows.Labels = None,
+    labels: options.Labels = None,
     shots: Annotated[str, typer.Option(metavar="N,N,...", help="Support rows of each class.")] = "1,5,20,50",
     ways: Annotated[int, typer.Option(metavar="N", min=2, help="Classes of an episode.")] = 5,
     queries: Annotated[int, typer.Option(metavar="N", min=1, help="Query rows of each class.")] = 15,
@@ -162,10 +162,10 @@ def fewshot(
 ) -> None:
     """Few-shot probe: mean accuracy of the nearest centroid over random episodes."""
     options.require_writable(json, "--json")
-    labels = probe_rows.labels_of(paths, labels)
     import featdiv
 
     with options.open_source(paths, key=key, labels=labels) as source:
+        probe_rows.require_labels(source)
         result = featdiv.fewshot_probe(
             source,
             shots=[int(number) for number in numbers(shots, "--shots", whole=True)],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,13 +19,6 @@ Paths = Annotated[
     typer.Argument(metavar="PATH", help="Training rows: a file, or the shards of one set.", show_default=False),
 ]
 Train = Annotated[str | None, typer.Option(metavar="PATH", help="Training rows, in the place of PATH.")]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE|COLUMN",
-        help="Label of each row: a .npy or text file, or a column; default: those that extract wrote beside the rows.",
-    ),
-]
 OtherLabels = Annotated[
     str | None, typer.Option(metavar="FILE|COLUMN", help="Their labels; default: the column named by --labels.")
 ]
@@ -81,7 +73,6 @@ class ProbeRows:
         """
         if bool(self.paths) == (self.train is not None):
             raise typer.BadParameter("expected the training rows once: as PATH or with --train")
-        labels_of([self.train] if self.train is not None else self.paths or [], self.labels)
         if self.test[0] is not None and self.holdout is not None:
             raise typer.BadParameter("--holdout: expected one set of rows; with --test there is nothing to hold out")
         for name, (path, labels, groups) in (("val", self.val), ("test", self.test)):
@@ -94,37 +85,32 @@ class ProbeRows:
         """Opens the training rows, and by name ``val`` and ``test``, those there are; what is held out is in memory."""
         with contextlib.ExitStack() as stack:
             paths = [self.train] if self.train is not None else self.paths or []
-            of_train = labels_of(paths, self.labels)
-            rows = stack.enter_context(options.open_source(paths, key=self.key, labels=of_train, groups=self.groups))
+            rows = stack.enter_context(options.open_source(paths, key=self.key, labels=self.labels, groups=self.groups))
+            require_labels(rows)
             sides = {
                 name: stack.enter_context(
                     options.open_source(
-                        [path],
-                        key=self.key,
-                        labels=labels_of([path], labels or self.labels, option=f"--{name}-labels"),
-                        groups=groups or self.groups,
+                        [path], key=self.key, labels=labels or self.labels, groups=groups or self.groups
                     )
                 )
                 for name, (path, labels, groups) in (("val", self.val), ("test", self.test))
                 if path is not None
             }
+            for name, side in sides.items():
+                require_labels(side, option=f"--{name}-labels")
             if self.holdout is not None:
                 rows, sides["test"] = split(rows, self.holdout, seed=self.seed, function=function)
             yield rows, sides
 
 
-def labels_of(paths: list[str], labels: str | None, *, option: str = "--labels") -> str:
-    """Returns the labels that were given; without any, those that ``featdiv extract`` wrote beside the rows.
+def require_labels(source: Embeddings, *, option: str = "--labels") -> None:
+    """Refuses rows for which no labels were given, and none found beside them.
 
     Raises:
-        typer.BadParameter: if there are none.
+        typer.BadParameter: naming the option.
     """
-    if labels is not None:
-        return labels
-    written = Path(paths[0], "labels.npy") if len(paths) == 1 else None
-    if written is None or not (written.is_file() and written.with_name("extraction.json").is_file()):
+    if source.labels is None:
         raise typer.BadParameter(f"{option}: expected the labels of the rows: a file, or a column beside them")
-    return str(written)
 
 
 def split(source: Embeddings, share: float, *, seed: int, function: str) -> tuple[Embeddings, Embeddings]:

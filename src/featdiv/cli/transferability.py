@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def transferability(
     paths: options.Paths,
-    labels: probe_rows.Labels = None,
+    labels: options.Labels = None,
     source_probs: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Probabilities of the source classes, for leep and nce: rows by classes."),
@@ -58,7 +58,6 @@ def transferability(
         options.require_writable(path, option)
     options.check_memory(memory)
     options.check_backend(backend)
-    labels = probe_rows.labels_of(paths, labels)
     result = _run(
         paths,
         key=key,
@@ -102,6 +101,7 @@ def _run(
 
     with contextlib.ExitStack() as stack:
         source = stack.enter_context(options.open_source(paths, key=key, labels=labels, groups=groups))
+        probe_rows.require_labels(source)
         probabilities = None
         if source_probs is not None:
             rows = stack.enter_context(featdiv.open(source_probs))

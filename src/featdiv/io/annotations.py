@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,32 @@ def attach(source: Embeddings, **given: Any) -> Embeddings:
             )
         found[what] = values
     return source.replaced(**found) if found else source
+
+
+def attach_beside(source: Embeddings, folder: str, given: Mapping[str, Any]) -> Embeddings:
+    """Returns the features of a directory of `featdiv.extract` with the labels and ids that it wrote beside them.
+
+    Those that the caller gives are left to him, and so are the labels of images that have several classes each.
+
+    Raises:
+        InputError: if they do not fit the rows.
+    """
+    for what in ("labels", "ids"):
+        path = os.path.join(folder, f"{what}.npy")
+        if given[what] is not None or not os.path.isfile(path):
+            continue
+        try:
+            if _dimensions(path) == 1:
+                source = attach(source, **{what: path})
+        except InputError as error:
+            raise type(error)(f"{error}. They were found in {path}; pass {what}= to use others") from None
+    found = [what for what in ("labels", "ids") if getattr(source, what) is not None]
+    return source.replaced(description=f"{source.description} with its {' and '.join(found)}") if found else source
+
+
+def _dimensions(path: str) -> int:
+    with files.LocalFile(path).open() as handle:
+        return len(read_header(handle, path).shape)
 
 
 def _resolve(value: Any, source: Embeddings, what: str) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from featdiv.errors import FormatError, InputError, SourceNotFound
 from featdiv.io import files
-from featdiv.io.annotations import attach
+from featdiv.io.annotations import attach, attach_beside
 from featdiv.io.arrays import is_array, open_array, open_frame, open_mapping
 from featdiv.io.embeddings import Embeddings, positive
 from featdiv.io.entries import refuse_key
@@ -77,6 +77,8 @@ def open(
             * several of them as shards: a directory, a glob, a manifest (``.txt`` with one path a line, or
               ``.json`` with a list, relative to the manifest), a list of paths or of arrays. Shards are read
               in natural order: shard2 before shard10;
+            * a directory that `featdiv.extract` wrote: its rows, with the labels and ids that lie beside them,
+              unless others are given;
             * an iterable of (m, d) chunks, of (rows, labels) pairs as a DataLoader gives, or of mappings; it
               is read once and its length is not known;
             * an `Embeddings`, which passes through.
@@ -124,7 +126,7 @@ def open(
 
 def _open_any(source: Any, key: Any, given: dict[str, Any]) -> Embeddings:
     if isinstance(source, (str, os.PathLike)):
-        return open_path(os.fspath(source), key)
+        return open_path(os.fspath(source), key, given)
     module = type(source).__module__.partition(".")[0]
     if module in ("pyarrow", "datasets"):
         from featdiv.io.arrow import open_table
@@ -207,8 +209,8 @@ def _file(path: str) -> File:
     return LocalFile(path)
 
 
-def open_path(path: str, key: Any) -> Embeddings:
-    """Opens a file, a directory, a glob or a manifest."""
+def open_path(path: str, key: Any, given: Mapping[str, Any]) -> Embeddings:
+    """Opens a file, a directory, a glob or a manifest; ``given`` are labels, ids and groups of the caller, by name."""
     if "://" in path:
         from featdiv.io.remote import expand
 
@@ -223,7 +225,7 @@ def open_path(path: str, key: Any) -> Embeddings:
     if not os.path.exists(path):
         raise files.not_found(path, kinds=READABLE)
     if os.path.isdir(path):
-        return _open_directory(path, key)
+        return _open_directory(path, key, given)
     return open_file(LocalFile(path), key)
 
 
@@ -276,7 +278,7 @@ def _refuse_manifests(found: Sequence[File]) -> None:
             raise InputError(f"{WHERE}: {file.name}: a manifest cannot be a shard; open it by itself")
 
 
-def _open_directory(path: str, key: Any) -> Embeddings:
+def _open_directory(path: str, key: Any, given: Mapping[str, Any]) -> Embeddings:
     names = files.list_directory(path)
     manifests = (os.path.join(path, f"manifest{suffix}") for suffix in MANIFESTS)
     manifest = next((name for name in manifests if name in names), None)
@@ -284,7 +286,7 @@ def _open_directory(path: str, key: Any) -> Embeddings:
         return open_files(shard_files([LocalFile(name) for name in names], path), key, path, path=path)
     opened = _open_manifest(LocalFile(manifest), key)
     opened.extraction = _extraction(os.path.join(path, "extraction.json"))
-    return opened
+    return opened if opened.extraction is None else attach_beside(opened, path, given)
 
 
 def _extraction(path: str) -> dict[str, Any] | None:

@@ -66,7 +66,8 @@ def spectrum(
         center: whether to subtract the mean. ``rankme`` is about zero in any case: that is its definition.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
         labels: (n,) class labels, as `featdiv.open` takes them: gives one spectrum a class, in ``per_class`` (with
-            intervals only under ``interval="jackknife"``). -1 marks a missing label: there is none of those rows.
+            intervals only under ``interval="jackknife"``). -1 marks a missing label: there is none of those rows. None
+            for the labels of a source that carries some; those beside the rows of a path are left alone.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out.
         method: ``"gram"`` (second moments, one pass), ``"svd"`` (direct, for rows that fit in memory), ``"tsqr"``
             (QR chunk by chunk: small singular values of float64 rows), ``"dual"`` (n x n, for n < d),
@@ -134,6 +135,9 @@ def spectrum(
             raise InputError(f"{FUNCTION}: labels and groups go with rows; x is Moments, which have forgotten them")
         return of_moments(x, options)
     with grouped.opened(x, labels=labels, groups=groups) as source:
+        if labels is None and source is not x:
+            # A spectrum a class costs more than the whole: labels that lie beside the rows of a path do not ask for it.
+            source = source.replaced(labels=None)
         if source.labels is not None:
             source = source.replaced(labels=as_labels(source.labels, function=FUNCTION))
         whole = of_source(source, options)
