@@ -190,3 +190,16 @@ def test_rows_as_they_lie_in_a_file_can_be_mapped(tmp_path):
         np.save(tmp_path / f"{name}.npy", other)
         assert featdiv.open(tmp_path / f"{name}.npy").mapped() is None
     assert featdiv.open(rows).mapped() is None
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_file_that_shrank_or_went_since_it_was_opened_is_no_bare_error(tmp_path, order):
+    path = tmp_path / "x.npy"
+    np.save(path, np.asarray(np.arange(60.0).reshape(12, 5), order=order))
+    source = featdiv.open(path)
+    path.write_bytes(path.read_bytes()[:-80])
+    with pytest.raises(featdiv.FormatError, match=r"x\.npy: it was changed since it was opened"):
+        source.take([11])
+    path.unlink()
+    with pytest.raises(featdiv.FormatError, match=r"x\.npy: it was changed since it was opened"):
+        source.take([0])

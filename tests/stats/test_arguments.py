@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import featdiv
 from featdiv import InputError
 from featdiv.stats import arguments, budget
 
@@ -32,3 +33,22 @@ def test_numbers_of_any_type_become_floats(value):
 def test_what_is_no_amount_of_memory_is_refused(memory):
     with pytest.raises(InputError, match=r"^f: memory: expected bytes or text such as '2GB'; got "):
         budget.budget_bytes(memory, function="f")
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, None, True])
+def test_statistics_refuse_a_seed_before_anything_is_read(seed):
+    for read in (
+        lambda: featdiv.Moments.from_source("nowhere.npy", seed=seed),
+        lambda: featdiv.ClassMoments.from_source("nowhere.npy", labels=[0], seed=seed),
+        lambda: featdiv.CrossMoments.from_sources({"a": "nowhere.npy"}, seed=seed),
+    ):
+        with pytest.raises(
+            InputError, match=r"from_sources?: seed: expected a whole number of at least 0; got"
+        ):
+            read()
+
+
+@pytest.mark.parametrize("device", ["nonsense", 1.5, ["cpu"]])
+def test_what_is_no_device_is_refused_before_anything_is_read(device):
+    with pytest.raises(InputError, match=r"Moments\.from_source: device: expected a device of this machine"):
+        featdiv.Moments.from_source("nowhere.npy", device=device)

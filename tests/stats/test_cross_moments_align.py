@@ -98,6 +98,19 @@ def test_groups_stay_whole_over_chunks(monkeypatch):
         assert_close_statistic(part, of(x[kept], y[kept]), 1e-12)
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
+def test_groups_are_dealt_in_the_order_in_which_they_appear_whatever_the_chunks(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(cross_moments_read, "CHUNK_BYTES", chunk_bytes)
+    x, y = RNG.normal(size=(400, 3)), RNG.normal(size=(400, 2))
+    groups = np.repeat([7, 3, 9, 1, 5, 0, 8, 2, 6, 4], 40)
+    opened = {"a": featdiv.open(x), "b": featdiv.open(y)}
+    order = cross_moments_align.orders(opened, function="f")
+    read = cross_moments_read.read(opened, order, function="f", buckets=5, groups=groups, precision="float64")
+    for part, pair in zip(read.parts, [(7, 0), (3, 8), (9, 2), (1, 6), (5, 4)], strict=True):
+        kept = np.isin(groups, pair)
+        assert_close_statistic(part, of(x[kept], y[kept]), 1e-12)
+
+
 def test_slabs_are_dealt_round_robin():
     opened = sources()
     order = cross_moments_align.orders(opened, function="f")

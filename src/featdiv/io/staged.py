@@ -18,7 +18,7 @@ import numpy.typing as npt
 from featdiv.errors import FormatError
 from featdiv.io.dtypes import as_rows, storage
 from featdiv.io.embeddings import CHUNK_BYTES, SAMPLE_BLOCKS, Embeddings, sample_blocks, start_digest
-from featdiv.io.files import File, read_exactly
+from featdiv.io.files import WHERE, File, read_exactly
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +142,7 @@ class Flat(Staged):
             row = int(np.argmax(wrong))
             found = int(raw[row, :size].copy().view("<i4")[0])
             raise FormatError(
-                f"featdiv.open: source: {self.file.name}: row {start + row} says it has {found} "
+                f"{WHERE}: {self.file.name}: row {start + row} says it has {found} "
                 "values, but the "
                 f"first row has {self.d}; every row must have the same length, or the file is not "
                 "what its name says"
@@ -176,8 +176,7 @@ class Flat(Staged):
     def _read_columns(self, start: int, out: npt.NDArray[Any]) -> None:
         local = self.file.local()
         if local is not None:
-            columns = np.memmap(local, self.stored, "r", self.offset, (self.d, self.n))
-            out[:] = columns[:, start : start + out.shape[0]].T
+            out[:] = self._map(local, (self.d, self.n))[:, start : start + out.shape[0]].T
             return
         size = self.stored.itemsize
         column = np.empty(out.shape[0], dtype=self.stored)
@@ -194,13 +193,13 @@ class Flat(Staged):
             return None
         if not self.stored.isnative or self.stored.name != self.dtype:
             return None
-        return np.memmap(local, self.stored, "r", self.offset, (self.n, self.d))
+        return self._map(local, (self.n, self.d))
 
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         local = self.file.local()
         if local is None or self.prefix or self.fortran:
             return super()._gather(index)
-        mapped = np.memmap(local, self.stored, "r", self.offset, (self.n, self.d))
+        mapped = self._map(local, (self.n, self.d))
         out = np.empty((index.size, self.d), dtype=storage(self.dtype))
         order = np.argsort(index, kind="stable")
         step = max(1, CHUNK_BYTES // max(1, self.row_bytes))
@@ -208,3 +207,16 @@ class Flat(Staged):
             part = order[low : low + step]
             out[part] = mapped[index[part]]
         return as_rows(out, self.dtype)
+
+    def _map(self, path: str, shape: tuple[int, int]) -> npt.NDArray[Any]:
+        """Returns the file's rows, or columns, as a memory map.
+
+        Raises:
+            FormatError: if the file is gone, or shorter than when it was opened.
+        """
+        try:
+            return np.memmap(path, self.stored, "r", self.offset, shape)
+        except (OSError, ValueError) as error:
+            raise FormatError(
+                f"{WHERE}: {self.file.name}: it was changed since it was opened ({error}); open it again"
+            ) from None

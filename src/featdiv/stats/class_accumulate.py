@@ -45,7 +45,13 @@ def read(
 ) -> ClassMoments:
     """Reads a source once; see `ClassMoments.from_source`."""
     arguments.check(
-        _FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, progress=progress
+        _FUNCTION,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        nonfinite=nonfinite,
+        seed=seed,
+        progress=progress,
     )
     device = grouped.check_device(device, function=_FUNCTION)
     limit = budget.budget_bytes(memory, function=_FUNCTION)

@@ -92,7 +92,13 @@ def from_sources(
     """Reads several sources once; see `CrossMoments.from_sources`."""
     function = "CrossMoments.from_sources"
     arguments.check(
-        function, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, progress=progress
+        function,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        nonfinite=nonfinite,
+        seed=seed,
+        progress=progress,
     )
     device = grouped.check_device(device, function=function)
     with opened(models, function=function) as sources:
@@ -194,7 +200,8 @@ def read(
             # Values too large for their fourth powers are refused, in words, when the sums are closed.
             with np.errstate(over="ignore", invalid="ignore"):
                 spot.see(rows, pilot)
-            for bucket, part in _dealt(rows, positions, buckets, slab, groups, dealt):
+            own_groups = None if groups is None else groups[positions]
+            for bucket, part in grouped.deal(rows, positions, own_groups, buckets=buckets, slab=slab, dealt=dealt):
                 with np.errstate(over="ignore", invalid="ignore"):
                     accumulators[bucket].add(part, pilot)
         except RowError as error:
@@ -236,36 +243,6 @@ def _unit(rows: Rows, precision: str) -> Rows:
     z = z / largest[:, None]
     unit_rows: torch.Tensor = z / z.norm(dim=1, keepdim=True)
     return unit_rows if wide else unit_rows.float()
-
-
-def _dealt(
-    rows: Rows,
-    positions: npt.NDArray[np.int64],
-    buckets: int,
-    slab: int,
-    groups: npt.NDArray[Any] | None,
-    dealt: dict[Any, int],
-) -> Iterator[tuple[int, Rows]]:
-    """Yields (bucket, rows) for the parts of a chunk of joint rows, which lie at ``positions``."""
-    if buckets == 1:
-        yield 0, rows
-        return
-    if groups is None:
-        bucket_of = positions // slab % buckets
-    else:
-        bucket_of = np.empty(len(positions), dtype=np.int64)
-        names, codes = np.unique(groups[positions], return_inverse=True)
-        for code, name in enumerate(names.tolist()):
-            bucket_of[codes == code] = dealt.setdefault(name, len(dealt)) % buckets
-    edges = np.flatnonzero(np.diff(bucket_of)) + 1
-    if len(edges) < len(np.unique(bucket_of)) + buckets:
-        # Runs are views; gathering would copy.
-        for first, last in zip([0, *edges.tolist()], [*edges.tolist(), len(bucket_of)], strict=True):
-            if last > first:
-                yield int(bucket_of[first]), rows[first:last]
-        return
-    for bucket in np.unique(bucket_of):
-        yield int(bucket), rows[np.flatnonzero(bucket_of == bucket)]
 
 
 def _located(

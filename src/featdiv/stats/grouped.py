@@ -77,7 +77,7 @@ def check_device(device: str | None, *, function: str) -> str | None:
     try:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         detail = str(error).strip().splitlines()[0]
         raise InputError(
             f"{function}: device: expected a device of this machine, such as 'cpu'; got {device!r} ({detail})"
@@ -156,7 +156,9 @@ def read(
                     for _ in range(buckets)
                 ]
             spot.see(rows, pilot)
-            for bucket, part in _deal(rows, chunk, index, buckets, slab, dealt if use_groups else None):
+            kept = np.arange(int(rows.shape[0])) if index is None else index
+            groups = chunk.groups[kept] if use_groups and chunk.groups is not None else None
+            for bucket, part in deal(rows, chunk.start + kept, groups, buckets=buckets, slab=slab, dealt=dealt):
                 accumulators[bucket].add(part, pilot)
         except RowError as error:
             droppable = nonfinite is not None
@@ -204,35 +206,45 @@ def finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:
     return None if good.all() else np.flatnonzero(good)
 
 
-def _deal(
+def deal(
     rows: Rows,
-    chunk: Any,
-    index: npt.NDArray[np.int64] | None,
+    positions: npt.NDArray[np.int64],
+    groups: npt.NDArray[Any] | None,
+    *,
     buckets: int,
     slab: int,
-    dealt: dict[Any, int] | None,
+    dealt: dict[Any, int],
 ) -> Iterator[tuple[int, Rows]]:
-    """Yields (bucket, rows) for the parts of a chunk."""
-    m = int(rows.shape[0])
+    """Yields (bucket, rows) for the parts of a chunk; its size changes nothing.
+
+    Args:
+        rows: of the chunk.
+        positions: (m,) where they lie in the source.
+        groups: (m,) groups of the rows, each of which goes whole to a bucket; None for slabs of the source.
+        buckets: number of parts.
+        slab: consecutive rows of the source that go to the same part.
+        dealt: number of each group so far, in the order in which they appear; grows.
+    """
     if buckets == 1:
         yield 0, rows
-    elif dealt is not None:
-        groups = chunk.groups if index is None else chunk.groups[index]
-        names, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-        # In the order in which they appear, so that the chunk size changes nothing.
-        listed, place = names.tolist(), np.empty(len(names), dtype=np.int64)
-        for code in np.argsort(first):
-            place[code] = dealt.setdefault(listed[code], len(dealt))
-        bucket_of = place[codes.reshape(-1)] % buckets
-        for bucket in np.unique(bucket_of):
-            yield int(bucket), rows[np.flatnonzero(bucket_of == bucket)]
+        return
+    if groups is None:
+        bucket_of = positions // slab % buckets
     else:
-        # Slabs are counted from the start of the source, so that the chunk size changes nothing.
-        positions = chunk.start + (np.arange(m) if index is None else index)
-        edges = np.flatnonzero(np.diff(positions // slab)) + 1
-        for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), m], strict=True):
+        names, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+        listed, number = names.tolist(), np.empty(len(names), dtype=np.int64)
+        for code in np.argsort(first):
+            number[code] = dealt.setdefault(listed[code], len(dealt))
+        bucket_of = number[codes.reshape(-1)] % buckets
+    edges = np.flatnonzero(np.diff(bucket_of)) + 1
+    if groups is None or len(edges) < 2 * buckets:
+        # Runs are views; gathering copies, but makes tiles of many short ones.
+        for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(bucket_of)], strict=True):
             if stop > start:
-                yield int(positions[start] // slab) % buckets, rows[start:stop]
+                yield int(bucket_of[start]), rows[start:stop]
+        return
+    for bucket in np.unique(bucket_of):
+        yield int(bucket), rows[np.flatnonzero(bucket_of == bucket)]
 
 
 def located(

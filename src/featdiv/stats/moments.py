@@ -221,8 +221,10 @@ class Moments:
             precision=precision,
             backend=backend,
             nonfinite=nonfinite,
+            seed=seed,
             progress=progress,
         )
+        device = grouped.check_device(device, function="Moments.from_source")
         with grouped.opened(source) as embeddings:
             read = grouped.read(
                 embeddings,
@@ -231,7 +233,7 @@ class Moments:
                 norm_sums=norm_sums,
                 precision=precision,
                 backend=backend,
-                device=grouped.check_device(device, function="Moments.from_source"),
+                device=device,
                 nonfinite=nonfinite,
                 seed=seed,
                 progress=progress,

@@ -201,7 +201,7 @@ def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], m
 def reading(path: str | os.PathLike[str], kind: str) -> Iterator[_Entries]:
     """Opens a file of one kind, and turns whatever damage shows while it is read into a FormatError."""
     function = f"{kind}.load"
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         raise SourceNotFound(f"{function}: path: no such file: {os.fspath(path)}")
     with open(path, "rb") as file:
         if file.read(2) != b"PK":

@@ -121,3 +121,10 @@ def test_entries_name_what_exists(name):
     assert metric.needs == "source probabilities"
     assert metric.formula
     assert callable(metric.load_core())
+
+
+def test_tensors_keep_their_digits():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    probabilities, labels = rng.dirichlet(np.ones(4), size=50), rng.integers(0, 3, size=50)
+    assert float(featdiv.leep(torch.from_numpy(probabilities), labels)) == float(featdiv.leep(probabilities, labels))

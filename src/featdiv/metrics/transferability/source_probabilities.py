@@ -85,7 +85,7 @@ def as_probabilities(source_probs: Any, *, function: str, argument: str = "sourc
         InputError: if they are no probabilities; the message names the first row that is not.
     """
     if hasattr(source_probs, "detach"):
-        source_probs = source_probs.detach().cpu().float().numpy()
+        source_probs = source_probs.detach().cpu().double().numpy()
     array = np.asarray(source_probs)
     if array.ndim != 2 or array.dtype.kind not in "fiu" or not array.shape[1]:
         raise InputError(
