@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import featdiv
 from featdiv.cli import doctor
@@ -48,3 +50,22 @@ def test_a_missing_package_says_how_to_install_it(monkeypatch):
 def test_environment_variables_that_change_results_are_shown(run, monkeypatch):
     monkeypatch.setenv("FEATDIV_BACKEND", "numpy")
     assert "FEATDIV_BACKEND" in run("doctor").stdout
+
+
+def test_a_missing_core_package_is_a_finding(monkeypatch):
+    monkeypatch.setattr(doctor, "CORE", ("numpy", "package-that-is-not-there"))
+    found = doctor.versions()
+    assert found["package-that-is-not-there"] == "missing; pip install package-that-is-not-there"
+    assert found["numpy"][0].isdigit()
+
+
+def test_without_torch_it_says_what_still_runs():
+    program = "import sys; sys.modules['torch'] = None; from featdiv.cli import app; app.app(['doctor', '--json', '-'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["machine"]["gpus"] == "unknown: torch is not installed"
+    found = {(entry["op"], entry["backend"]): entry for entry in report["backends"] if entry["device"] == "cpu"}
+    assert found["scatter", "numpy"]["state"] == "works"
+    assert found["scatter", "torch"]["state"] == "no"
+    assert found["scatter", "torch"]["reason"] == "torch is not installed; run: pip install torch"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -49,37 +50,50 @@ def examine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Returns the version of featdiv, Python and the core packages."""
+    """Returns the version of featdiv, Python and the core packages, or how to install one that is missing."""
     from importlib import metadata
 
     from featdiv import __version__
 
     found = {"featdiv": __version__, "python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in CORE}
+    for name in CORE:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = f"missing; pip install {name}"
+    return found
 
 
 def machine() -> dict[str, Any]:
-    """Returns processor, threads, memory, accelerators and the modules that were built."""
-    import torch
-
-    from featdiv.ops import _cuda, _cuda_sm90, _native
+    """Returns processor, memory, the modules that were built, and what torch sees."""
+    from featdiv.ops import _cuda, _native
 
     facts: dict[str, Any] = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor_name(),
         "instructions": processor_features(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "blas": blas_name(),
         "native": _native.describe(),
         "cuda kernels": _cuda.describe(),
-        "cuda products": _cuda_sm90.describe(),
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    return facts | (seen_by_torch() if util.find_spec("torch") else {"gpus": "unknown: torch is not installed"})
+
+
+def seen_by_torch() -> dict[str, Any]:
+    """Returns threads, accelerators and the kernels that multiply on them."""
+    import torch
+
+    from featdiv.ops import _cuda_sm90
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    facts["gpus"] = gpus or f"none: {why_no_gpu()}"
-    return facts
+    return {
+        "threads": torch.get_num_threads(),
+        "cuda products": _cuda_sm90.describe(),
+        "gpus": gpus or f"none: {why_no_gpu()}",
+    }
 
 
 def why_no_gpu() -> str:
@@ -151,7 +165,7 @@ def backends() -> list[dict[str, str]]:
 
 def packages() -> list[dict[str, str]]:
     """Returns one entry for each optional package: its version, or how to install it."""
-    from importlib import metadata, util
+    from importlib import metadata
 
     owners = metadata.packages_distributions()
     found = []

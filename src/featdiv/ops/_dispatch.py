@@ -128,7 +128,12 @@ def unsupported_reason(request: Request, backend: str) -> str | None:
     """Returns why ``backend`` cannot run ``request``, or None if it can."""
     if backend not in OPS[request.op]:
         return f"{request.op} has no {backend} backend"
-    reason: str | None = load(request.op, backend).unsupported_reason(request)
+    try:
+        reason: str | None = load(request.op, backend).unsupported_reason(request)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return "torch is not installed; run: pip install torch"
     return reason
 
 
