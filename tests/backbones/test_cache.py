@@ -239,16 +239,6 @@ def test_layers_whose_shards_were_cut_differently(means, pixels, scaled, expecte
     assert layers["fc"].n == 50
 
 
-def test_shards_that_another_call_cut_otherwise_meanwhile_are_refused(run, tmp_path):
-    def interfere(done, total):
-        if done == total:
-            (folder,) = tmp_path.iterdir()
-            np.save(folder / "features-00000.npy", np.zeros((25, 4), dtype=np.float32))
-
-    with pytest.raises(FormatError, match=r"expected 50 rows in its shards; got 65\. Another call .* at the same time"):
-        run(out=tmp_path, progress=interfere)
-
-
 def test_out_must_be_a_folder(run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"out: .*file is a file; expected a folder"):

@@ -9,7 +9,7 @@ import torch
 
 import featdiv
 from featdiv.backbones.decoding import UnreadableImage
-from featdiv.errors import BudgetExceeded, InputError, NonFiniteError, NotEnoughData
+from featdiv.errors import BudgetExceeded, FormatError, InputError, NonFiniteError, NotEnoughData
 
 
 def rows_of(features):
@@ -122,6 +122,27 @@ def test_the_network_is_left_as_it_was(run, means):
     run()
     assert means.training
     assert not means.mix.training
+
+
+@pytest.mark.parametrize("wrong", [{"transform": "nonsense"}, {"layer": "nowhere"}, {"batch_size": 0}])
+def test_the_network_is_left_as_it_was_where_an_argument_is_wrong(run, means, wrong):
+    means.train()
+    means.mix.eval()
+    with pytest.raises(InputError):
+        run(**wrong)
+    assert means.training
+    assert not means.mix.training
+    assert not means.mix._forward_hooks
+
+
+def test_shards_that_another_call_cut_otherwise_meanwhile_are_refused(run, tmp_path):
+    def interfere(done, total):
+        if done == total:
+            (folder,) = tmp_path.iterdir()
+            np.save(folder / "features-00000.npy", np.zeros((25, 4), dtype=np.float32))
+
+    with pytest.raises(FormatError, match=r"expected 50 rows in its shards; got 65\. Another call .* at the same time"):
+        run(out=tmp_path, progress=interfere)
 
 
 def test_memory_that_does_not_suffice_halves_the_batch(run, expected, means, monkeypatch, tmp_path):

@@ -121,6 +121,9 @@ def test_a_result_of_spectrum_is_a_baseline(run, isotropic, stretched):
         ([], "nothing to check"),
         (["--baseline", "b.json"], "--baseline and --max-drop belong together"),
         (["--max-drop", "10%", "--require", "rankme>1"], "--baseline and --max-drop belong together"),
+        (["--require", "rankme>1", "--score", "rankme"], "--score: expected beside --baseline"),
+        (["--require", "rankme>1", "--normalize", "l2"], "is a result: --key, --normalize, --groups and --precision"),
+        (["--require", "rankme>1", "--precision", "float64"], "is a result: --key, --normalize, --groups and"),
         (["--require", "fun>=1"], "no score named 'fun'; there are: effective_rank, rankme"),
     ],
 )

@@ -60,9 +60,20 @@ def test_dry_run_counts_and_writes_nothing(run, pets, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--lr", "fast"), "--lr: expected numbers with commas between them; got 'fast'"),
+        (("--lr", "fast"), "--lr: expected numbers separated by commas; got 'fast'"),
+        (("--seed", "1.5"), "--seed: expected whole numbers separated by commas; got '1.5'"),
+    ],
+)
+def test_lists_that_are_none_are_wrong_usage(run, pets, arguments, message):
+    result = run("finetune", *SHORT, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (("--lr", "0"), "lr: expected a positive number"),
-        (("--seed", "1.5"), "--seed: expected whole numbers with commas between them; got '1.5'"),
         (("--test", "nowhere"), "no such file or folder: nowhere"),
         (("--protocol", "unknown"), "protocols.get: name: expected one of"),
     ],

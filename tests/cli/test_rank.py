@@ -117,6 +117,12 @@ def test_a_dry_run_measures_and_writes_nothing(run, pets, tmp_path):
     assert result.stdout.splitlines()[0].split() == ["model", "images", "to", "do", "rate", "features", "in", "disk"]
 
 
+def test_steps_of_no_runs_are_wrong_usage(run, pets):
+    result = run("rank-models", *SMALL, *BOTH, "--steps", "50")
+    assert result.exit_code == 2
+    assert "--steps: expected beside --finetune" in " ".join(result.stderr.split())
+
+
 def test_a_dry_run_counts_fine_tuning(run, pets, tmp_path):
     tuned = ("--finetune", "7", "--steps", "50", "--out", "kept", "--dry-run")
     result = run("rank-models", *SMALL, *BOTH, *tuned, "--json", "out.json")

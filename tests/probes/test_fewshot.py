@@ -155,7 +155,11 @@ def test_unit_rows_ignored_rows_and_files(tmp_path):
             NonFiniteError,
             "first",
         ),
-        (lambda x, y: featdiv.fewshot_probe(x * 1e30, y, ways=2, queries=2, shots=1), InputError, "overflow float32"),
+        (
+            lambda x, y: featdiv.fewshot_probe(x * 1e30, y, ways=2, queries=2, shots=1),
+            InputError,
+            "fewshot_probe: x: expected squared",
+        ),
     ],
 )
 def test_errors_say_what_is_wrong(call, error, message):

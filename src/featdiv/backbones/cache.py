@@ -218,6 +218,16 @@ class Directory:
             writer.finish()
 
     def open_shards(self) -> Embeddings:
-        """Opens the finished shards as one source."""
+        """Opens the finished shards as one source.
+
+        Raises:
+            FormatError: if they do not hold the rows that they should.
+        """
         found = [files.LocalFile(str(self.shard_path(shard))) for shard in range(self.shards)]
-        return sources.open_files(found, None, str(self.path), path=str(self.path))
+        opened = sources.open_files(found, None, str(self.path), path=str(self.path))
+        if opened.n != self.n:
+            raise FormatError(
+                f"{self.function}: out: {self.path}: expected {self.n} rows in its shards; got {opened.n}. Another "
+                "call with other shard_rows= wrote there at the same time; delete the directory to extract anew"
+            )
+        return opened

@@ -92,16 +92,19 @@ def prepared(
     before = None if given is None else next((p.device for p in given.parameters()), None)
     if device is None:
         device = str(before) if before is not None else "cuda" if torch.cuda.is_available() else "cpu"
-    size = transforms.size_wanted(transform, protocol, function=function)
-    loaded = load_model(model, checkpoint=checkpoint, pretrained=pretrained, input_size=size)
-    loaded.module.eval()
     if batch_size == "auto":
         batch_size = forward.BATCH_CUDA if device.startswith("cuda") else forward.BATCH_CPU
-    preparation = transforms.prepare(transform, loaded.data_config, protocol=protocol, function=function)
-    if given is None:
-        fit_to(loaded, preparation.input_size)
-    capture = Capture(loaded, expand(loaded, layers, function), pool, function)
-    try:
+    with contextlib.ExitStack() as afterwards:
+        if given is not None:
+            afterwards.callback(_put_back, given, before, training)
+        size = transforms.size_wanted(transform, protocol, function=function)
+        loaded = load_model(model, checkpoint=checkpoint, pretrained=pretrained, input_size=size)
+        loaded.module.eval()
+        preparation = transforms.prepare(transform, loaded.data_config, protocol=protocol, function=function)
+        if given is None:
+            fit_to(loaded, preparation.input_size)
+        capture = Capture(loaded, expand(loaded, layers, function), pool, function)
+        afterwards.callback(capture.close)
         runner = forward.Runner(
             capture,
             device=device,
@@ -122,12 +125,13 @@ def prepared(
             shard_rows=shard_rows,
             pool=pool,
         )
-    finally:
-        capture.close()
-        if given is not None:
-            given.to(before)
-            for part, mode in training:
-                part.training = mode
+
+
+def _put_back(module: torch.nn.Module, device: torch.device | None, training: Sequence[tuple[Any, bool]]) -> None:
+    """Gives a network back the device and, part by part, the mode that it had."""
+    module.to(device)
+    for part, mode in training:
+        part.training = mode
 
 
 def fit_to(model: Model, input_size: tuple[int, ...] | None) -> None:

@@ -196,6 +196,11 @@ def check(
         raise typer.BadParameter("nothing to check: give --require, or --baseline with --max-drop")
     if (baseline is None) != (max_drop is None):
         raise typer.BadParameter("--baseline and --max-drop belong together")
+    if score and baseline is None:
+        raise typer.BadParameter("--score: expected beside --baseline, with which these scores are compared")
+    is_result = len(paths) == 1 and paths[0].endswith(".json")
+    if is_result and (key or normalize or groups or precision is not options.Precision.FLOAT32):
+        raise typer.BadParameter(f"{paths[0]} is a result: --key, --normalize, --groups and --precision go with rows")
     options.require_writable(json, "--json")
     limits = [parse_requirement(text) for text in require or ()]
     share = parse_drop(max_drop) if max_drop is not None else 0.0
@@ -203,7 +208,7 @@ def check(
         names = tuple(score or DROP_SCORES)
         limits += drop_limits(read_result(baseline, "--baseline"), names, share)
 
-    if len(paths) == 1 and paths[0].endswith(".json"):
+    if is_result:
         result = read_result(paths[0], "PATH")
     else:
         from featdiv.cli.analyse import run_spectrum

@@ -9,8 +9,8 @@ import typer
 
 from featdiv.cli import options, output
 from featdiv.cli.extract import Autocast, duration
+from featdiv.cli.probe_rows import numbers
 from featdiv.cli.progress import progress_bar
-from featdiv.errors import InputError
 
 if TYPE_CHECKING:
     from featdiv.backbones.finetune_estimate import FineTuneEstimate
@@ -126,8 +126,8 @@ def finetune(
     for destination, name in ((json, "--json"), (plot, "--plot"), (plot_grid, "--plot-grid")):
         options.require_writable(destination, name)
     given: dict[str, Any] = {
-        "lr": None if lr is None else _numbers(lr, "--lr"),
-        "weight_decay": None if weight_decay is None else _numbers(weight_decay, "--weight-decay"),
+        "lr": None if lr is None else numbers(lr, "--lr"),
+        "weight_decay": None if weight_decay is None else numbers(weight_decay, "--weight-decay"),
         "steps": steps,
         "batch_size": batch_size,
         "halving": halving,
@@ -141,7 +141,7 @@ def finetune(
         "optimizer": optimizer.value,
         "augmentation": augmentation.value,
         "metric": None if metric is None else metric.value,
-        "seed": [int(value) for value in _numbers(seed, "--seed", whole=True)],
+        "seed": [int(value) for value in numbers(seed, "--seed", whole=True)],
         "ema": ema,
         "refit": refit,
         "baseline": baseline,
@@ -172,14 +172,9 @@ def finetune(
         output.save_plot(found, plot)
     if plot_grid is not None:
         output.save_figure(found.plot_grid(), plot_grid)
-
-
-def _numbers(text: str, option: str, *, whole: bool = False) -> list[float]:
-    try:
-        return [float(int(part)) if whole else float(part) for part in text.split(",")]
-    except ValueError:
-        kind = "whole numbers" if whole else "numbers"
-        raise InputError(f"{option}: expected {kind} with commas between them; got {text!r}") from None
+    for written in (None if json == "-" else json, plot, plot_grid):
+        if written is not None:
+            output.say(f"wrote {written}", quiet=quiet)
 
 
 def print_finetune(found: FineTune, *, quiet: bool) -> None:

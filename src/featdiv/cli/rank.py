@@ -83,7 +83,9 @@ def rank_models(
         str | None,
         typer.Option(metavar="top3|all|RUNS", help="Fine-tune too: some, all, or so many runs on the undecided ones."),
     ] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, help="Steps of each fine-tuning run.")] = 1000,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Steps of each fine-tuning run. Default: 1000.")
+    ] = None,
     pretrained: Annotated[
         bool, typer.Option("--pretrained/--no-pretrained", help="Published weights, or random ones.")
     ] = True,
@@ -122,6 +124,8 @@ def rank_models(
     """
     for path, option in ((json, "--json"), (report, "--report")):
         options.require_writable(path, option)
+    if steps is not None and finetune is None:
+        raise typer.BadParameter("--steps: expected beside --finetune, of whose runs they are")
     wanted = chosen_models(models, checkpoint or [])
     import featdiv
 
@@ -139,6 +143,7 @@ def rank_models(
     }
     extraction = {name: value for name, value in given.items() if value is not None}
     tuned = int(finetune) if finetune and finetune.isdecimal() else finetune
+    finetuning = {} if steps is None else {"steps": steps}
     if input_size is not None:
         extraction["transform"] = {"input_size": (3, input_size, input_size)}
     if dry_run:
@@ -154,7 +159,7 @@ def rank_models(
             pretrained=pretrained,
             extraction=extraction,
             finetune=tuned,
-            finetuning={"steps": steps},
+            finetuning=finetuning,
             out=out,
         )
         _show_estimate(found, json)
@@ -171,7 +176,7 @@ def rank_models(
             limit=limit,
             imagenet=imagenet,
             finetune=tuned,
-            finetuning={"steps": steps} if finetune else None,
+            finetuning=finetuning,
             pretrained=pretrained,
             extraction=extraction,
             interval=None if interval is Interval.NONE else interval.value,

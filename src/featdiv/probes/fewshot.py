@@ -179,10 +179,8 @@ def fewshot_probe(
                 count=error.count,
                 first_row=error.first_row,
             ) from None
-        except InputError:
-            raise InputError(
-                f"{FUNCTION}: x: squared distances overflow float32; scale the rows down, or normalize='l2'"
-            ) from None
+        except InputError as error:
+            raise InputError(str(error).replace("nearest_centroid: rows", f"{FUNCTION}: x")) from None
         scores[name] = float(values.mean())
         intervals[name] = _interval(values)
         judged.append(values)

@@ -15,7 +15,8 @@ def split(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Returns the ascending rows to learn from, and those to judge on: about ``share`` of every class.
 
-    At least one row of every class is left to learn from; a class of one row is not judged on.
+    At least one row of every class is left to learn from; a class of one row is not judged on. With groups, the same
+    holds for the classes of their first rows.
 
     Args:
         labels: (n,) labels.
@@ -54,7 +55,10 @@ def split(
     held = np.minimum(np.round(share * counts), counts - 1)
     out = place < held[codes[order]]
     if not out.any():
-        raise NotEnoughData(f"{function}: holdout: {share:g} of classes of up to {int(counts.max())} rows is none")
+        raise NotEnoughData(
+            f"{function}: holdout: {share:g} of classes of up to {int(counts.max())} rows is none. Hold out a larger "
+            "share, or name the rows to judge on"
+        )
     return np.sort(order[~out]).astype(np.int64), np.sort(order[out]).astype(np.int64)
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SOURCES = (
+    "Liu & Nocedal 1989, On the limited memory BFGS method for large scale optimization. Mathematical Programming 45",
+    "Böhning 1992, Multinomial logistic regression algorithm. Annals of the Institute of Statistical Mathematics 44",
+)
 MOST_FOR_TOP5 = 5
 """Classes up to which the accuracy among the five largest logits says nothing."""
 
@@ -156,7 +160,7 @@ class LinearProbe(Result):
         """Returns the sources of the probe, one a line, and of featdiv itself."""
         from featdiv.metrics import catalogue
 
-        return catalogue.citations([])
+        return "\n".join([*SOURCES, catalogue.citations([])])
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.4g}" for name, value in self.scores.items())

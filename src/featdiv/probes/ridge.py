@@ -284,7 +284,8 @@ def _choice(path: RidgePath, loo: Evaluation | None, on_val: Evaluation | None) 
     for found, by in ((on_val, "validation"), (loo, "leave-one-out")):
         if found is not None:
             return int(np.flatnonzero(found.values == found.values.max())[-1]), by
-    return int(path.generalised_cross_validation().argmin()), "gcv"
+    errors = path.generalised_cross_validation()
+    return int(np.flatnonzero(errors == errors.min())[-1]), "gcv"
 
 
 def _scores(

@@ -131,6 +131,7 @@ def test_what_makes_networks_fast_in_the_extraction_does_so_in_fine_tuning(rank)
         ({"finetune": 1}, "finetune: expected .*; got 1"),
         ({"finetune": "all", "finetuning": {"step": 3}}, "finetuning: no argument 'step'"),
         ({"finetune": "all", "finetuning": {"seed": 3}}, "finetuning: no argument 'seed'"),
+        ({"finetuning": {"steps": 3}}, "finetuning: expected finetune= with it"),
     ],
 )
 def test_what_cannot_be_fine_tuned_is_refused_first(rank, arguments, text):

@@ -144,6 +144,8 @@ def rank_models(
         positive(directions, f"{FUNCTION}: directions")
     if finetune is not None:
         finetuning_of.check(finetune, finetuning or {})
+    elif finetuning:
+        raise InputError(f"{FUNCTION}: finetuning: expected finetune= with it, which says what is fine-tuned; got None")
     every = candidates(models, {"pretrained": pretrained, **(extraction or {})})
     accuracies = None if imagenet is None else imagenet_accuracies(imagenet, every)
     opened = labelled_images(data, split=split, limit=limit, seed=seed)
