@@ -337,3 +337,17 @@ def test_eigenvalues_that_rounding_made_negative_count_as_unresolved():
     found = featdiv.spectrum(moments)
     assert found.eigen.share_below_floor == pytest.approx(math.sqrt(1e-7), rel=1e-3)
     assert any("below the noise floor" in note for note in found.provenance.notes)
+
+
+@pytest.mark.parametrize("d", [1, 2, 12])
+def test_the_picture_shows_every_eigenvalue_above_the_floor(d):
+    x = np.random.default_rng(0).normal(size=(400, max(d - 1, 1))) @ np.random.default_rng(1).normal(
+        size=(max(d - 1, 1), d)
+    )
+    found = featdiv.spectrum(x)
+    eigenvalues, shares = found.plot().axes
+    points = eigenvalues.lines[0].get_xydata()
+    assert len(points) == max(d - 1, 1)
+    places = eigenvalues.transLimits.transform(eigenvalues.transScale.transform(points))
+    assert (places > 0.0).all() and (places < 1.0).all()
+    assert shares.lines[0].get_xydata()[[0, -1]] == pytest.approx(np.array([[0.0, 0.0], [d, 1.0]]))

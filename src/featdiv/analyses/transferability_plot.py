@@ -31,7 +31,7 @@ def accuracies(found: Transferability, ax: Axes | None = None) -> Figure:
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(-0.6, len(names) - 0.3)
     ax.set_xlim(0.0, 1.04)
-    ax.set_xlabel("accuracy without the row itself\n(dashed: one in the number of classes)")
+    ax.set_xlabel(f"accuracy without the row itself\n(dashed: 1 / {found.classes}, by chance)")
     ax.set_title(f"{found.provenance.n:,} rows of {found.classes} classes", fontsize=10)
     figure = ax.get_figure(root=True)
     assert figure is not None

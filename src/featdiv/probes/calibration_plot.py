@@ -32,7 +32,8 @@ def reliability(calibration: Calibration, ax: Axes | None = None) -> Figure:
         alpha=0.6,
         label="share of rows",
     )
-    ax.plot(calibration.confidence[filled], calibration.accuracy[filled], "o", color="black", markersize=3)
+    means = calibration.confidence[filled], calibration.accuracy[filled]
+    ax.plot(*means, "o", color="black", markersize=3, label="at its mean confidence")
     ax.plot([0.0, 1.0], [0.0, 1.0], "--", color="0.4", linewidth=1.0, label="as often right as it says")
     ax.set(xlim=(0.0, 1.0), ylim=(0.0, 1.0), xlabel="confidence", ylabel="accuracy")
     ax.set_title(f"ECE {float(calibration):.3f}, {calibration.provenance.n:,} rows", fontsize=10)

@@ -17,6 +17,7 @@ def path(probe: LinearProbe, ax: Axes | None = None) -> Figure:
         from matplotlib.figure import Figure as NewFigure
 
         ax = NewFigure(figsize=(5.0, 3.4), layout="constrained").subplots()
+    ax.set_xscale("log")
     judged = probe.path[0].selection is not None
     values = [fitted.selection if fitted.selection is not None else fitted.objective for fitted in probe.path]
     ax.plot([fitted.C for fitted in probe.path], values, "-", color="#1f4e79", linewidth=1.0)
@@ -26,7 +27,8 @@ def path(probe: LinearProbe, ax: Axes | None = None) -> Figure:
             ax.plot(*zip(*points, strict=True), marker, color="#1f4e79", markersize=4, label=label)
     if probe.chosen is not None:
         ax.axvline(probe.C, color="0.6", linewidth=1.0, label=f"C = {probe.C:.3g}, by {probe.chosen_by}")
-    ax.set_xscale("log")
+    if len(probe.path) == 1:
+        ax.set_xlim(probe.path[0].C / 10.0, probe.path[0].C * 10.0)
     ax.set_xlabel("C")
     ax.set_ylabel(probe.metric.replace("_", " ") if judged else "objective")
     if not judged:

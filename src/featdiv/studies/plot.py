@@ -16,13 +16,20 @@ if TYPE_CHECKING:
 _MOST_NAMED = 40
 """Points above which names would cover one another."""
 
+_NAME_SIZE, _LONGEST_NAME = 7, 30
+"""Of the names of points: points of type, characters."""
+
+_Rectangle = tuple[float, float, float, float]
+"""Left, bottom, right and top, in points."""
+
 _COEFFICIENTS = ("weighted_kendall", "kendall", "spearman", "pearson")
 
 
 def agreement(found: RankAgreement, ax: Axes | None = None) -> Figure:
     """Draws the coefficients of a rank agreement; see `RankAgreement.plot`."""
     comparisons = found.comparisons
-    ax = ax if ax is not None else new_axes(5.6, 1.4 + 0.22 * len(_COEFFICIENTS) * len(comparisons))
+    alone = ax is None
+    ax = ax if ax is not None else new_axes(5.6, 1.4 + (0.22 * len(_COEFFICIENTS) + 0.2) * len(comparisons))
     step = 0.8 / len(comparisons)
     colours = _colours(len(comparisons))
     lines = [line for line in found.table() if line["measure"] in _COEFFICIENTS and line["value"] is not None]
@@ -44,7 +51,10 @@ def agreement(found: RankAgreement, ax: Axes | None = None) -> Figure:
     several = f", {len(found.datasets)} data sets" if len(found.datasets) > 1 else ""
     ax.set_xlabel(f"agreement of {len(found.models)} models{several}")
     if comparisons != ("",):
-        ax.legend(frameon=False, fontsize=8, loc="best")
+        # Inside the axes, long names of data sets cover the points.
+        (figure_of(ax) if alone else ax).legend(
+            frameon=False, fontsize=8, loc="outside upper left" if alone else "best"
+        )
     return figure_of(ax)
 
 
@@ -59,15 +69,11 @@ def scatter(found: Correlation, ax: Axes | None = None) -> Figure:
         ax.fill_between(grid, low, high, color="#1f4e79", alpha=0.15, linewidth=0, label="95 % band of the line")
         ax.plot(grid, intercept + slope * grid, color="#1f4e79", linewidth=1.5)
     ax.plot(found.x, found.y, "o", color="#c55a11", markersize=5)
-    if len(found.models) <= _MOST_NAMED:
-        # Above and below in turn, from left to right: names of neighbouring points part.
-        for place, i in enumerate(np.argsort(found.x, kind="stable")):
-            shift = (4, 3) if place % 2 else (4, -9)
-            at = (float(found.x[i]), float(found.y[i]))
-            ax.annotate(found.models[i], at, xytext=shift, textcoords="offset points", fontsize=7, color="0.3")
     height = 0.1 * (float(np.ptp(found.y)) or 1.0)
     ax.set_xlim(grid[0], grid[-1] + 2 * margin)
     ax.set_ylim(found.y.min() - height, found.y.max() + height)
+    if len(found.models) <= _MOST_NAMED:
+        _name_points(found, ax)
     ax.set_xlabel(found.labels[0])
     ax.set_ylabel(found.labels[1])
     if "pearson" in found.scores:
@@ -75,6 +81,46 @@ def scatter(found: Correlation, ax: Axes | None = None) -> Figure:
         span = f" [{interval.low:.2f}, {interval.high:.2f}]" if interval else ""
         ax.set_title(f"r = {found.scores['pearson']:.2f}{span}, {len(found.models)} models", fontsize=10)
     return figure_of(ax)
+
+
+def _name_points(found: Correlation, ax: Axes) -> None:
+    """Writes each name at that corner of its point where it covers least of the points and names before it."""
+    figure = figure_of(ax)
+    frame = figure.dpi_scale_trans.inverted().transform_bbox(ax.bbox).size * 72.0
+    points = (ax.transScale + ax.transLimits).transform(np.column_stack([found.x, found.y])) * frame
+    taken = [(x - 3.0, y - 3.0, x + 3.0, y + 3.0) for x, y in points]
+    for i in np.argsort(found.x, kind="stable"):
+        x, y = points[i]
+        name = found.models[i]
+        if len(name) > _LONGEST_NAME:
+            name = f"{name[: _LONGEST_NAME // 2]}…{name[-_LONGEST_NAME // 2 + 1 :]}"
+        width = _NAME_SIZE * 0.56 * len(name)
+        boxes = {}
+        for across, upwards in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            left = x + 4.0 if across > 0 else x - 4.0 - width
+            low = y + 2.0 if upwards > 0 else y - 2.0 - _NAME_SIZE
+            boxes[across, upwards] = (left, low, left + width, low + _NAME_SIZE)
+        corner = min(boxes, key=lambda corner: _covered(boxes[corner], taken, frame[0]))
+        taken.append(boxes[corner])
+        ax.annotate(
+            name,
+            (float(found.x[i]), float(found.y[i])),
+            xytext=(4 * corner[0], 2 * corner[1]),
+            textcoords="offset points",
+            ha="left" if corner[0] > 0 else "right",
+            va="bottom" if corner[1] > 0 else "top",
+            fontsize=_NAME_SIZE,
+            color="0.3",
+        ).set_in_layout(False)
+
+
+def _covered(box: _Rectangle, others: list[_Rectangle], width: float) -> float:
+    """Returns the area of a rectangle that lies on others or beyond the sides of axes of some width."""
+    left, low, right, high = box
+    beyond = (max(-left, 0.0) + max(right - width, 0.0)) * (high - low)
+    return beyond + sum(
+        max(min(right, r) - max(left, x), 0.0) * max(min(high, t) - max(low, y), 0.0) for x, y, r, t in others
+    )
 
 
 def new_axes(width: float, height: float) -> Axes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
     from featdiv.analyses.comparison.result import Comparison
 
 _MOST_NUMBERED = 12
+_LETTER = 0.085
 
 
 def heat_map(comparison: Comparison, ax: Axes | None = None) -> Figure:
     """Draws a comparison as a heat map; see `Comparison.plot`."""
     values = comparison.values
     r, c = values.shape
-    ax = ax if ax is not None else _new_axes(2.6 + 0.45 * c, 1.8 + 0.42 * r)
+    ax = (
+        ax
+        if ax is not None
+        else _new_axes(2.0 + 0.45 * c + _width(comparison.rows), 1.4 + 0.42 * r + 0.7 * _width(comparison.columns))
+    )
     top = float(np.nanmax(values)) if comparison.distance and np.isfinite(values).any() else 1.0
     bottom = min(0.0, float(np.nanmin(values))) if np.isfinite(values).any() else 0.0
     colours = "viridis_r" if comparison.distance else "viridis"
@@ -45,7 +51,7 @@ def dendrogram(comparison: Comparison, ax: Axes | None = None) -> Figure:
     from scipy.cluster import hierarchy
 
     tree = comparison.linkage()
-    ax = ax if ax is not None else _new_axes(5.0, 1.2 + 0.32 * len(comparison.rows))
+    ax = ax if ax is not None else _new_axes(4.5 + _width(comparison.rows), 1.2 + 0.32 * len(comparison.rows))
     hierarchy.dendrogram(
         tree,
         labels=list(comparison.rows),
@@ -56,6 +62,11 @@ def dendrogram(comparison: Comparison, ax: Axes | None = None) -> Figure:
     )
     ax.set_xlabel(comparison.metric if comparison.distance else f"1 - {comparison.metric}")
     return _figure_of(ax)
+
+
+def _width(names: Sequence[str]) -> float:
+    """Returns the inches that the longest of some names takes beside the axes."""
+    return _LETTER * max(map(len, names))
 
 
 def _new_axes(width: float, height: float) -> Axes:

@@ -21,6 +21,8 @@ _SHARES = "shares, cosines and distances of unit rows"
 _WIDE = 50.0
 _MANY, _SMALL = 1_000_000, 2.0
 _OTHER = "other units"
+_NUMBER = 0.1
+"""Share of the width of a panel that a number takes."""
 
 
 def draw(result: Diversity, ax: Axes | None = None) -> Figure:
@@ -60,6 +62,11 @@ def _by_unit(lines: Sequence[Line]) -> list[tuple[str, list[Line]]]:
     return list(found.items())
 
 
+def _across(x: float, ax: Axes) -> float:
+    """Returns where a value lies between the sides of a panel, 0 to 1."""
+    return float((ax.transScale + ax.transLimits).transform((x, 0.0))[0])
+
+
 def _panel(lines: Sequence[Line], ax: Axes) -> None:
     place = np.arange(len(lines))[::-1]
     values = np.array([line.value for line in lines], dtype=np.float64)
@@ -82,7 +89,7 @@ def _panel(lines: Sequence[Line], ax: Axes) -> None:
     ax.set_xlim(min(starts) - 0.03 * span * (min(starts) < 0), max(ends) + 0.16 * span if span else 8.0 * max(ends))
     for at, line in zip(place, lines, strict=True):
         end = max(line.value or 0.0, line.interval.high if line.interval else 0.0, 0.0)
-        if line.noise is not None and end < line.noise < end + 0.1 * span:
+        if line.noise is not None and 0.0 < _across(line.noise, ax) - _across(end, ax) < _NUMBER:
             end = line.noise
         ax.annotate(f" {line.value:.4g}", (end, at), va="center", fontsize=8)
     ax.set_yticks(place, [line.name for line in lines], fontsize=8)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _INK, _FIT, _FLOOR, _EDGE = "#1f4e79", "#c0392b", "#8a8a8a", "#2e7d32"
 _GUIDES = (0.9, 0.99)
 _DECADES_SHOWN = 1e-2
+_FEW = 10
 
 
 def draw(spectrum: Spectrum, ax: Axes | None = None) -> Figure:
@@ -81,7 +82,10 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
     index, values = _positive(spectrum)
     floor = spectrum.eigenvalues[0] * spectrum.eigen.floor**2
     resolved = values > floor
-    ax.plot(index[resolved], values[resolved], marker=".", markersize=3, linewidth=0.8, color=_INK, label="eigenvalues")
+    # Limits that are set before the scale is one of logarithms cut off the first point.
+    _label(ax)
+    size = 3 if resolved.sum() > _FEW else 6
+    ax.plot(index[resolved], values[resolved], ".-", markersize=size, linewidth=0.8, color=_INK, label="eigenvalues")
     if spectrum.fit:
         first, last = spectrum.fit["fit_min"], spectrum.fit["fit_max"]
         line = np.array([first, last], dtype=np.float64)
@@ -108,23 +112,25 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
         ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label=label)
         # A floor many decades down would squeeze the spectrum into the top of the picture.
         ax.set_ylim(bottom=max(0.3 * floor, _DECADES_SHOWN * values[resolved][-1]))
-    _label(ax)
-    ax.legend(fontsize=8, loc="lower left")
+    ax.legend(fontsize=8, loc="lower left" if resolved.sum() > _FEW else "best")
 
 
 def _cumulative(spectrum: Spectrum, ax: Axes) -> None:
     share = np.cumsum(spectrum.explained_variance_ratio)
-    index = np.arange(1, len(share) + 1)
-    ax.plot(index, share, color=_INK)
+    ax.plot(np.arange(len(share) + 1), [0.0, *share], color=_INK)
+    labels: dict[int, str] = {}
     for guide in _GUIDES:
         reached = np.flatnonzero(share >= guide)
         if len(reached):
             k = int(reached[0]) + 1
-            ax.plot([k, k, 1], [0.0, guide, guide], color=_FLOOR, linewidth=0.8, linestyle="--")
-            side = "right" if 2 * k > len(share) else "left"
-            ax.annotate(f"{k} for {guide:.0%}", (k, 0.03), fontsize=8, rotation=90, va="bottom", ha=side)
-    ax.set_xlim(1, max(2, len(share)))
+            ax.plot([k, k, 0], [0.0, guide, guide], color=_FLOOR, linewidth=0.8, linestyle="--")
+            labels[k] = f"{labels[k]} and {guide:.0%}" if k in labels else f"{k} for {guide:.0%}"
+    for k, label in labels.items():
+        side = "right" if 2 * k > len(share) else "left"
+        ax.annotate(label.replace("%", " %"), (k, 0.03), fontsize=8, rotation=90, va="bottom", ha=side)
+    ax.set_xlim(0, len(share))
     ax.set_ylim(0.0, 1.02)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_xlabel("components")
     ax.set_ylabel("cumulative share of variance")
     ax.grid(visible=True, alpha=0.3)
