@@ -349,5 +349,5 @@ def test_the_picture_shows_every_eigenvalue_above_the_floor(d):
     points = eigenvalues.lines[0].get_xydata()
     assert len(points) == max(d - 1, 1)
     places = eigenvalues.transLimits.transform(eigenvalues.transScale.transform(points))
-    assert (places > 0.0).all() and (places < 1.0).all()
+    assert ((places > 0.0) & (places < 1.0)).all()
     assert shares.lines[0].get_xydata()[[0, -1]] == pytest.approx(np.array([[0.0, 0.0], [d, 1.0]]))

@@ -25,7 +25,7 @@ def test_long_names_of_models_stay_in_the_axes_and_keep_their_ends():
     assert axes.get_window_extent().width > 0.8 * figure.bbox.width
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert len(boxes) == 10
-    assert all(0 <= box.x0 and box.x1 <= figure.bbox.width for box in boxes)
+    assert all(0 <= box.x0 < box.x1 <= figure.bbox.width for box in boxes)
     assert not any(box.overlaps(other) for i, box in enumerate(boxes) for other in boxes[:i])
     assert [text.get_text()[-1] for text in axes.texts] == [str(i) for i in range(10)]
 
@@ -40,5 +40,5 @@ def test_the_legend_of_an_agreement_covers_no_point():
     renderer = drawn(figure)
     (legend,) = figure.legends
     box = legend.get_window_extent(renderer)
-    assert 0 <= box.x0 and box.x1 <= figure.bbox.width
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
     assert not box.overlaps(figure.axes[0].get_window_extent(renderer))
