@@ -44,7 +44,7 @@ def _spectrum(digits: Any, folder: Path) -> None:
     import numpy as np
 
     from featdiv.cli.analyse import print_spectrum, run_spectrum
-    from featdiv.stats.storage import replacing
+    from featdiv.io.writers import replacing
 
     rows, labels, picture, results = (
         str(folder / name) for name in ("digits.npy", "labels.npy", "spectrum.png", "spectrum.json")

@@ -56,7 +56,7 @@ def write_json(content: Any, destination: str | None) -> None:
     if destination == "-":
         sys.stdout.write(text)
         return
-    from featdiv.stats.storage import replacing
+    from featdiv.io.writers import replacing
 
     with replacing(destination) as file:
         file.write(text.encode())
@@ -69,7 +69,7 @@ def save_plot(result: Any, destination: str) -> None:
 
 def save_figure(figure: Any, destination: str) -> None:
     """Writes a figure into a picture file, in the format of its suffix."""
-    from featdiv.stats.storage import replacing
+    from featdiv.io.writers import replacing
 
     with replacing(destination) as file:
         figure.savefig(file, dpi=150, format=Path(destination).suffix.removeprefix(".") or "png")

@@ -7,13 +7,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import InputError
+from featdiv.errors import InputError, SourceNotFound
 from featdiv.io.dtypes import ITEMSIZE
 from featdiv.io.raw import BIN, VECS
 
@@ -127,37 +127,32 @@ FORMATS: dict[str, tuple[type[Writer], tuple[str, ...]]] = {
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
-    """Gives a temporary file that takes the place of ``path`` once it is complete and on the disk."""
-    folder = os.path.dirname(path) or "."
-    temporary = os.path.join(folder, f".{os.path.basename(path)}.{secrets.token_hex(6)}.tmp")
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Opens a file that takes the place of ``path`` once the block has ended well, and not before.
+
+    The content goes to a temporary file in the same directory, which is flushed to the disk and renamed, or removed
+    after an error.
+
+    Raises:
+        SourceNotFound: if there is no such directory.
+    """
+    # A symbolic link stays a link, to the new content.
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    if not os.path.isdir(folder):
+        raise SourceNotFound(f"{os.fspath(path)}: the directory {folder!r} does not exist; make it first")
+    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(6)}.tmp")
     try:
-        with open(temporary, "xb", buffering=0) as raw:
-            yield _Whole(raw)  # type: ignore[misc]
-            os.fsync(raw.fileno())
-        os.replace(temporary, path)
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
     except BaseException:
-        if os.path.exists(temporary):
+        with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
     sync_directory(folder)
-
-
-class _Whole:
-    """An unbuffered file whose ``write`` writes everything: the system takes at most 2 GiB at once."""
-
-    def __init__(self, raw: Any) -> None:
-        self._raw = raw
-
-    def write(self, data: bytes | memoryview) -> int:
-        view = memoryview(data)
-        done = 0
-        while done < len(view):
-            done += self._raw.write(view[done:])
-        return done
-
-    def seek(self, position: int) -> int:
-        return int(self._raw.seek(position))
 
 
 def sync_directory(path: str) -> None:

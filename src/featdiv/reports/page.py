@@ -12,13 +12,13 @@ from typing import Any
 
 from featdiv import __version__
 from featdiv.errors import InputError
+from featdiv.io.writers import replacing
 from featdiv.reports import parts
 from featdiv.reports.entries import Entry, gather
 from featdiv.reports.markup import Markup, join, tag
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections.directions import with_pictures
 from featdiv.reports.sections.registry import BUILDERS
-from featdiv.stats.storage import replacing
 
 TITLE = "Report on representations"
 MOST_NAMED = 6

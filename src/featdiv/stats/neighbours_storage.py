@@ -12,8 +12,9 @@ import os
 
 import numpy as np
 
+from featdiv.io.writers import replacing
 from featdiv.stats.neighbours import DISTANCES, Neighbours
-from featdiv.stats.storage import SCHEMA_VERSION, facts_as_text, reading, replacing
+from featdiv.stats.storage import SCHEMA_VERSION, facts_as_text, reading
 
 _KIND = "Neighbours"
 

@@ -13,18 +13,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import FormatError, SourceNotFound
+from featdiv.io.writers import replacing
 from featdiv.stats.class_moments import ClassMoments
 from featdiv.stats.moments import Float64Array, Moments, NormSums
 
@@ -140,32 +139,6 @@ def facts_of_text(text: str) -> dict[str, Any] | None:
     if facts is not None and not isinstance(facts, dict):
         raise ValueError("expected a JSON object")
     return facts
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Opens a file that takes the place of ``path`` once the block has ended well, and not before.
-
-    The content goes to a temporary file in the same directory, which is flushed to the disk and renamed, or
-    removed after an error.
-
-    Raises:
-        SourceNotFound: if there is no such directory.
-    """
-    # A symbolic link stays a link, to the new content.
-    target = Path(os.path.realpath(path))
-    if not target.parent.is_dir():
-        raise SourceNotFound(f"{os.fspath(path)}: the directory {str(target.parent)!r} does not exist; make it first")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], moments: Moments | ClassMoments) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from featdiv import __version__
 from featdiv.backbones.cache import FULL, DiskFull
 from featdiv.errors import FormatError
-from featdiv.stats.storage import replacing
+from featdiv.io.writers import replacing
 
 FORMAT = "featdiv.ranking"
 STORE_VERSION = 2
