@@ -291,7 +291,8 @@ def test_every_definition_runs_and_is_recorded(metric, name, rows, others, run):
 @pytest.mark.parametrize("metric", [m for m in METRICS if len(m.definitions) > 1], ids=by_name)
 def test_definitions_are_different_numbers(metric, rows, others, run):
     names = catalogue.definitions(metric.name)
-    values = [tuple(run(metric, rows, others, definition=name).scores.values()) for name in names]
+    given = rows * 1e-3 if metric.name == "gbc" else rows  # whose definitions part where variances are small
+    values = [tuple(run(metric, given, others, definition=name).scores.values()) for name in names]
     assert len(set(values)) == len(values)
 
 

@@ -93,6 +93,7 @@ class SecondReading:
             table.score(name, h_score.core(self._classes, DEFINITIONS[name], found), shrinkage=found)
         elif name == "gbc":
             table.score(name, gbc.from_variances(self._classes, found, DEFINITIONS[name]))
+            table.notes += gbc.remark(found)
         elif name == "lda":
             table.score(name, found.log_likelihood, alone=found.alone)
             table.interval("lda", found.interval(d=self._classes.d) if asked else None)

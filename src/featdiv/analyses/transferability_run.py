@@ -290,6 +290,8 @@ def _score_moments(classes: ClassMoments, parts: list[ClassMoments], table: Tabl
     for name, core in cores.items():
         with table.scoring(name):
             table.score(name, core(classes))
+    if "gbc" in table.scores and classes.scatters is not None:
+        table.notes += gbc.remark(np.einsum("kii->ki", classes.scatters))
     if "transrate" in options.names and classes.scatters is None:
         table.undefined("transrate", "the scatters of the classes do not fit the memory budget, or were not kept")
     cores = {name: core for name, core in cores.items() if name in table.scores}

@@ -64,6 +64,36 @@ def test_a_feature_that_is_constant_in_one_class_keeps_it_apart():
     assert float(featdiv.gbc(x, labels)) == pytest.approx(as_published(x[rest], labels[rest]), rel=1e-9)
 
 
+def test_stable_transfer_bounds_variances_as_the_code_of_the_authors_does():
+    rng = np.random.default_rng(0)
+    x = np.abs(rng.normal(size=(90, 4))) * [1.0, 1.0, 0.005, 1.0]
+    labels = np.repeat([0, 1, 2], 30)
+    x[labels == 0, 1] = 0.0
+    means = [x[labels == k].mean(axis=0) for k in range(3)]
+    variances = [np.maximum(x[labels == k].var(axis=0), 1e-4) for k in range(3)]
+    expected = 0.0
+    for a in range(3):
+        for b in set(range(3)) - {a}:
+            middle = (variances[a] + variances[b]) / 2
+            distance = ((means[a] - means[b]) ** 2 / middle).sum() / 8
+            distance += 0.5 * (np.log(middle) - 0.5 * np.log(variances[a]) - 0.5 * np.log(variances[b])).sum()
+            expected -= np.exp(-distance)
+    assert float(featdiv.gbc(x, labels, definition="stable-transfer")) == pytest.approx(expected, rel=1e-9)
+    assert "stable_transfer" in featdiv.gbc(x, labels, definition="stable-transfer").cite()
+
+
+@pytest.mark.parametrize(("memory", "passes"), [(None, 1), (5000, 2)])
+def test_the_table_says_how_many_pairs_a_constant_keeps_apart(memory, passes):
+    x, labels = cases.labelled(200, 6, 4, between=0.5)
+    arguments = {"metrics": ["logme", "gbc"], "memory": memory, "interval": None}
+    assert featdiv.transferability(x, labels, **arguments).provenance.passes == passes
+    assert not any(note.startswith("gbc") for note in featdiv.transferability(x, labels, **arguments).provenance.notes)
+    x = np.hstack([x[:, :5], np.zeros((200, 1))])
+    x[np.flatnonzero(labels == 2)[0], 5] = 1.0
+    notes = featdiv.transferability(x, labels, **arguments).provenance.notes
+    assert sum(note.startswith("gbc: 3 of 6 pairs of classes count as wholly apart") for note in notes) == 1
+
+
 @pytest.mark.parametrize("definition", ["diagonal", "spherical"])
 def test_no_overlap_at_all_is_zero_without_a_sign(definition):
     value = float(featdiv.gbc(np.array([[0.0], [0.0], [5.0], [5.0]]), [0, 0, 1, 1], definition=definition))

@@ -149,6 +149,11 @@ METRICS = (
                 formula="as diagonal, with one variance for each class",
                 source=sources.PANDY_2022,
             ),
+            Definition(
+                name="stable-transfer",
+                formula="as diagonal, with variances of at least 1e-4",
+                source=sources.STABLE_TRANSFER,
+            ),
         ),
         bounds=Bounds(text="-c (c - 1) <= value <= 0", lower=lambda n, d: -n * (n - 1.0), upper=zero),
         unit="1",
@@ -158,7 +163,8 @@ METRICS = (
             "memory": "budget for the second moments",
         },
         note="The authors reduce the features to 64 principal components first; it is taken of the features as they "
-        "are here. The spherical one is left as it is by rotations, but not by feature scaling.",
+        "are here. The spherical one is left as it is by rotations, but not by feature scaling; stable-transfer by no "
+        "scaling.",
     ),
     _metric(
         "parc",

@@ -13,7 +13,9 @@ from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
 
-DEFINITIONS = ("diagonal", "spherical")
+DEFINITIONS = ("diagonal", "spherical", "stable-transfer")
+LEAST_VARIANCE = 1e-4
+"""What ``"stable-transfer"`` raises a smaller variance to, in squared units of the features."""
 
 
 def core(classes: ClassMoments, definition: str = "diagonal") -> float:
@@ -35,7 +37,9 @@ def from_variances(classes: ClassMoments, variances: Float64Array, definition: s
     if (classes.counts < 2).any():
         label = classes.classes[int(classes.counts.argmin())].item()
         raise NotEnoughData(f"the variance of a class needs 2 rows; class {label!r} has 1. Leave it out")
-    if definition == "spherical":
+    if definition == "stable-transfer":
+        variances = np.maximum(variances, LEAST_VARIANCE)
+    elif definition == "spherical":
         variances = np.repeat(variances.mean(axis=1, keepdims=True), classes.d, axis=1)
     overlap = 0.0
     for k in range(classes.c - 1):
@@ -43,6 +47,19 @@ def from_variances(classes: ClassMoments, variances: Float64Array, definition: s
         overlap += float(np.exp(-distances).sum())
     # Taken from zero, so that classes without any overlap score 0 and not -0.
     return 0.0 - 2.0 * overlap
+
+
+def remark(variances: Float64Array) -> tuple[str, ...]:
+    """Returns what to say of the (c, d) variances where features that are constant in one class alone keep it apart."""
+    flat = variances == 0.0
+    apart = np.array([(one != flat[k + 1 :]).any(axis=1).sum() for k, one in enumerate(flat)]).sum()
+    if not apart:
+        return ()
+    c = len(flat)
+    return (
+        f"gbc: {apart} of {c * (c - 1) // 2} pairs of classes count as wholly apart, because some feature is constant "
+        "in one of the two alone; featdiv.gbc(definition='stable-transfer') bounds variances from below instead",
+    )
 
 
 def _bhattacharyya(
@@ -101,9 +118,11 @@ def gbc(
 
     * ``"diagonal"``: a variance for each feature and class.
     * ``"spherical"``: a variance for each class, the mean over its features.
+    * ``"stable-transfer"``: as diagonal, with variances of at least 1e-4, as the authors' code computes it: it depends
+      on the scale of the features, and is not 0 for the mere reason that units are dead in one class.
 
-    A feature that is constant in one class only keeps that class apart for certain, as the formula says: D is
-    infinite. One that is the same constant in both takes no part.
+    By the first, a feature that is constant in one class only keeps that class apart for certain, as the formula says:
+    D is infinite. One that is the same constant in both takes no part.
 
     Args:
         x: `ClassMoments` with the scatter of each class, or rows (array, path, source, iterable).
@@ -127,7 +146,7 @@ def gbc(
         O(n d^2) for rows, O(c^2 d) from `ClassMoments`; memory O(c d^2).
 
     Source:
-        Pándy et al. 2022, who reduce the features to 64 principal components first.
+        Pándy et al. 2022, who reduce the features to 64 principal components first; stable_transfer (2022).
 
     Example:
         >>> import featdiv, numpy as np

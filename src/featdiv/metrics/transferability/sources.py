@@ -71,6 +71,12 @@ PANDY_2022 = Source(
     venue="IEEE/CVF Conference on Computer Vision and Pattern Recognition",
     where="equation 4",
 )
+STABLE_TRANSFER = Source(
+    authors="The google-research contributors",
+    year=2022,
+    title="stable_transfer: transferability.gbc",
+    venue="Software",
+)
 BOLYA_2021 = Source(
     authors="Bolya, Mittapalli & Hoffman",
     year=2021,

@@ -116,6 +116,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
     undefined: dict[str, str] = {}
     judgements: dict[str, Judgement] = {}
     parts: list[Mapping[str, Any]] = []
+    notes: list[str] = []
     facts = {"extraction": features.extraction, "rows": features.fingerprint, "seed": plan.seed}
     done = n
     for probe in plan.probes:
@@ -139,6 +140,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
             values.update(dict.fromkeys(names))
         else:
             parts.append(content)
+            notes += [note for note in content["provenance"]["notes"] if note.startswith("gbc: ")]
             for name in scores.columns(step, names, content):
                 values[name] = content["scores"].get(name)
                 interval = content["intervals"].get(name)
@@ -147,13 +149,12 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
                 elif interval is not None:
                     bounds[name] = interval["low"], interval["high"]
         done += n
-    notes: tuple[str, ...] = ()
     if plan.directions:
         tick(DIRECTIONS, done)
         try:
             parts.append(_directed(candidate.name, features, plan, store, facts))
         except FeatdivError as error:
-            notes = (f"no directions: {reason(error)}",)
+            notes.append(f"no directions: {reason(error)}")
         done += n
     tick("done", done)
     return Measured(
@@ -165,7 +166,7 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
         parts=tuple(parts),
         features=features,
         facts={"extraction": features.extraction},
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
