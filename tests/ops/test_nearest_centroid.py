@@ -109,6 +109,15 @@ def test_distances_that_overflow_are_refused(backend):
         nearest_centroid(rows, np.array([[[0, 2], [1, 3]]]), shots=1, backend=backend)
 
 
+def test_distances_that_vanish_are_refused():
+    rows = np.array([[1.0], [-1.0], [1.0], [-1.0]], dtype=np.float32)
+    index = np.array([[[0, 2], [1, 3]]])
+    assert nearest_centroid(rows * np.float32(1e-15), index, shots=1).nearest.tolist() == [[[0], [1]]]
+    with pytest.raises(InputError, match="squared distances that float32 can hold; rows lie 1e-20 from their mean"):
+        nearest_centroid(rows * np.float32(1e-20), index, shots=1)
+    assert nearest_centroid(rows * np.float32(0.0), index, shots=1).nearest.tolist() == [[[0], [0]]]
+
+
 def test_arguments(backend):
     rows, index = np.ones((4, 3)), np.zeros((2, 2, 3), dtype=int)
     with pytest.raises(InputError, match=r"rows: expected shape \(n, d\)"):

@@ -131,4 +131,6 @@ def test_arguments(backend):
         topk(x, x[0], k=1, backend=backend)
     with pytest.raises(InputError, match=r"expected entries up to .* float32"):
         topk(x * 1e30, x, k=1, backend=backend)
+    with pytest.raises(InputError, match=r"expected rows with entries of at least 2\.78e-17, .* float32 can hold"):
+        topk(x * 1e-20, x * 1e-20, k=1, backend=backend)
     assert topk(x[:0], x, k=2, backend=backend).indices.shape == (0, 2)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Assigned", "nearest_centroid"]
 
 _CHECKED_ROWS = 8192
+_PILOT_ROWS = 1024
+_LEAST_REACH = 2.0**-55
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ def nearest_centroid(rows: Rows, index: npt.NDArray[np.int64], *, shots: int, ba
         backend: backend name or ``"auto"``.
 
     Raises:
-        InputError: if an argument has the wrong shape, type or range, or distances overflow float32.
+        InputError: if an argument has the wrong shape, type or range, or distances overflow float32 or vanish in it.
         NonFiniteError: if a row that an episode takes holds NaN or infinity; ``count`` and ``first_row`` are of all.
         BackendUnavailable: if no backend can run this.
 
@@ -89,11 +91,24 @@ def nearest_centroid(rows: Rows, index: npt.NDArray[np.int64], *, shots: int, ba
         )
     device, dtype = describe_rows(rows)
     name = choose(Request(op="nearest_centroid", device=device, dtype=dtype, n=n, d=int(rows.shape[1])), backend)
+    _check_reach(rows)
     index = np.ascontiguousarray(index, dtype=np.int64)
     nearest: npt.NDArray[np.int64] = load("nearest_centroid", name).nearest_centroid(rows, index, shots=shots)
     if (nearest < 0).any():
         _raise_for(rows)
     return Assigned(nearest=nearest, backend=name)
+
+
+def _check_reach(rows: Rows) -> None:
+    """Raises InputError if the squared distances of strided rows from their mean vanish in float32."""
+    some = to_float64(rows[:: max(1, int(rows.shape[0]) // _PILOT_ROWS)])
+    with np.errstate(invalid="ignore", over="ignore"):
+        reach = float(np.abs(some - some.mean(axis=0)).max(initial=0.0))
+    if 0.0 < reach < _LEAST_REACH:
+        raise InputError(
+            f"nearest_centroid: rows: expected squared distances that float32 can hold; rows lie {reach:.3g} from "
+            "their mean. Multiply all rows by a large constant: the nearest centroids do not change."
+        )
 
 
 def _raise_for(rows: Rows) -> None:

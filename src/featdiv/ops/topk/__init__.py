@@ -91,9 +91,14 @@ def topk(
         raise InputError(f"topk: k: expected 1 to {n}, the rows of the gallery; got {k}")
     request = Request(op="topk", device=kind[0], dtype=kind[1], n=n, d=int(queries.shape[1]))
     name = choose(request, backend)
-    check_range(queries, "queries")
+    largest = check_range(queries, "queries")
     if gallery is not queries:
-        check_range(gallery, "gallery")
+        largest = max(largest, check_range(gallery, "gallery"))
+    if 0.0 < largest < 1.0 / LARGEST:
+        raise InputError(
+            f"topk: expected rows with entries of at least {1.0 / LARGEST:.3g}, whose products float32 can hold; the "
+            f"largest of all is {largest:.3g}. Multiply all rows by a large constant: neighbours do not change."
+        )
     if m == 0:
         return Nearest(values=np.empty((0, k), np.float32), indices=np.empty((0, k), np.int64), backend=name)
     found: Nearest = load("topk", name).topk(queries, gallery, k=k, measure=measure)
@@ -116,8 +121,8 @@ def _checked_shapes(queries: Rows, gallery: Rows) -> tuple[str, str]:
     return kind
 
 
-def check_range(rows: Rows, name: str) -> None:
-    """Raises the error of rows that are not finite, or whose products float32 cannot hold."""
+def check_range(rows: Rows, name: str) -> float:
+    """Returns the largest magnitude; raises the error of rows that are not finite, or whose products overflow."""
     largest = 0.0
     step = max(1, _CHECKED_BYTES // (8 * int(rows.shape[1])))
     for start in range(0, int(rows.shape[0]), step):
@@ -131,6 +136,7 @@ def check_range(rows: Rows, name: str) -> None:
             f"topk: {name}: expected entries up to {LARGEST:.3g}, whose products float32 can hold; got {largest:.3g}. "
             "Multiply all rows by a small constant: neighbours do not change."
         )
+    return largest
 
 
 def _ends(block: Rows) -> tuple[float, float]:
