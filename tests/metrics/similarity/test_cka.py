@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import featdiv
-from featdiv import CrossMoments, InputError, NotEnoughData
+from featdiv import CrossMoments, InputError, NonFiniteError, NotEnoughData
 
 
 def u_statistic(K, L):
@@ -121,6 +121,52 @@ def test_float32_agrees_with_float64_far_from_zero():
     low = featdiv.cka((x + 100.0).astype(np.float32), (y - 100.0).astype(np.float32), precision="float32")
     assert float(low) == pytest.approx(exact, abs=2e-5)
     assert low.provenance.precision == "float32"
+
+
+@pytest.fixture
+def wide():
+    """50 rows of 90 and 60 features, which share some directions; one side is far from the origin."""
+    rng = np.random.default_rng(3)
+    shared = rng.normal(size=(50, 8))
+    x = shared @ rng.normal(size=(8, 90)) + rng.normal(size=(50, 90)) + 1e3
+    return x, shared @ rng.normal(size=(8, 60)) + 2.0 * rng.normal(size=(50, 60))
+
+
+@pytest.mark.parametrize("definition", ["debiased", "biased"])
+def test_few_rows_of_many_features_give_by_kernels_what_moments_give(wide, definition):
+    given = {"definition": definition, "interval": "jackknife", "groups": np.arange(50) % 7}
+    ours = featdiv.cka(*wide, **given)
+    theirs = featdiv.cka(*wide, **given, precision="float64", backend="numpy")
+    assert (ours.provenance.method, theirs.provenance.method) == ("n x n kernels", "cross moments")
+    x, y = (side - side.mean(axis=0) for side in wide)
+    expected = debiased(x, y) if definition == "debiased" else centred_alignment(x @ x.T, y @ y.T)
+    assert float(ours) == pytest.approx(expected, rel=1e-9)
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-9)
+    assert ours.details == pytest.approx(theirs.details, rel=1e-9)
+    assert (ours.interval.low, ours.interval.high) == pytest.approx(
+        (theirs.interval.low, theirs.interval.high), rel=1e-7
+    )
+    assert ours.interval.groups == theirs.interval.groups == 7
+    assert (ours.provenance.n, ours.provenance.d, ours.provenance.passes) == (50, 90, 1)
+    assert ours.provenance.arguments == theirs.provenance.arguments
+
+
+def test_what_kernels_cannot_take_is_left_to_moments(wide):
+    x, y = wide
+    stream = featdiv.cka(iter(np.split(x, 2)), y)
+    assert stream.provenance.method == "cross moments"
+    assert float(stream) == pytest.approx(float(featdiv.cka(x, y)), rel=1e-5)
+    assert featdiv.cka(x, y, precision="float32").provenance.method == "cross moments"
+    turned = np.random.default_rng(4).permutation(50)
+    by_id = featdiv.cka(featdiv.open(x, ids=np.arange(50)), featdiv.open(y[turned], ids=turned))
+    assert by_id.provenance.method == "n x n kernels"
+    assert float(by_id) == pytest.approx(float(featdiv.cka(x, y)), rel=1e-9)
+    with pytest.raises(InputError, match="cka: interval: 'jackknife' cannot be had here: a jackknife needs at least 5"):
+        featdiv.cka(x, y, interval="jackknife")
+    assert featdiv.cka(x, y, interval="auto").provenance.notes[0].startswith("no interval: a jackknife needs")
+    y[5, 3] = np.nan
+    with pytest.raises(NonFiniteError, match=r"cka: other: expected finite rows; .* the first in row 5"):
+        featdiv.cka(x, y)
 
 
 def test_too_few_rows():

@@ -11,7 +11,7 @@ import numpy as np
 
 from featdiv.analyses.comparison.models import Layout
 from featdiv.errors import NotEnoughData
-from featdiv.metrics.similarity import cka, left_out
+from featdiv.metrics.similarity import cka, cka_linear, left_out
 from featdiv.metrics.similarity.measures import Measure
 from featdiv.metrics.similarity.pairs import Models, taken
 from featdiv.results import Interval
@@ -136,7 +136,7 @@ def fill_from_moments(
         matrix.set(place, lambda pair=pair: measure.core(pair, **named, **parameters))
         if matrix.beside is not None and place not in matrix.undefined:
             biased = 1.0 if a == b else cka.core(pair, definition="biased")
-            matrix.set_beside(place, biased, cka.noise(pair.n, pair.x.moments.d, pair.other.moments.d))
+            matrix.set_beside(place, biased, cka_linear.noise(pair.n, pair.x.moments.d, pair.other.moments.d))
     if intervals:
         wanted = [place for place in places if matrix.keys(place)[0] != matrix.keys(place)[1]]
         _jackknife(matrix, total, parts, wanted, {**named, **parameters})

@@ -16,6 +16,7 @@ from featdiv.analyses.comparison.matrix import Matrix, fill_from_moments, fill_f
 from featdiv.analyses.comparison.models import FUNCTION, layout, opened
 from featdiv.analyses.comparison.result import Comparison
 from featdiv.errors import InputError
+from featdiv.metrics.similarity import cka_kernels
 from featdiv.metrics.similarity.inputs import chosen_precision
 from featdiv.metrics.similarity.measures import measure
 from featdiv.metrics.similarity.rows import read_rows
@@ -238,8 +239,7 @@ def _from_moments(
     groups = cross_moments_align.groups_of(sources, function=FUNCTION)
     # Whoever names the arithmetic, the backend or the device means that of the scatters.
     free = options.precision in (None, "float64") and options.backend == "auto" and options.device is None
-    at_hand = all(source.device == "cpu" and not source.one_pass for source in sources.values())
-    if free and at_hand and kernels.cheaper(matrix.measure, sizes, n, memory=options.memory):
+    if free and cka_kernels.at_hand(sources) and kernels.cheaper(matrix.measure, sizes, n, memory=options.memory):
         made = _from_kernels(matrix, sources, order, options, groups)
         if made is not None:
             return made
@@ -302,8 +302,8 @@ def _from_kernels(
 ) -> Provenance | None:
     """Fills the matrix; returns None where a row cannot be used, which the other route refuses or leaves out."""
     n = next(source.n for source in sources.values() if source.n is not None)
-    dealt = kernels.parts(n, groups, interval=options.interval, function=FUNCTION)
-    read = kernels.read(
+    dealt = cka_kernels.parts(n, groups, interval=options.interval, function=FUNCTION)
+    read = cka_kernels.read(
         sources,
         order,
         dealt,
@@ -320,7 +320,7 @@ def _from_kernels(
     chosen = plan.Plan(parts=dealt.parts, slab=dealt.slab, no_interval=dealt.no_interval, passes=(matrix.found.keys,))
     return dataclasses.replace(
         _provenance(matrix, sources, options, n=n, passes=1, precision="float64"),
-        method=kernels.METHOD,
+        method=cka_kernels.METHOD,
         error_bound=read.error_bound,
         notes=tuple(_notes(chosen, sources, options, dropped=0)),
     )

@@ -3,54 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from featdiv.errors import InputError, NotEnoughData
-from featdiv.metrics.similarity import cka_rbf
-from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
-from featdiv.metrics.similarity.left_out import Estimate
-from featdiv.metrics.similarity.pairs import ROUNDING, Pair, require_variance
+from featdiv import io
+from featdiv.errors import InputError
+from featdiv.io import Embeddings
+from featdiv.metrics import jackknife
+from featdiv.metrics.similarity import cka_kernels, cka_linear, cka_rbf, left_out
+from featdiv.metrics.similarity.cka_linear import ESTIMATES, Alignment, Side
+from featdiv.metrics.similarity.inputs import (
+    NAMES,
+    check_definition,
+    make_score,
+    named,
+    provenance_of_sources,
+    resolve_pair,
+    two_sides,
+)
+from featdiv.metrics.similarity.pairs import Pair
 from featdiv.metrics.similarity.rows import resolve_rows
-from featdiv.results import Score
-from featdiv.stats import arguments
+from featdiv.results import Interval, Score
+from featdiv.stats import CrossMoments, arguments, budget, cross_moments_align, cross_moments_read, partition
 
 DEFINITIONS = ("debiased", "biased", "rbf")
-LEAST_ROWS = 4
-
-ESTIMATES = {
-    "debiased": Estimate(low=-1.0, biased=False, decomposed=False),
-    "biased": Estimate(low=-1.0, decomposed=False),
-}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Side:
-    """What linear CKA takes of one side, from its scatter or from its kernel.
-
-    Attributes:
-        name: of the model.
-        trace: sum of k_i, the squared norms of centred rows.
-        square: squared Frobenius norm of the scatter, or of the kernel.
-        fourth: sum of k_i^2.
-        error_bound: relative error of scatter or kernel.
-    """
-
-    name: str
-    trace: float
-    square: float
-    fourth: float
-    error_bound: float
 
 
 def core(pair: Pair, *, definition: str = "debiased") -> float:
     """Returns the linear CKA of a pair; see `cka`."""
+    return cka_linear.value(alignment(pair), definition=definition)
+
+
+def alignment(pair: Pair) -> Alignment:
+    """Returns what linear CKA takes of a pair, from the scatters of its features."""
     x, other = (
         Side(
             name=side.name,
+            d=side.moments.d,
             trace=side.trace,
             square=side.square,
             fourth=side.fourth,
@@ -59,96 +50,17 @@ def core(pair: Pair, *, definition: str = "debiased") -> float:
         for side in (pair.x, pair.other)
     )
     square = float(np.einsum("ij,ij->", pair.cross, pair.cross))
-    return value(x, other, square=square, product=pair.product, n=pair.n, definition=definition)
-
-
-def value(x: Side, other: Side, *, square: float, product: float, n: int, definition: str) -> float:
-    """Returns the linear CKA of two sides.
-
-    Args:
-        x: one side.
-        other: the other.
-        square: squared Frobenius norm of the cross scatter, or inner product of the kernels.
-        product: sum of k_i l_i.
-        n: rows.
-        definition: ``"debiased"`` or ``"biased"``.
-
-    Raises:
-        NotEnoughData: if there are too few rows, or those of a side are all the same, or all equally far apart.
-    """
-    for side in (x, other):
-        require_variance(side.name, side.trace)
-    if definition == "biased":
-        # The product of the two would overflow, or vanish, at scales where each is in range.
-        return min(1.0, square / math.sqrt(x.square) / math.sqrt(other.square))
-    if n < LEAST_ROWS:
-        raise NotEnoughData(
-            f"debiased CKA needs at least {LEAST_ROWS} rows; got {n}. definition='biased' exists, but with so few "
-            "rows it is near 1 for any two representations"
-        )
-    scale = math.sqrt(_self_hsic(x, n)) * math.sqrt(_self_hsic(other, n))
-    return min(1.0, max(-1.0, hsic(square, x.trace, other.trace, product, n) / scale))
-
-
-def hsic(square: float, trace: float, other_trace: float, product: float, n: int) -> float:
-    """Returns the unbiased estimate of the Hilbert-Schmidt independence criterion of two linear kernels.
-
-    With K and L the kernels of rows about their means, their diagonals k and l set to zero, the rows of K sum to
-    -k_i: so 1'K1 = -sum k, 1'KL1 = sum k l, tr KL = |C|^2 - sum k l, and no n x n matrix is needed.
-
-    Args:
-        square: squared Frobenius norm of the cross scatter C.
-        trace: sum of k_i, the squared norms of centred rows.
-        other_trace: sum of l_i.
-        product: sum of k_i l_i.
-        n: rows, at least 4.
-
-    Source:
-        Song et al. 2012, equation 5.
-    """
-    inner = square - product + trace * other_trace / ((n - 1) * (n - 2)) - 2.0 * product / (n - 2)
-    return inner / (n * (n - 3))
-
-
-def _self_hsic(side: Side, n: int) -> float:
-    found = hsic(side.square, side.trace, side.trace, side.fourth, n)
-    terms = side.square + side.fourth + side.trace**2 / ((n - 1) * (n - 2))
-    if found * n * (n - 3) <= 8.0 * max(ROUNDING, side.error_bound) * terms:
-        raise NotEnoughData(
-            f"the rows of {side.name} are all equally far from one another, which leaves nothing to compare; "
-            "more rows would"
-        )
-    return found
-
-
-def noise(n: int, d: int, other_d: int) -> float:
-    """Returns the biased CKA to expect of two independent isotropic representations with n rows.
-
-    The ratio of expectations for Gaussian rows: E |C|^2 = (n - 1) d d', E |S|^2 = (n - 1) d (n + d).
-    """
-    return math.sqrt(d * other_d / ((n + d) * (n + other_d)))
+    return Alignment(n=pair.n, x=x, other=other, square=square, product=pair.product)
 
 
 def details(pair: Pair, *, definition: str = "debiased") -> Mapping[str, Any]:
-    """Returns what is shown beside the value: the biased one, and what noise would give."""
-    beside = {"biased": core(pair, definition="biased")} if definition != "biased" else {}
-    return {
-        **beside,
-        "biased_noise": noise(pair.n, pair.x.moments.d, pair.other.moments.d),
-    }
+    """Returns what is shown beside the value."""
+    return cka_linear.details(alignment(pair), definition=definition)
 
 
 def remarks(pair: Pair, *, definition: str = "debiased") -> tuple[str, ...]:
-    """Returns what a reader of the biased number should know."""
-    if definition != "biased":
-        return ()
-    expected = noise(pair.n, pair.x.moments.d, pair.other.moments.d)
-    if core(pair, definition="biased") > 1.1 * expected:
-        return ()
-    return (
-        f"biased CKA is at its floor: independent noise gives about {expected:.3g} at n={pair.n}, "
-        f"d={pair.x.moments.d} and {pair.other.moments.d}; the debiased one is comparable over n",
-    )
+    """Returns what a reader of the number should know."""
+    return cka_linear.remarks(alignment(pair), definition=definition)
 
 
 def cka(
@@ -194,7 +106,9 @@ def cka(
         InputError: if the two do not hold the same rows.
 
     Complexity:
-        n (d_x + d_y)^2 multiply-adds; memory O((d_x + d_y)^2). ``"rbf"``: n^2 (d_x + d_y), memory O(n (d_x + d_y)).
+        n (d_x + d_y)^2 multiply-adds; memory O((d_x + d_y)^2). Where there are so few rows that n x n kernels are less
+        work, these are taken: n^2 (d_x + d_y), memory O(n (d_x + d_y) + n^2), with an interval at next to no price;
+        ``provenance.method`` says which. ``"rbf"``: n^2 (d_x + d_y), memory O(n (d_x + d_y)).
 
     Source:
         Kornblith et al. 2019, equations 3 and 4; Song et al. 2012, equation 5, and Nguyen et al. 2021 for debiasing.
@@ -220,17 +134,90 @@ def cka(
         return rows.score(
             cka_rbf.prepare, cka_rbf.core, definition=definition, parameters={"bandwidth": bandwidth, "seed": seed}
         )
+    given = {
+        "normalize": normalize,
+        "precision": precision,
+        "backend": backend,
+        "interval": interval,
+        "groups": groups,
+    }
+    if isinstance(x, CrossMoments):
+        return _of_moments(x, other, definition, **given)
+    arguments.check("cka", normalize=normalize, precision=precision or "float32", backend=backend)
+    jackknife.check("cka", interval)
+    with cross_moments_read.opened(two_sides(x, other, "cka"), function="cka") as sources:
+        # Whoever names the arithmetic or the backend means that of the scatters.
+        free = precision in (None, "float64") and backend == "auto"
+        if free and _kernels_are_cheaper(sources):
+            found = _of_kernels(sources, definition, normalize=normalize, interval=interval, groups=groups)
+            if found is not None:
+                return found
+        return _of_moments(sources["x"], sources["other"], definition, **given)
+
+
+def _of_moments(x: Any, other: Any, definition: str, **given: Any) -> Score:
     estimate = ESTIMATES[definition]
-    resolved = resolve_pair(
-        x,
-        other,
-        function="cka",
-        normalize=normalize,
-        precision=precision,
-        backend=backend,
-        exact=False,
-        interval=interval,
-        groups=groups,
-        estimate=estimate,
-    )
+    resolved = resolve_pair(x, other, function="cka", exact=False, estimate=estimate, **given)
     return resolved.score(core, definition=definition, details=details, remarks=remarks, estimate=estimate)
+
+
+def _kernels_are_cheaper(sources: Mapping[str, Embeddings]) -> bool:
+    sizes = {name: source.d for name, source in sources.items()}
+    memory = budget.budget_bytes(None, function="cka")
+    return cka_kernels.at_hand(sources) and cka_kernels.cheaper(sizes, sources["x"].n, memory=memory)
+
+
+def _of_kernels(
+    sources: Mapping[str, Embeddings], definition: str, *, normalize: str | None, interval: str | None, groups: Any
+) -> Score | None:
+    """Returns the score, or None where a row cannot be used, which the other route refuses in its words."""
+    sources = dict(sources)
+    order = cross_moments_align.orders(sources, function="cka")
+    if groups is not None:
+        sources["x"] = io.open(sources["x"], groups=groups)
+    grouped = cross_moments_align.groups_of(sources, function="cka")
+    assert sources["x"].n is not None
+    dealt = cka_kernels.parts(sources["x"].n, grouped, interval=interval, function="cka")
+    kernels = cka_kernels.read(
+        sources,
+        order,
+        dealt,
+        groups=grouped,
+        normalize=normalize,
+        memory=budget.budget_bytes(None, function="cka"),
+        function="cka",
+    )
+    if kernels is None:
+        return None
+    whole = kernels.sums()
+    sums = kernels.alignment(whole, NAMES)
+    intervals: dict[str, Interval] = {}
+    with named("cka"):
+        value = cka_linear.value(sums, definition=definition)
+        notes = cka_linear.remarks(sums, definition=definition)
+        beside = cka_linear.details(sums, definition=definition)
+    reason = dealt.no_interval
+    if not reason:
+        found = left_out.interval(
+            NAMES,
+            value,
+            kernels.without_each(whole, [NAMES], definition),
+            n=kernels.n,
+            sizes=kernels.sizes,
+            estimate=ESTIMATES[definition],
+        )
+        if found is not None:
+            intervals["cka"] = found
+        elif interval == "jackknife":
+            raise partition.refused("cka", jackknife.UNDEFINED)
+        else:
+            reason = jackknife.UNDEFINED
+    if reason and interval is not None:
+        notes = (*notes, f"no interval: {reason}")
+    provenance = dataclasses.replace(
+        provenance_of_sources(sources, "cka", normalize),
+        method=cka_kernels.METHOD,
+        precision="float64",
+        error_bound=kernels.error_bound,
+    )
+    return make_score("cka", value, provenance, definition=definition, details=beside, notes=notes, intervals=intervals)
