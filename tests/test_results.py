@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import html
 import pickle
 
 import pytest
 
-from featdiv.results import Interval, Provenance, Result, Score, aligned
+from featdiv.results import Interval, Provenance, Result, Score, aligned, as_latex
 
 MADE = Provenance(function="featdiv.f", version="0", n=10, d=3)
 INTERVAL = Interval(low=1.0, high=2.5, standard_error=0.3, method="jackknife", estimand="population", groups=7)
@@ -44,6 +45,48 @@ def test_a_notebook_shows_the_same_cells_escaped(result):
     table = result._repr_html_()
     assert all(html.escape(cell) in table for cell in ("Result of 10 x 3", "1.25", "[1, 2.5]", "too <few> rows"))
     assert "<few>" not in table
+
+
+def test_a_result_can_be_pasted_as_markdown(result):
+    result = dataclasses.replace(result, undefined={"a|b": "too few"})
+    assert result.to_markdown().splitlines() == [
+        "| score | value | interval |",
+        "| --- | --- | --- |",
+        "| rank | 1.25 | [1, 2.5] |",
+        "| count | 12 |  |",
+        r"| a\|b | undefined | too few |",
+    ]
+
+
+def test_a_result_can_be_pasted_as_latex(result):
+    assert result.to_latex().splitlines() == [
+        "% Result of 10 x 3",
+        r"\begin{tabular}{lrl}",
+        r"score & value & interval \\ \hline",
+        r"rank & $1.25$ & $[1, 2.5]$ \\",
+        r"count & $12$ &  \\",
+        r"slope & undefined & too <few> rows \\",
+        r"\end{tabular}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("95 % interval", r"95 \% interval"),
+        ("k=5 exp", "k=5 exp"),
+        ("resnet50.a1_in1k", r"resnet50.a1\_in1k"),
+        ("1e-05", r"$1\times10^{-5}$"),
+        ("[-2e+06, 3.5]", r"$[-2\times10^{6}, 3.5]$"),
+        ("1.2 … 3.4", r"$1.2 \ldots 3.4$"),
+        ("a^b~{c}\\", r"a\textasciicircum{}b\textasciitilde{}\{c\}\textbackslash{}"),
+        ("", ""),
+        ("-", "-"),
+        ("ViT", "ViT"),
+    ],
+)
+def test_cells_for_latex(cell, expected):
+    assert as_latex(cell) == expected
 
 
 def test_lines_have_no_blanks_at_their_ends():

@@ -11,6 +11,7 @@ import dataclasses
 import html
 import json
 import math
+import re
 import textwrap
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -128,6 +129,29 @@ def aligned(lines: Sequence[Sequence[str]], *, right: Container[int] = ()) -> li
         ).rstrip()
         for line in lines
     ]
+
+
+def as_latex(cell: str) -> str:
+    r"""Returns a cell of a table as LaTeX: numbers and intervals in math mode, powers of ten set as such, text escaped.
+
+    Example:
+        >>> for cell in ("effective_rank", "[-0.25, 2.5]", "1.5e-07"):
+        ...     print(as_latex(cell))
+        effective\_rank
+        $[-0.25, 2.5]$
+        $1.5\times10^{-7}$
+    """
+    if not re.fullmatch(r"[\[\]\s,…+-]*\d[\[\]\s,….e+\d-]*", cell):
+        return cell.translate(_IN_LATEX)
+    powers = re.sub(r"e([-+]?\d+)", lambda found: rf"\times10^{{{int(found[1])}}}", cell)
+    return "$" + powers.replace("…", r"\ldots") + "$"
+
+
+_IN_LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%_#${}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"…": r"\ldots{}", "±": r"$\pm$", "²": "$^2$"}
+)
 
 
 def _is_number(cell: str) -> bool:
@@ -265,6 +289,27 @@ class Result:
         title, heads, lines = self._sheet()
         numbers = [i for i in range(len(lines[0]) if lines else 0) if all(_is_number(line[i]) for line in lines)]
         return "\n".join([textwrap.fill(title, 100), *aligned([heads, *lines] if heads else lines, right=numbers)])
+
+    def to_markdown(self) -> str:
+        """Returns the table that `print` shows, as Markdown."""
+        heads, lines = self._columns()
+        rows = [heads, ["---"] * len(heads), *lines]
+        return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+    def to_latex(self) -> str:
+        """Returns the table that `print` shows, as a LaTeX ``tabular``; its title stands in a comment above it."""
+        heads, lines = self._columns()
+        aligned = "".join("r" if all(_is_number(line[i]) for line in lines) else "l" for i in range(len(heads)))
+        rows = [" & ".join(map(as_latex, row)) + r" \\" for row in (heads, *lines)]
+        title = " ".join(self._sheet()[0].split())
+        return "\n".join(
+            [f"% {title}", rf"\begin{{tabular}}{{{aligned}}}", f"{rows[0]} \\hline", *rows[1:], r"\end{tabular}"]
+        )
+
+    def _columns(self) -> tuple[Sequence[str], list[list[str]]]:
+        """Returns headings, those of a score a line where the table has none of its own, and lines."""
+        _, heads, lines = self._sheet()
+        return heads or ("score", "value", "interval"), lines
 
     def cite(self) -> str:
         """Returns the sources of the definitions used, one a line, and of featdiv itself."""
