@@ -87,6 +87,10 @@ def test_standardised_weights_are_told_in_the_units_of_the_rows():
     probe = featdiv.linear_probe(x, labels, C=0.1, standardize=True)
     np.testing.assert_allclose(probe.coefficients, theirs.coef_ / scaler.scale_, atol=1e-4)
     np.testing.assert_allclose(probe.predict_proba(x), theirs.predict_proba(scaler.transform(x)), atol=1e-5)
+    # Deviations are those of float64, and so is the penalty that they scale.
+    weights, intercept = probe.coefficients * scaler.scale_, probe.intercept + probe.coefficients @ scaler.mean_
+    own = objective(scaler.transform(x), labels, weights, intercept, 0.1)
+    assert probe.path[0].objective == pytest.approx(own, rel=1e-12)
 
 
 def test_a_constant_feature_gets_no_weight_when_standardised():

@@ -130,13 +130,14 @@ class Rows:
         """
         mean = self.finite_sum(what) / self.n
         scatter = torch.zeros(self.d, self.d, dtype=torch.float64, device=self.device)
+        squares = torch.zeros_like(mean)
         for _, tile in self.tiles(_CHECK_ROWS, torch.float64):
             centred = tile - mean
-            # Only the preconditioner and the standard deviations read this: float32 products serve both, but for
-            # standard deviations, whose squares stand on the diagonal, float64 ones are taken.
+            # Float32 products serve the preconditioner; the diagonal holds what standard deviations are made of.
             narrow = centred.to(torch.float32)
             scatter += (narrow.T @ narrow).to(torch.float64)
-            scatter.diagonal().add_((centred * centred).sum(0) - (narrow * narrow).sum(0, dtype=torch.float64))
+            squares += (centred * centred).sum(0)
+        scatter.diagonal().copy_(squares)
         if not bool(torch.isfinite(scatter).all()):
             raise InputError(
                 f"{self._function}: {what}: expected features whose sums of squares float32 can hold, up to about 1e17 "
