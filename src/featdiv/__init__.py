@@ -135,6 +135,8 @@ if TYPE_CHECKING:
     from featdiv.studies.paired_tests import permutation_test as permutation_test
     from featdiv.studies.ranking.result import Ranking as Ranking
     from featdiv.studies.ranking.run import rank_models as rank_models
+    from featdiv.studies.transfer_scores import TransferScores as TransferScores
+    from featdiv.studies.transfer_scores import transfer_scores as transfer_scores
 
 __version__ = "0.1.0"
 
@@ -251,6 +253,8 @@ _PUBLIC = {
     "RankAgreement": "featdiv.studies.agreement",
     "rank_agreement": "featdiv.studies.agreement",
     "log_odds": "featdiv.studies.log_odds",
+    "TransferScores": "featdiv.studies.transfer_scores",
+    "transfer_scores": "featdiv.studies.transfer_scores",
     "mcnemar": "featdiv.studies.paired_tests",
     "Ranking": "featdiv.studies.ranking.result",
     "rank_models": "featdiv.studies.ranking.run",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from featdiv.studies.agreement import RankAgreement
     from featdiv.studies.correlate import Correlation
+    from featdiv.studies.transfer_scores import TransferScores
 
 _MOST_NAMED = 40
 """Points above which names would cover one another."""
@@ -121,6 +122,21 @@ def _covered(box: _Rectangle, others: list[_Rectangle], width: float) -> float:
     return beyond + sum(
         max(min(right, r) - max(left, x), 0.0) * max(min(high, t) - max(low, y), 0.0) for x, y, r, t in others
     )
+
+
+def error_bars(found: TransferScores, ax: Axes | None = None) -> Figure:
+    """Draws models with their error bars; see `TransferScores.plot`."""
+    names = list(found.scores)
+    ax = ax if ax is not None else new_axes(5.6, 1.0 + 0.26 * len(names))
+    values = np.array([found.scores[name] for name in names])
+    ends = np.array([(found.intervals[name].low, found.intervals[name].high) for name in names])
+    reach = np.abs(ends - values[:, None]).T
+    ax.errorbar(values, np.arange(len(names)), xerr=reach, fmt="o", color="#1f4e79", markersize=5, linewidth=1.5)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    kind = "accuracy" if found.provenance.arguments["scale"] == "raw" else "log odds"
+    ax.set_xlabel(f"mean {kind} over {len(found.datasets)} data sets")
+    return figure_of(ax)
 
 
 def new_axes(width: float, height: float) -> Axes:
