@@ -42,6 +42,7 @@ SHOWN_ELSEWHERE = {
     "Calibration": "returned by featdiv.ece, whose example shows it",
     "FewshotProbe": "returned by featdiv.fewshot_probe, whose example shows it",
     "Transferability": "returned by featdiv.transferability, whose example shows it",
+    "TransferScores": "returned by featdiv.transfer_scores, whose example shows it",
     "TemperatureScaling": "returned by featdiv.temperature_scaling, whose example shows it",
     "RidgeProbe": "returned by featdiv.ridge_probe, whose example shows it",
     "Score": "returned by the metric functions, whose examples show it",
