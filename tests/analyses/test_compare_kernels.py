@@ -75,6 +75,12 @@ def test_few_rows_of_many_features_give_the_numbers_of_the_formula():
     "given",
     [
         {"groups": np.arange(70) % 7},
+        # More groups than parts, not in the order of their names.
+        {
+            "groups": np.repeat(
+                [9, 3, 23, 7, 1, 21, 5, 0, 22, 8, 2, 20, 6, 4, 19, 10, 18, 11, 17, 12, 16, 13, 15, 14], 3
+            )[:70]
+        },
         {"groups": np.arange(70) % 7, "definition": "biased"},
         {"groups": np.arange(70) % 7, "normalize": "l2", "interval": "jackknife"},
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import featdiv
-from featdiv import ClassMoments, InputError, Moments, NonFiniteError, NotEnoughData
+from featdiv import BudgetExceeded, ClassMoments, InputError, Moments, NonFiniteError, NotEnoughData
 from featdiv.analyses.diversity_table import selection
 from featdiv.metrics import catalogue
 from featdiv.stats import neighbours
@@ -214,6 +214,23 @@ def test_an_iterable_is_kept_in_memory(x, labels):
     chunks = ((x[start : start + 300], labels[start : start + 300]) for start in range(0, 1400, 300))
     table = featdiv.diversity(chunks)
     assert table["nc4"] == featdiv.neural_collapse(x, labels).nc4
+
+
+def test_an_iterable_keeps_its_groups_and_the_budget(x):
+    groups = np.arange(len(x)) // 70
+
+    def chunks():
+        return (x[start : start + 300] for start in range(0, len(x), 300))
+
+    asked = {"groups": groups, "metrics": ["effective_rank", "uniformity"]}
+    kept, plain = featdiv.diversity(chunks(), **asked), featdiv.diversity(x, **asked)
+    assert kept.intervals.keys() == plain.intervals.keys() == {"effective_rank", "uniformity"}
+    for name, interval in plain.intervals.items():
+        assert (kept.intervals[name].low, kept.intervals[name].high) == (interval.low, interval.high)
+    with pytest.raises(BudgetExceeded, match="diversity: memory: the rows of a source that is read only once need"):
+        featdiv.diversity(chunks(), metrics=["effective_rank"], memory=x.nbytes // 2)
+    with pytest.raises(BudgetExceeded, match="uniformity: memory: the rows of a source that is read only once need"):
+        featdiv.uniformity(chunks(), memory=x.nbytes // 2)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import BudgetExceeded, InputError, RowError
 from featdiv.io.progress import Progress
+from featdiv.stats import grouped
 from featdiv.stats.class_moments import ClassMoments
 from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
 
@@ -104,9 +105,7 @@ def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: in
     if buckets == 1:
         return [np.arange(n)]
     if groups is not None:
-        # As `grouped.read` deals them: in the order in which they appear.
-        _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
-        bucket = np.argsort(np.argsort(first))[codes.reshape(-1)] % buckets
+        bucket = grouped.numbered(groups) % buckets
     else:
         codes = np.unique(labels, return_inverse=True)[1].reshape(-1)
         order = np.argsort(codes, kind="stable")

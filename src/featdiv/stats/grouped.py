@@ -206,6 +206,13 @@ def finite_rows(rows: Rows) -> npt.NDArray[np.int64] | None:
     return None if good.all() else np.flatnonzero(good)
 
 
+def numbered(groups: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Returns the group of each row as a number, in the order in which groups appear, as `deal` numbers them."""
+    _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+    numbers: npt.NDArray[np.int64] = np.argsort(np.argsort(first))[codes.reshape(-1)]
+    return numbers
+
+
 def deal(
     rows: Rows,
     positions: npt.NDArray[np.int64],

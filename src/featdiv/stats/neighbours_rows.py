@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, RowError
+from featdiv.io.collected import collected
 from featdiv.ops.scatter import reference
 from featdiv.ops.topk import LARGEST
 from featdiv.stats import budget
@@ -165,32 +166,19 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     source = io.open(rows)
     if not source.one_pass and source.n is not None:
         return source
-    try:
-        return _collected(source, function=function, name=name, memory=memory)
-    finally:
-        if source is not rows:
-            source.close()
 
-
-def _collected(source: io.Embeddings, *, function: str, name: str, memory: int) -> io.Embeddings:
-    """Returns a copy in memory of a source that is read only once."""
-    held: list[npt.NDArray[Any]] = []
-    annotations: dict[str, list[npt.NDArray[Any]]] = {"labels": [], "groups": []}
-    size = 0
-    for chunk in source.chunks():
-        host = chunk.rows if isinstance(chunk.rows, np.ndarray) else chunk.rows.detach().float().cpu().numpy()
-        held.append(host.copy())
-        for annotation, values in (("labels", chunk.labels), ("groups", chunk.groups)):
-            if values is not None:
-                annotations[annotation].append(np.asarray(values).copy())
-        size += host.nbytes
+    def check(size: int) -> None:
         if 2 * size > memory:
             raise InputError(
                 f"{function}: {name}: expected rows that can be read again, or that fit half the memory budget of "
                 f"{budget.size(memory)}; this source is read only once. featdiv.convert writes it to a file"
             )
-    known: dict[str, Any] = {key: np.concatenate(parts) for key, parts in annotations.items() if parts}
-    return io.open(np.concatenate(held), **known)
+
+    try:
+        return collected(source, check=check)
+    finally:
+        if source is not rows:
+            source.close()
 
 
 def frame(source: io.Embeddings) -> tuple[Float64Array, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from featdiv.analyses.diversity_table.result import Diversity, Line
 from featdiv.analyses.diversity_table.selection import FUNCTION
 from featdiv.analyses.diversity_table.statistics import Options, Shared
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.collected import collected
 from featdiv.io.embeddings import positive
 from featdiv.metrics.entry import Metric
 from featdiv.metrics.geometric import uniformity
@@ -110,7 +111,7 @@ def diversity(
     if isinstance(x, (Moments, ClassMoments)):
         return _of_statistic(x, labels, groups, ignore, metrics, options)
     with grouped.opened(x, **_given(labels=labels, groups=groups)) as opened:
-        source = _prepared(opened, ignore)
+        source = _prepared(opened, ignore, memory=options.memory)
         if source.n is None or source.n < 2:
             raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {source.n}")
         if sample is not None and not 2 <= sample <= source.n:
@@ -127,10 +128,10 @@ def _given(**annotations: Any) -> dict[str, Any]:
     return {name: value for name, value in annotations.items() if value is not None}
 
 
-def _prepared(source: io.Embeddings, ignore: int | str | None) -> io.Embeddings:
+def _prepared(source: io.Embeddings, ignore: int | str | None, *, memory: int) -> io.Embeddings:
     """Returns rows that can be read as often as it takes, without those that are to be ignored."""
     if source.one_pass or source.n is None:
-        source = _in_memory(source)
+        source = collected(source, check=functools.partial(_require_room, memory=memory))
     if source.labels is None:
         if ignore is not None:
             raise InputError(f"{FUNCTION}: ignore: expected None without labels; got {ignore!r}")
@@ -150,26 +151,14 @@ def _prepared(source: io.Embeddings, ignore: int | str | None) -> io.Embeddings:
     return taken.replaced(description=f"{source.description} without {len(labels) - len(kept)} ignored rows")
 
 
-def _in_memory(source: io.Embeddings) -> io.Embeddings:
-    """Returns what an iterable gives, kept."""
-    labels: list[Any] = []
-
-    def chunks() -> Iterator[Any]:
-        for chunk in source.chunks():
-            if chunk.labels is not None:
-                labels.append(np.array(chunk.labels))
-            yield chunk.rows
-
-    kept: list[Any] = [rows.copy() if isinstance(rows, np.ndarray) else rows.clone() for rows in chunks()]
-    rows: Any
-    if isinstance(kept[0], np.ndarray):
-        rows = np.concatenate(kept)
-    else:
-        import torch
-
-        rows = torch.cat(kept)
-    taken = io.open(rows, **_given(labels=np.concatenate(labels) if labels else None))
-    return taken.replaced(description=source.description)
+def _require_room(held: int, *, memory: int) -> None:
+    budget.require(
+        held,
+        memory,
+        function=FUNCTION,
+        what="the rows of a source that is read only once",
+        advice="Raise memory=, or write them to a file first: featdiv.convert does.",
+    )
 
 
 def _of_statistic(

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData, RowError
+from featdiv.io.arrays import ArrayRows
+from featdiv.io.collected import collected
 from featdiv.io.embeddings import positive
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import is_spectrum
@@ -111,26 +113,24 @@ def of_source(
         sample = positive(sample, f"{function}: sample")
         if sample < 2:
             raise InputError(f"{function}: sample: expected at least 2 rows, or None for all; got {sample}")
-    if source.n is not None:
-        count = source.n if sample is None else min(sample, source.n)
-        budget.require(
-            count * (source.row_bytes + PACKED_BYTES * source.d),
-            budget.budget_bytes(memory, function=function),
-            function=function,
-            what=f"{count:,} rows of {source.d} features",
-            advice="Raise memory=, or pass sample= for a stated part of the rows.",
-        )
-    values, groups, index = None, source.groups, None
-    if sample is not None and source.n is not None and not source.one_pass:
+    limit = budget.budget_bytes(memory, function=function)
+
+    def require(needed: int, what: str) -> None:
+        advice = "Raise memory=, or pass sample= for a stated part of the rows."
+        budget.require(needed, limit, function=function, what=what, advice=advice)
+
+    if source.one_pass or source.n is None:
+        source = collected(source, check=lambda held: require(held, "the rows of a source that is read only once"))
+    assert source.n is not None
+    count = source.n if sample is None else min(sample, source.n)
+    require(count * (source.row_bytes + PACKED_BYTES * source.d), f"{count:,} rows of {source.d} features")
+    index, groups = None, source.groups
+    if sample is None:
+        values = whole(source)
+    else:
         index = _drawn(source.n, sample, seed, function)
         values = source.take(index)
-    else:
-        values, groups = whole(source)
-        if sample is not None:
-            index = _drawn(int(values.shape[0]), sample, seed, function)
-            values = values[index]
-    if index is not None and groups is not None:
-        groups = groups[index]
+        groups = None if groups is None else groups[index]
     return Rows(
         function=function,
         values=values,
@@ -141,7 +141,7 @@ def of_source(
             function=f"featdiv.{function}",
             version=__version__,
             dtype=source.dtype,
-            n=source.n if source.n is not None else int(values.shape[0]),
+            n=source.n,
             d=source.d,
             seed=seed,
             source=source.description,
@@ -153,32 +153,15 @@ def of_source(
     )
 
 
-def whole(source: io.Embeddings) -> tuple[Any, npt.NDArray[Any] | None]:
-    """Returns (all rows, their groups or None): a view where the source is one array in memory, or a file like one."""
+def whole(source: io.Embeddings) -> Any:
+    """Returns all rows: a view where the source is one array in memory, or a file like one."""
+    assert source.n is not None
     mapped = source.mapped()
     if mapped is not None:
-        return mapped, source.groups
-    kept: list[Any] = []
-    groups: list[Any] = []
-    for chunk in source.chunks(source.n):
-        alone = source.n is not None and int(chunk.rows.shape[0]) == source.n
-        # A chunk's buffer is reused for the next one.
-        kept.append(chunk.rows if alone else _copied(chunk.rows))
-        if chunk.groups is not None:
-            groups.append(chunk.groups)
-    if len(kept) == 1:
-        rows = kept[0]
-    elif isinstance(kept[0], np.ndarray):
-        rows = np.concatenate(kept)
-    else:
-        import torch
-
-        rows = torch.cat(kept)
-    return rows, np.concatenate(groups) if groups else None
-
-
-def _copied(rows: Any) -> Any:
-    return rows.copy() if isinstance(rows, np.ndarray) else rows.clone()
+        return mapped
+    if isinstance(source, ArrayRows):
+        return next(source.chunks(source.n)).rows
+    return source.take(np.arange(source.n))
 
 
 def _drawn(n: int, sample: int, seed: int, function: str) -> npt.NDArray[np.int64]:

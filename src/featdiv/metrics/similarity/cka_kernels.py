@@ -21,7 +21,7 @@ from featdiv.errors import NotEnoughData, RowError
 from featdiv.metrics.similarity import cka_linear, left_out
 from featdiv.metrics.similarity.cka_linear import Alignment, Side
 from featdiv.metrics.similarity.rows import checked, read_rows
-from featdiv.stats import cross_moments_align, partition
+from featdiv.stats import cross_moments_align, grouped, partition
 from featdiv.stats.moments import Float64Array
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def read(
     try:
         rows, _ = read_rows(sources, order, function=function, memory=memory)
         n = len(next(iter(rows.values())))
-        part = np.arange(n) // dealt.slab if groups is None else np.unique(groups, return_inverse=True)[1]
+        part = np.arange(n) // dealt.slab if groups is None else grouped.numbered(groups)
         part = part % dealt.parts
         together = np.argsort(part, kind="stable")
         matrices = np.empty((len(rows), n, n))
