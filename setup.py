@@ -35,7 +35,8 @@ ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
     *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "avx512vnni", "amx", "avx2", "baseline")),
     *(f"csrc/cpu/{name}.cpp" for name in ("isa", "amx", "pool", "rows", "scatter", "class_scatter", "pair_sums")),
-    *(f"csrc/{name}.cpp" for name in ("cpu/cross_gram", "cpu/nearest_centroid", "cpu/topk", "bindings_cpu")),
+    *(f"csrc/cpu/{name}.cpp" for name in ("cross_gram", "nearest_centroid", "topk", "topk_filter")),
+    "csrc/bindings_cpu.cpp",
 )
 CUDA_SOURCES = ("csrc/cuda/launch.cpp", "csrc/bindings_cuda.cpp")
 """Beside one source for each file of kernels, which `kernel_table` writes."""

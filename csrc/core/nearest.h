@@ -34,12 +34,31 @@ FEATDIV_INLINE uint64_t greater_bits(Vec<float, N> a, Vec<float, N> b) {
   return bits;
 }
 
+// Stores the nearness of each pair, `product(i, v)` less half the squares of the right rows in lanes v, and its bits.
+template <class Isa, class Product>
+FEATDIV_INLINE void mark_nearer(const NearestBlock& b, Product product) {
+  constexpr int L = lanes<Isa, float>;
+  constexpr int W = panel_width<Isa, float>;
+  using V = Vec<float, L>;
+  const uint64_t valid = b.right_valid == 64 ? ~uint64_t(0) : (uint64_t(1) << b.right_valid) - 1;
+  for (int i = 0; i < b.left_valid; ++i) {
+    const V threshold = V{} + b.thresholds[i];
+    uint64_t bits = 0;
+    for (int v = 0; v < 3; ++v) {
+      V value = product(i, v);
+      if (b.half_squares) value -= load<V>(b.half_squares + v * L);
+      store(b.nearness + i * W + v * L, value);
+      bits |= greater_bits<L>(value, threshold) << (v * L);
+    }
+    b.better[i] = bits & valid;
+  }
+}
+
 template <class Isa>
 void nearest_block(const NearestBlock& b) {
   constexpr int L = lanes<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
   constexpr int M = micro_rows<Isa, float>;
-  using V = Vec<float, L>;
   memset(b.nearness, 0, sizeof(float) * W * W);
   for (int64_t k = 0; k < b.d; k += nearest_chain) {
     const int depth = int(b.d - k < nearest_chain ? b.d - k : nearest_chain);
@@ -50,21 +69,9 @@ void nearest_block(const NearestBlock& b) {
       micro_kernel<Isa, float, 3>(left + g * M, right, W, depth, b.nearness + g * M * W, W, ahead);
     }
   }
-  const uint64_t valid = b.right_valid == 64 ? ~uint64_t(0) : (uint64_t(1) << b.right_valid) - 1;
-  for (int i = 0; i < b.left_valid; ++i) {
-    const V threshold = V{} + b.thresholds[i];
-    float* row = b.nearness + i * W;
-    uint64_t bits = 0;
-    for (int v = 0; v < 3; ++v) {
-      V value = load<V>(row + v * L);
-      if (b.half_squares) {
-        value -= load<V>(b.half_squares + v * L);
-        store(row + v * L, value);
-      }
-      bits |= greater_bits<L>(value, threshold) << (v * L);
-    }
-    b.better[i] = bits & valid;
-  }
+  mark_nearer<Isa>(b, [&](int i, int v) __attribute__((always_inline)) {
+    return load<Vec<float, L>>(b.nearness + i * W + v * L);
+  });
 }
 
 }  // namespace featdiv

@@ -244,29 +244,58 @@ void pair_block(PairBlock<T>& b) {
   }
 }
 
-// Cosine or distance of two rows of one type in float64; `a_scale` and `b_scale` multiply the rows first.
+// Inner product or distance of two rows in float64; `a_scale` and `b_scale` multiply the rows first.
+template <class Isa, class Src>
+FEATDIV_INLINE double measured(const char* a, const char* b, int64_t d, double a_scale, double b_scale,
+                               Measure measure) {
+  constexpr int D = lanes<Isa, double>;
+  using VD = Vec<double, D>;
+  VD sums[2] = {};
+  const auto add = [&](const char* left, const char* right, VD& sum) __attribute__((always_inline)) {
+    const VD x = widen<double, D, Src>(left) * a_scale;
+    const VD y = widen<double, D, Src>(right) * b_scale;
+    sum += measure == Measure::distance ? (x - y) * (x - y) : x * y;
+  };
+  int64_t j = 0;
+  for (; j + 2 * D <= d; j += 2 * D)
+    for (int half = 0; half < 2; ++half) {
+      const int64_t at = (j + half * D) * int64_t(sizeof(Src));
+      add(a + at, b + at, sums[half]);
+    }
+  for (; j < d; j += D) {
+    alignas(64) char staged[2][D * sizeof(Src)] = {};
+    const size_t bytes = size_t(d - j < D ? d - j : D) * sizeof(Src);
+    memcpy(staged[0], a + j * int64_t(sizeof(Src)), bytes);
+    memcpy(staged[1], b + j * int64_t(sizeof(Src)), bytes);
+    add(staged[0], staged[1], sums[0]);
+  }
+  double result = 0;
+  for (int i = 0; i < D; ++i) result += sums[0][i] + sums[1][i];
+  return measure == Measure::distance ? __builtin_sqrt(result) : result;
+}
+
 template <class Isa>
 double exact_measure(const char* a, const char* b, int64_t d, Element element, double a_scale, double b_scale,
                      Measure measure) {
-  constexpr int D = lanes<Isa, double>;
-  using VD = Vec<double, D>;
   double result = 0;
   with_element(element, [&](auto source) __attribute__((always_inline)) {
-    using Src = decltype(source);
-    VD sum = {};
-    for (int64_t j = 0; j < d; j += D) {
-      alignas(64) char staged[2][D * sizeof(Src)] = {};
-      const size_t bytes = size_t(d - j < D ? d - j : D) * sizeof(Src);
-      memcpy(staged[0], a + j * int64_t(sizeof(Src)), bytes);
-      memcpy(staged[1], b + j * int64_t(sizeof(Src)), bytes);
-      const VD x = widen<double, D, Src>(staged[0]) * a_scale;
-      const VD y = widen<double, D, Src>(staged[1]) * b_scale;
-      if (measure == Measure::distance) sum += (x - y) * (x - y);
-      else sum += x * y;
-    }
-    for (int i = 0; i < D; ++i) result += sum[i];
+    result = measured<Isa, decltype(source)>(a, b, d, a_scale, b_scale, measure);
   });
-  return measure == Measure::distance ? __builtin_sqrt(result) : result;
+  return result;
+}
+
+// The measures of one row and `count` others, which lie anywhere.
+template <class Isa>
+void exact_measures(const char* row, const char* const* others, int64_t count, int64_t d, Element element,
+                    Measure measure, double* out) {
+  with_element(element, [&](auto source) __attribute__((always_inline)) {
+    using Src = decltype(source);
+    for (int64_t i = 0; i < count; ++i) {
+      if (i + 2 < count)
+        for (int64_t at = 0; at < d * int64_t(sizeof(Src)); at += 64) __builtin_prefetch(others[i + 2] + at);
+      out[i] = measured<Isa, Src>(row, others[i], d, 1.0, 1.0, measure);
+    }
+  });
 }
 
 }  // namespace featdiv

@@ -1,7 +1,8 @@
-// Rows rounded at random, and the exponentials of a block of their pairs: a processor with VNNI multiplies 16-bit
-// integers at twice the rate of floats.
+// Rows rounded to 16-bit integers, which a processor with VNNI multiplies at twice the rate of floats; and the
+// exponentials of a block of pairs of rows that were rounded at random.
 #pragma once
 
+#include "nearest.h"
 #include "pairs.h"
 
 namespace featdiv {
@@ -12,10 +13,12 @@ constexpr int integer_chain_words = 64;
 // The sum of products of rows of integers is at most the product of their norms: up to here int32 holds it.
 constexpr float largest_norm = 46340.0f;
 constexpr float largest_integer = 32766.0f;
+// One over it is a float.
+constexpr float least_unit = 0x1p-100f;
 
-// A panel of rows to round. What is kept has the expectation of the row, whatever it is, since rounding goes up or down
-// by a uniform random number, a function of the numbers of row and feature alone; and errors of different entries are
-// independent, so that those of products have mean zero and cancel in sums over pairs.
+// A panel of rows to round. At random, what is kept has the expectation of the row, whatever it is, since rounding goes
+// up or down by a uniform random number, a function of the numbers of row and feature alone; and errors of different
+// entries are independent, so that those of products have mean zero and cancel in sums over pairs.
 struct RoundBlock {
   const float* by_row;   // as `pack_block` leaves rows: panels of features
   int64_t panel_stride;  // values from panel to panel
@@ -24,6 +27,7 @@ struct RoundBlock {
   int64_t first_row;
   int32_t* words;        // [W times the words of a row] out
   float* units;          // [W] out: what an integer stands for; zero for a row of zeros. Unused by floating units
+  float* errors;         // [W] out, where rows are rounded to nearest: norm of what rounding took away, at most
 };
 
 // The panels of one block of pairs, in place of those of floats.
@@ -71,19 +75,22 @@ FEATDIV_INLINE float unit_of_row(const float* row, int64_t panel_stride, int64_t
     peak = peaks[i] > peak ? peaks[i] : peak;
     square += squares[i];
   }
-  // Rounding adds less than the root of d to the norm of the integers; the sum of squares is off by d 2^-24 at most.
-  const float room = largest_norm - __builtin_sqrtf(float(d));
+  // Rounding adds less than the root of d to the norm of the integers; the sum of squares is off by d 2^-24 at most,
+  // unless they vanish.
+  const float root = __builtin_sqrtf(float(d)), room = largest_norm - root;
+  if (peak < 0x1p-40f) return peak * root / room;
   const float by_peak = peak / largest_integer, by_norm = __builtin_sqrtf(square) * (1 + float(d) * 0x1p-24f) / room;
   return by_peak > by_norm ? by_peak : by_norm;
 }
 
-// The integer of a value z is floor(z / unit + u).
-template <class Isa>
+// The integer of a value z is floor(z / unit + u), with u uniform from 0 to 1, or 1/2.
+template <class Isa, bool Random>
 void round_to_integers(const RoundBlock& b) {
   constexpr int L = lanes<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
   using V = Vec<float, L>;
   using I = Vec<int32_t, L>;
+  V squares[W] = {};
   for (int i = 0; i < W; ++i) b.units[i] = i < b.n ? unit_of_row<Isa>(b.by_row + i * W, b.panel_stride, b.d) : 0.0f;
   for (int64_t first = 0; first < b.d; first += W) {
     // One row after the other here, words of all rows side by side there.
@@ -91,12 +98,20 @@ void round_to_integers(const RoundBlock& b) {
     for (int r = 0; r < int(b.n); ++r) {
       const float* from = b.by_row + first / W * b.panel_stride + r * W;
       // A row so short that its scale leaves the range of floats counts as zero: its products are nothing by others.
-      const float scale = b.units[r] > 0x1p-100f ? 1.0f / b.units[r] : 0.0f;
+      const float scale = b.units[r] > least_unit ? 1.0f / b.units[r] : 0.0f;
       for (int v = 0; v < 3 && first + v * L < b.d; ++v) {
-        const auto bits = random_bits<L>(b, r, first + v * L);
-        const V x = load<V>(from + v * L) * scale + __builtin_convertvector((I)(bits >> 8), V) * 0x1p-24f;
+        const V z = load<V>(from + v * L) * scale;
+        V x = z + 0.5f;
+        if constexpr (Random) {
+          const auto bits = random_bits<L>(b, r, first + v * L);
+          x = z + __builtin_convertvector((I)(bits >> 8), V) * 0x1p-24f;
+        }
         I whole = __builtin_convertvector(x, I);
         whole += (I)(__builtin_convertvector(whole, V) > x);  // truncation rounds towards zero: true is -1
+        if constexpr (!Random) {
+          const V rest = z - __builtin_convertvector(whole, V);
+          squares[r] += rest * rest;
+        }
         const auto narrow = __builtin_convertvector(whole, Vec<int16_t, L>);
         memcpy(&rounded[r][v * L / 2], &narrow, sizeof narrow);
       }
@@ -104,6 +119,15 @@ void round_to_integers(const RoundBlock& b) {
     const int64_t words = b.d - first < W ? (b.d - first + 1) / 2 : W / 2;
     for (int64_t k = 0; k < words; ++k)
       for (int r = 0; r < W; ++r) b.words[(first / 2 + k) * W + r] = rounded[r][k];
+  }
+  if constexpr (!Random) {
+    for (int r = 0; r < W; ++r) {
+      float square = 0;
+      for (int i = 0; i < L; ++i) square += squares[r][i];
+      // Beside what was taken away, the rounding of z, and of the sum of squares.
+      const float norm = __builtin_sqrtf(square) * (1 + float(b.d) * 0x1p-24f) + 0.01f;
+      b.errors[r] = b.units[r] * (b.units[r] > least_unit ? norm : largest_norm);
+    }
   }
 }
 
@@ -225,26 +249,48 @@ FEATDIV_INLINE void add_rounded_exponentials(const PairBlock<float>& b, const Pr
   }
 }
 
-// `pair_block` for the exponentials alone.
+// The sums of products of all words of two panels.
 template <class Isa>
-void integer_pair_block(const PairBlock<float>& b, const RoundedSides& sides) {
+FEATDIV_INLINE void integer_products(int64_t d, int left_valid, const RoundedSides& sides, int32_t* products) {
   constexpr int M = micro_rows<Isa, float>;
   constexpr int W = panel_width<Isa, float>;
-  alignas(64) int32_t products[W * W];
-  const int64_t words = integer_words(b.d);
+  const int64_t words = integer_words(d);
   for (int64_t k = 0; k < words; k += integer_chain_words) {
     const int depth = int(words - k < integer_chain_words ? words - k : integer_chain_words);
     const int32_t* left = sides.left + k * W;
     const int32_t* right = sides.right + k * W;
-    for (int g = 0; g * M < b.left_valid; ++g) {
+    for (int g = 0; g * M < left_valid; ++g) {
       const uintptr_t ahead = next_chain<Isa, float>(reinterpret_cast<const float*>(left),
                                                      reinterpret_cast<const float*>(right), g, integer_chain_words);
       if (k == 0) integer_kernel<Isa, true>(left + g * M, right, depth, products + g * M * W, ahead);
       else integer_kernel<Isa, false>(left + g * M, right, depth, products + g * M * W, ahead);
     }
   }
+}
+
+// `pair_block` for the exponentials alone.
+template <class Isa>
+void integer_pair_block(const PairBlock<float>& b, const RoundedSides& sides) {
+  constexpr int W = panel_width<Isa, float>;
+  alignas(64) int32_t products[W * W];
+  integer_products<Isa>(b.d, b.left_valid, sides, products);
   if (b.triangle) add_rounded_exponentials<Isa, true>(b, products, sides);
   else add_rounded_exponentials<Isa, false>(b, products, sides);
+}
+
+// `nearest_block` of rows rounded to nearest, without floats to multiply.
+template <class Isa>
+void integer_nearest_block(const NearestBlock& b, const RoundedSides& sides) {
+  constexpr int L = lanes<Isa, float>;
+  constexpr int W = panel_width<Isa, float>;
+  using V = Vec<float, L>;
+  alignas(64) int32_t products[W * W];
+  integer_products<Isa>(b.d, b.left_valid, sides, products);
+  mark_nearer<Isa>(b, [&](int i, int v) __attribute__((always_inline)) {
+    // The product of two small units would lose digits.
+    const V product = __builtin_convertvector(load<Vec<int32_t, L>>(products + i * W + v * L), V);
+    return product * sides.left_units[i] * load<V>(sides.right_units + v * L);
+  });
 }
 
 }  // namespace featdiv

@@ -18,10 +18,11 @@ bool has_f16c() {
 #endif
 
 #if defined(FEATDIV_X86)
-Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded) {
+Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded, const FilterKernels* filter) {
   Kernels all = avx512_kernels;
   all.split = split;
   all.rounded = rounded;
+  all.filter = filter;
   return all;
 }
 #endif
@@ -48,13 +49,15 @@ IsaName best_isa() {
 const Kernels& kernels([[maybe_unused]] IsaName isa) {
 #if defined(FEATDIV_AMX)
   if (isa == IsaName::amx) {
-    static const Kernels with_tiles = with_units(&amx_kernels, &amx_pair_kernels);
+    // Tiles may be emulated where there is no VNNI.
+    static const Kernels with_tiles =
+        with_units(&amx_kernels, &amx_pair_kernels, __builtin_cpu_supports("avx512vnni") ? &filter_kernels : nullptr);
     return with_tiles;
   }
 #endif
 #if defined(FEATDIV_X86)
   if (isa == IsaName::avx512vnni) {
-    static const Kernels with_integers = with_units(nullptr, &vnni_kernels);
+    static const Kernels with_integers = with_units(nullptr, &vnni_kernels, &filter_kernels);
     return with_integers;
   }
   if (isa == IsaName::avx512) return avx512_kernels;

@@ -42,16 +42,26 @@ struct RoundedKernels {
   int64_t (*words)(int64_t d);  // of 32 bits that hold one row of a panel
 };
 
+// The same of rows rounded to nearest, whose products are as near to the true ones as the errors of the rows say.
+struct FilterKernels {
+  void (*round)(const RoundBlock&);
+  void (*nearest)(const NearestBlock&, const RoundedSides&);
+  int64_t (*words)(int64_t d);
+};
+
 struct Kernels {
   ProductKernels<float> f32;
   ProductKernels<double> f64;
   bool (*square_norms)(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element,
                        double* out);
   double (*exact_measure)(const char* a, const char* b, int64_t d, Element, double a_scale, double b_scale, Measure);
+  void (*exact_measures)(const char* row, const char* const* others, int64_t count, int64_t d, Element, Measure,
+                         double* out);
   void (*nearest_centroids)(const EpisodeBlock&);
   void (*centre)(const Centring&, const double* gram);
   const SplitKernels* split;  // null for an instruction set without such a unit
   const RoundedKernels* rounded;  // likewise
+  const FilterKernels* filter;    // likewise
 
   template <class T>
   const ProductKernels<T>& product() const {
@@ -75,8 +85,10 @@ constexpr Kernels kernels_of() {
           product_kernels<Isa, double>(),
           square_norms<Isa>,
           exact_measure<Isa>,
+          exact_measures<Isa>,
           nearest_centroids<Isa>,
           centre_scatter<Isa>,
+          nullptr,
           nullptr,
           nullptr};
 }
@@ -86,6 +98,7 @@ extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 // Beside those of AVX-512.
 extern const RoundedKernels vnni_kernels;
+extern const FilterKernels filter_kernels;
 extern const SplitKernels amx_kernels;
 extern const RoundedKernels amx_pair_kernels;
 

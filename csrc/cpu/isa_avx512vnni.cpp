@@ -20,6 +20,7 @@ struct Vnni : Avx512 {
 
 }  // namespace
 
-const RoundedKernels vnni_kernels = {round_to_integers<Vnni>, integer_pair_block<Vnni>, integer_words};
+const RoundedKernels vnni_kernels = {round_to_integers<Vnni, true>, integer_pair_block<Vnni>, integer_words};
+const FilterKernels filter_kernels = {round_to_integers<Vnni, false>, integer_nearest_block<Vnni>, integer_words};
 
 }  // namespace featdiv

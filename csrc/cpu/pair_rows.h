@@ -166,7 +166,7 @@ class RowPacker {
     if (rounded_) {
       if constexpr (__is_same(T, float))
         rounded_->round({by_row.get(), width_ * width_, n, d, stream, first_row,
-                         packed.words.get() + panel * width_ * words(), packed.units.get() + panel * width_});
+                         packed.words.get() + panel * width_ * words(), packed.units.get() + panel * width_, nullptr});
     } else {
       turn(by_row.get(), n, d, packed.panels.get() + panel * width_ * d);
     }

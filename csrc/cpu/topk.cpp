@@ -3,38 +3,15 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
+#include <vector>
 
-#include "arrays.h"
 #include "pool.h"
 #include "stages.h"
+#include "topk_filter.h"
+#include "topk_rows.h"
 
 namespace featdiv {
 namespace {
-
-// Query panels of one task: with one panel of the gallery they fit the second-level cache for some hundred features.
-constexpr int64_t task_panels = 4;
-// Queries whose candidates are held at a time, and bytes of the packed gallery that they are compared with.
-constexpr int64_t held_queries = 8192;
-constexpr int64_t gallery_bytes = 8 << 20;
-
-// Candidates as integers: the nearer is larger, and of two equal ones the one of lower index.
-uint64_t key_of(float nearness, int64_t index) {
-  nearness += 0.0f;  // turns -0.0 into 0.0
-  uint32_t bits;
-  memcpy(&bits, &nearness, sizeof bits);
-  bits = bits >> 31 ? ~bits : bits | 0x80000000u;
-  return uint64_t(bits) << 32 | (0xffffffffu - uint32_t(index));
-}
-
-float nearness_of(uint64_t key) {
-  uint32_t bits = uint32_t(key >> 32);
-  bits = bits >> 31 ? bits & 0x7fffffffu : ~bits;
-  float nearness;
-  memcpy(&nearness, &bits, sizeof nearness);
-  return nearness;
-}
-
-int64_t index_of(uint64_t key) { return int64_t(0xffffffffu - uint32_t(key)); }
 
 class TopkRunner {
  public:
@@ -93,34 +70,14 @@ class TopkRunner {
   void pack(const Rows& rows, int64_t p, float* panel, float* half_squares) {
     const InStage stage(Stage::pack);
     const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
-    const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
     auto by_row = aligned_array<float>(padded * width_);
-    auto total = aligned_array<double>(padded);
-    auto peaks = aligned_array<float>(padded);
-    if (part.n < width_) std::fill_n(by_row.get(), padded * width_, 0.0f);
-    PackBlock<float> block{};
-    block.rows = part.data;
-    block.index = part.index;
-    block.row_stride = part.stride;
-    block.n = part.n;
-    block.d = d;
-    block.element = part.element;
-    block.panels = by_row.get();
-    block.panel_stride = width_ * width_;
-    block.wide = !fits_float(part.element);
-    block.total = total.get();
-    block.peak = peaks.get();
-    if (!product_.pack(block)) worst_ = Outcome::not_finite;
+    const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
+    if (!pack_by_row(kernels_, part, by_row.get())) worst_ = Outcome::not_finite;
     for (int64_t j = 0; j < d; ++j) {
       const float* from = by_row.get() + j / width_ * width_ * width_ + j % width_;
       for (int64_t r = 0; r < width_; ++r) panel[j * width_ + r] = from[r * width_];
     }
-    if (!half_squares) return;
-    for (int64_t r = 0; r < width_; ++r) {
-      double square = 0;
-      for (int64_t j = 0; j < d; ++j) square += double(panel[j * width_ + r]) * double(panel[j * width_ + r]);
-      half_squares[r] = float(0.5 * square);
-    }
+    for (int64_t r = 0; half_squares && r < width_; ++r) half_squares[r] = half_square(by_row.get(), width_, d, r);
   }
 
   // Compares one task's share of the m queries that are held, from row `first` on, with a packed block of the gallery.
@@ -208,11 +165,35 @@ class TopkRunner {
   std::atomic<Outcome> worst_{Outcome::done};
 };
 
+// Fills in the neighbours of some of the queries.
+Outcome by_floats(const TopkJob& job, const std::vector<int64_t>& queries) {
+  const int64_t m = int64_t(queries.size());
+  std::vector<int64_t> index(queries);
+  for (int64_t& row : index) row = job.queries.index ? job.queries.index[row] : row;
+  auto values = aligned_array<float>(m * job.k);
+  auto indices = aligned_array<int64_t>(m * job.k);
+  TopkJob some = job;
+  some.queries.index = index.data();
+  some.queries.n = m;
+  some.values = values.get();
+  some.indices = indices.get();
+  const Outcome outcome = TopkRunner(some).run();
+  for (int64_t i = 0; i < m && outcome == Outcome::done; ++i) {
+    std::copy_n(values.get() + i * job.k, job.k, job.values + queries[size_t(i)] * job.k);
+    std::copy_n(indices.get() + i * job.k, job.k, job.indices + queries[size_t(i)] * job.k);
+  }
+  return outcome;
+}
+
 }  // namespace
 
 Outcome topk(const TopkJob& job) {
   try {
-    return TopkRunner(job).run();
+    if (!filter_pays(job)) return TopkRunner(job).run();
+    std::vector<int64_t> undecided;
+    const Outcome outcome = filtered_topk(job, undecided);
+    if (outcome != Outcome::done || undecided.empty()) return outcome;
+    return by_floats(job, undecided);
   } catch (const std::bad_alloc&) {
     return Outcome::no_memory;
   }

@@ -29,8 +29,10 @@ const Kernels& kernels(IsaName) {
                                   square_norms<Avx512>,
                                   nullptr,
                                   nullptr,
+                                  nullptr,
                                   centre_scatter<Avx512>,
                                   &amx_kernels,
+                                  nullptr,
                                   nullptr};
   return with_tiles;
 }

@@ -1,4 +1,4 @@
-"""Products of rows that are rounded at random: blocks of them with either unit, and the op within its bound.
+"""Products of rounded rows: blocks of them with either unit, and the ops within their bounds.
 
 The tile unit is a software one with the arithmetic of the manual; the integers need no VNNI here.
 """
@@ -200,3 +200,62 @@ def test_rows_are_rounded_only_for_exponentials(isa, rng):
         assert mixed.exp_sums.tolist() == plain.exp_sums.tolist()
     assert pair_sums(x, precision="mixed", backend="native").precision == "float32"
     assert pair_sums(x, precision="mixed", backend="torch").precision == "float32"
+
+
+class NearestSide:
+    """One panel of rows, rounded to nearest."""
+
+    def __init__(self, library, rows):
+        self.n, self.d = rows.shape
+        by_row = np.zeros((-(-self.d // W), W, W), np.float32)
+        for feature in range(self.d):
+            by_row[feature // W, : self.n, feature % W] = rows[:, feature]
+        room = np.zeros(library.words_of(INTEGERS, ctypes.c_int64(self.d)) + 16, np.int32)
+        self.words = room[-room.ctypes.data % 64 // 4 :]
+        self.units, self.errors = np.zeros(W, np.float32), np.zeros(W, np.float32)
+        arrays = (self.words, self.units, self.errors)
+        sizes = (ctypes.c_int64(self.n), ctypes.c_int64(self.d))
+        library.round_to_nearest(pointer(by_row), *sizes, *map(pointer, arrays))
+        halves = self.words[: W * (-(-self.d // 2))].view(np.int16).reshape(-1, W, 2)
+        integers = halves.transpose(1, 0, 2).reshape(W, -1)[: self.n, : self.d]
+        self.kept = integers * self.units[: self.n, None].astype(np.float64)
+
+
+@pytest.mark.parametrize("kind", ["plain", "offset", "spiked", "zeros", "too small"])
+@pytest.mark.parametrize(("m", "n", "d"), [(48, 48, 130), (5, 31, 33), (1, 48, 400)])
+def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, kind, m, n, d):
+    rng = np.random.default_rng(d)
+    x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (m, n))
+    if kind == "offset":
+        x, y = x + 100, y + 100
+    elif kind == "spiked":
+        x[:, 3], y[:, 3] = 1000, -1000
+    elif kind == "zeros":
+        x[0], y[0] = 0, 0
+    elif kind == "too small":
+        x[0], y[0] = x[0] * 1e-30, y[0] * 1e-30
+    left, right = NearestSide(library, x), NearestSide(library, y)
+    for side, rows in ((left, x), (right, y)):
+        gone = np.linalg.norm(rows - side.kept, axis=1)
+        assert (gone <= side.errors[: side.n] * (1 + 1e-6)).all()
+        # What is said is near what is so, and small beside the row.
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+        assert (side.errors[: side.n] <= 4 * gone + 1e-6 * lengths).all()
+        assert (gone[lengths > 1e-6] <= 1.6e-5 * np.sqrt(d) * lengths[lengths > 1e-6]).all()
+
+    half_squares = np.zeros(W, np.float32)
+    half_squares[:n] = 0.5 * (y.astype(np.float64) ** 2).sum(1)
+    want = x.astype(np.float64) @ y.astype(np.float64).T - half_squares[:n].astype(np.float64)
+    thresholds = np.zeros(W, np.float32)
+    thresholds[:m] = np.median(want, axis=1)
+    nearness, better = np.zeros((W, W), np.float32), np.zeros(W, np.uint64)
+    inputs = (left.words, right.words, left.units, right.units, half_squares, thresholds)
+    sizes = (ctypes.c_int64(d), m, n)
+    library.nearest_pairs(*map(pointer, inputs), *sizes, pointer(nearness), pointer(better))
+    a, b = left.units[:m].astype(np.float64) * 46340, right.units[:n].astype(np.float64) * 46340
+    bound = np.outer(left.errors[:m], b) + np.outer(a + left.errors[:m], right.errors[:n])
+    bound += 2.0**-20 * (np.outer(a, b) + half_squares[:n])
+    assert (np.abs(nearness[:m, :n] - want) <= bound).all()
+    bits = (better[:m, None] >> np.arange(W, dtype=np.uint64)) & np.uint64(1)
+    assert (bits[:, :n].astype(bool) == (nearness[:m, :n] > thresholds[:m, None])).all()
+    assert not bits[:, n:].any()

@@ -39,3 +39,61 @@ def test_a_gallery_of_many_packed_blocks():
     np.testing.assert_allclose(
         found.values.ravel(), 2 * (g[found.indices.ravel()].astype(float) ** 2).sum(axis=1), rtol=1e-5
     )
+
+
+def neighbours(x, g, k, measure):
+    """The k nearest in float64, rounded to float32, equal ones by index."""
+    x, g = x.astype(np.float64), g.astype(np.float64)
+    values = (x[:, None] * g).sum(axis=2) if measure == "inner" else ((x[:, None] - g) ** 2).sum(axis=2)
+    values = values.astype(np.float32)
+    order = np.argsort(-values if measure == "inner" else values, axis=1, kind="stable")[:, :k]
+    return order, np.take_along_axis(values, order, axis=1)
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx512vnni"])
+@pytest.mark.parametrize("measure", ["inner", "l2"])
+@pytest.mark.parametrize("kind", ["plain", "close", "clustered", "lengths", "copies", "almost equal"])
+def test_rounded_products_leave_the_same_neighbours(monkeypatch, isa, measure, kind):
+    """From 32 features on rows are first compared as integers, which cannot decide among copies and almost equal rows."""
+    if _native.ISAS.index(isa) > _native.module().best_isa():
+        pytest.skip(f"this machine has no {isa}")
+    monkeypatch.setenv(_native.ISA_VARIABLE, isa)
+    rng = np.random.default_rng(3)
+    x, g = (rng.normal(size=(n, 37)).astype(np.float32) for n in (310, 1100))
+    if kind == "close":
+        # Some rows are nearer to one another than integers tell: few enough to be compared as they are.
+        g[40:100] = g[50] + 1e-5 * g[40:100]
+        x[:99] = g[50] + 0.1 * x[:99]
+    elif kind == "clustered":
+        g[100:400] = g[50] + 1e-3 * g[100:400]
+        x[:99] = g[100:199]
+    elif kind == "lengths":
+        x, g = (rows * np.exp(3 * rng.normal(size=(len(rows), 1))).astype(np.float32) for rows in (x, g))
+    elif kind == "copies":
+        g[300:] = np.tile(g[:4], (200, 1))
+        x[:50] = g[1]
+    elif kind == "almost equal":
+        x, g = 1 + 1e-5 * x, 1 + 1e-5 * g
+    indices, values = neighbours(x, g, 9, measure)
+    found = topk(x, g, k=9, measure=measure, backend="native")
+    scale = np.linalg.norm(x.astype(np.float64), axis=1)[:, None] * np.linalg.norm(g.astype(np.float64), axis=1).max()
+    if measure == "l2":
+        scale = 2 * scale + (x.astype(np.float64) ** 2).sum(1)[:, None] + (g.astype(np.float64) ** 2).sum(1).max()
+    assert (np.abs(found.values - values) <= 1e-6 * scale).all()
+    assert all(len(set(row)) == 9 for row in found.indices.tolist())
+    if isa == "avx512vnni" and kind in ("plain", "close", "lengths"):
+        np.testing.assert_array_equal(found.indices, indices)
+        np.testing.assert_allclose(found.values, values, rtol=2e-6)
+
+
+def test_queries_that_rounded_products_do_not_decide():
+    """Half of the queries have hundreds of rows as near as the k-th, and are compared as floats: places stay theirs."""
+    rng = np.random.default_rng(5)
+    g = rng.normal(size=(2400, 64)).astype(np.float32)
+    g[1000:] = g[0]
+    x = rng.normal(size=(400, 64)).astype(np.float32)
+    x[::2] = g[0]
+    indices, values = neighbours(x, g, 5, "inner")
+    found = topk(x, g, k=5, measure="inner", backend="native")
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.values, values, rtol=2e-6)
