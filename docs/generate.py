@@ -96,8 +96,8 @@ def definition(entry: Metric) -> Iterable[str]:
             yield f"\n*Known defect:* {escape(item.defect)}"
     yield ""
     for score, bounds in entry.bounds.items():
-        yield f"- Range of `{score}`: {escape(bounds.text)}"
-    yield f"- Unit: {entry.unit}; {entry.direction}"
+        yield f"- Range of `{score}`: {escape(bounds.text)}; unit: {entry.units[score]}"
+    yield f"- {entry.direction[:1].upper()}{entry.direction[1:]}"
     yield f"- Unchanged by: {', '.join(entry.invariances) or 'nothing'}"
     yield f"- Changed by: {', '.join(entry.contrasts) or 'nothing'}"
     if entry.jackknife:

@@ -365,3 +365,14 @@ def test_importing_the_catalogue_loads_no_metric():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_units_are_told_score_by_score_and_references_end_in_one_stop():
+    assert catalogue.get("mean_cosine").units == {"mean_cosine": "none"}
+    assert catalogue.get("near_duplicates").units == {
+        "near_duplicate_pairs": "pairs",
+        "near_duplicate_rows": "a share",
+        "nearest_cosine": "none",
+    }
+    sources = [source.full for name in catalogue.names() for source in catalogue.get(name).references(None)]
+    assert not [text for text in sources if "?." in text or ".." in text]

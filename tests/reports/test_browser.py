@@ -38,6 +38,10 @@ const before = getComputedStyle(document.body).backgroundColor;
 document.getElementById("theme").click();
 told.themes = [before, getComputedStyle(document.body).backgroundColor];
 told.width = [document.documentElement.scrollWidth, innerWidth];
+document.body.style.maxWidth = "390px";
+const edge = document.body.getBoundingClientRect().right;
+told.cut = [...document.querySelectorAll("figcaption, .bar-value")].map((one) => one.getBoundingClientRect())
+  .filter((box) => box.width > 0 && box.right > edge).length;
 dispatchEvent(new Event("beforeprint"));
 told.folded = document.querySelectorAll("details:not([open])").length;
 dispatchEvent(new Event("afterprint"));
@@ -121,6 +125,10 @@ def test_the_theme_changes(used):
 def test_nothing_is_wider_than_a_narrow_screen(used):
     width, inner = used["width"]
     assert width <= inner
+
+
+def test_no_caption_and_no_number_of_a_bar_is_cut_off_on_a_telephone(used):
+    assert used["cut"] == 0
 
 
 def test_print_shows_what_is_folded(used):

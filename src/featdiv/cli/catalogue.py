@@ -45,7 +45,7 @@ def facts(entry: Metric) -> list[tuple[str, str]]:
     found += [(f"range of {score}", bounds.text) for score, bounds in entry.bounds.items()]
     found += [
         ("direction", entry.direction),
-        ("unit", entry.unit),
+        ("unit", ", ".join(dict.fromkeys(entry.units.values()))),
         ("unchanged by", ", ".join(entry.invariances) or "nothing"),
         ("changed by", ", ".join(entry.contrasts) or "nothing"),
         ("computed from", entry.needs),

@@ -36,7 +36,7 @@ def report(
 
     named = [split(argument) for argument in files]
     entries = [{name: path} if name else path for name, path in named]
-    page = featdiv.report(entries, out, title=title) if title else featdiv.report(entries, out)
+    page = featdiv.report(entries, out, title=title or None)
     output.say(f"wrote {out}: {len(files)} results, {budget.size(len(page.encode()))}", quiet=quiet)
 
 

@@ -70,7 +70,8 @@ class Source:
     @property
     def full(self) -> str:
         """The whole reference, without the place."""
-        return f"{self.authors} ({self.year}). {self.title}. {self.venue}."
+        stop = "" if self.title.endswith(("?", "!")) else "."
+        return f"{self.authors} ({self.year}). {self.title}{stop} {self.venue}."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,14 @@ class Metric:
     def scores(self) -> tuple[str, ...]:
         """Names of the scores that its result holds."""
         return tuple(self.bounds)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each score, in words."""
+        units = [
+            unit.removeprefix("1 (").removesuffix(")") if unit != "1" else "none" for unit in self.unit.split("; ")
+        ]
+        return dict(zip(self.bounds, units if len(units) > 1 else units * len(self.bounds), strict=True))
 
     def direction_of(self, score: str) -> str:
         """Returns how to read one of its scores."""

@@ -202,6 +202,8 @@ def _content(one: Any) -> tuple[dict[str, Any], str]:
 
 def _default_name(content: Mapping[str, Any], origin: str) -> str:
     """Returns the stem of the source of the rows; of several sources, that of the file, or the kind."""
+    if content["type"] == "Ranking":
+        return "ranking"
     source = content["provenance"].get("source")
     if isinstance(source, str) and source and ";" not in source and not source.startswith("array "):
         return PurePath(source).stem or source

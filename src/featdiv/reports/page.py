@@ -31,7 +31,7 @@ def report(
     results: Any,
     path: str | os.PathLike[str] | None = None,
     *,
-    title: str = TITLE,
+    title: str | None = None,
     images: Any = None,
     seconds: Mapping[str, float] | None = None,
 ) -> str:
@@ -47,7 +47,7 @@ def report(
             ``--json`` or `Result.to_json` wrote, or the dictionary of `Result.to_dict`, stands for a result. Without
             names, a model is called after the source of its rows.
         path: where to write the page, or None. It appears there when it is complete.
-        title: heading of the page.
+        title: heading of the page; None for one that says what the page is about.
         images: ``images[i]`` is the picture of row i, as `featdiv.images` gives it: for directions that were found
             without pictures.
         seconds: model name to the time that its results took, to be shown beside them.
@@ -68,16 +68,21 @@ def report(
         >>> page.startswith("<!DOCTYPE html>")
         True
     """
-    if not str(title).strip():
+    if title is not None and not str(title).strip():
         raise InputError(f"featdiv.report: title: expected some text; got {title!r}")
     entries = gather(results, seconds=seconds)
     if images is not None:
         entries = [with_pictures(entry, images) if entry.kind == "Directions" else entry for entry in entries]
-    page = render(entries, title=title)
+    page = render(entries, title=title or _title(entries))
     if path is not None:
         with replacing(path) as file:
             file.write(page.encode("utf-8"))
     return page
+
+
+def _title(entries: Sequence[Entry]) -> str:
+    rankings = [entry for entry in entries if entry.kind == "Ranking"]
+    return f"Which of {len(rankings[0].content['models'])} models to take" if len(rankings) == 1 else TITLE
 
 
 def render(entries: Sequence[Entry], *, title: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from featdiv.reports.markup import Markup, tag
+from featdiv.reports.markup import Markup, join, tag
 from featdiv.reports.numbers import shown, span
 
 
@@ -107,6 +108,13 @@ def _head(column: Column, *, sorts: bool) -> Markup:
     )
 
 
+def _breakable(name: Any) -> Any:
+    """Returns the name of a model with the places at which a narrow column may break it."""
+    if not isinstance(name, str) or isinstance(name, Markup):
+        return name
+    return join(re.split(r"(?<=[_./])(?=\w)", name), tag("wbr"))
+
+
 def _cell(cell: Cell | str, column: Column, *, first: bool) -> Markup:
     found = Cell(content=cell) if isinstance(cell, str) else cell
     classes = [
@@ -115,7 +123,7 @@ def _cell(cell: Cell | str, column: Column, *, first: bool) -> Markup:
     note = tag("small", found.note) if found.note else None
     return tag(
         "th" if first else "td",
-        found.content,
+        _breakable(found.content) if first else found.content,
         note,
         scope="row" if first else None,
         class_=" ".join(classes) or None,

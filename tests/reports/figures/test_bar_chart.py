@@ -55,3 +55,10 @@ def test_long_names_keep_their_ends():
 
 def test_every_model_of_a_page_of_twenty_has_a_style_of_its_own():
     assert len({style(index) for index in range(24)}) == 24
+
+
+def test_values_are_written_as_asked_and_an_axis_has_two_ticks(drawn):
+    bars = [Bar(name="a_name_of_twenty-six_letter", style=0, value=0.642), Bar(name="b", style=1, value=0.00025)]
+    root = drawn(bar_chart(bars, title="P(best)", number=lambda value: f"{value:.2f}"))
+    assert [text for text in root.texts if text in ("0.64", "0.00")] == ["0.64", "0.00"]
+    assert [text for text in root.texts if text in ("0.0", "0.5")] == ["0.0", "0.5"]

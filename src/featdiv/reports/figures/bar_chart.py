@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from featdiv.reports.figures import frame
 from featdiv.reports.figures.scales import Linear, domain
@@ -15,6 +15,10 @@ LETTER = 7.2
 """Width of an average letter of a label in a wide font, in CSS pixels."""
 
 LONGEST_NAME = 26
+
+
+def _three_digits(value: float) -> str:
+    return shown(value, 3)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,33 +44,38 @@ class Bar:
     remark: str = ""
 
 
-def bar_chart(bars: Sequence[Bar], *, title: str, width: float = 430) -> Markup:
+def bar_chart(
+    bars: Sequence[Bar], *, title: str, width: float = 430, number: Callable[[float], str] = _three_digits
+) -> Markup:
     """Returns one bar a line, from zero, with whiskers for intervals and the number at the right.
 
     Args:
         bars: from top to bottom.
         title: what a screen reader announces, with every value.
         width: in CSS pixels.
+        number: how values are written.
     """
     longest = max(len(cut(bar.name)) for bar in bars)
     left = 14 + LETTER * longest
     # The numbers stand at the right, clear of the longest bar.
-    widest = max((len(shown(bar.value, 3)) for bar in bars if bar.value is not None), default=0)
+    widest = max((len(number(bar.value)) for bar in bars if bar.value is not None), default=0)
     right, height = width - max(66.0, 12 + LETTER * widest), 6 + LINE * len(bars) + 22
-    numbers = [
-        number
+    ends = [
+        end
         for bar in bars
-        for number in (bar.value, bar.low, bar.high, bar.reference)
-        if number is not None and bar.value is not None
+        for end in (bar.value, bar.low, bar.high, bar.reference)
+        if end is not None and bar.value is not None
     ]
-    scale = Linear(*domain(numbers or [0.0, 1.0], zero=True), left, right)
+    scale = Linear(*domain(ends or [0.0, 1.0], zero=True), left, right)
     bottom = 6.0 + LINE * len(bars)
     parts = []
-    for value, label in scale.ticks(max(2, int((right - left) / 60))):
+    for value, label in scale.ticks(max(3, int((right - left) / 60))):
         parts.append(frame.line(scale(value), 4, scale(value), bottom, class_="grid"))
         parts.append(frame.text(scale(value), bottom + 16, label, class_="tick", anchor="middle"))
     parts.append(frame.line(scale(0.0), 4, scale(0.0), bottom, class_="axis"))
-    parts += [_bar(bar, scale, 6 + LINE * index, left=left, right=width) for index, bar in enumerate(bars)]
+    parts += [
+        _bar(bar, scale, 6 + LINE * index, left=left, right=width, number=number) for index, bar in enumerate(bars)
+    ]
     spoken = "; ".join(f"{bar.name} {'undefined' if bar.value is None else shown(bar.value)}" for bar in bars)
     return frame.drawing(*parts, width=width, height=height, title=title, description=spoken)
 
@@ -83,7 +92,7 @@ def cut(name: str, longest: int = LONGEST_NAME) -> str:
     return f"{name[: longest // 2]}…{name[-((longest - 1) // 2) :]}"
 
 
-def _bar(bar: Bar, scale: Linear, top: float, *, left: float, right: float) -> Markup:
+def _bar(bar: Bar, scale: Linear, top: float, *, left: float, right: float, number: Callable[[float], str]) -> Markup:
     middle = top + LINE / 2
     name = frame.text(left - 8, middle + 4, cut(bar.name), class_="bar-name", anchor="end")
     if bar.value is None:
@@ -110,5 +119,5 @@ def _bar(bar: Bar, scale: Linear, top: float, *, left: float, right: float) -> M
         low, high = scale(bar.low), scale(bar.high)
         parts.append(frame.line(low, middle, high, middle, class_="whisker"))
         parts += [frame.line(end, middle - 4, end, middle + 4, class_="whisker") for end in (low, high)]
-    parts.append(frame.text(right - 2, middle + 4, shown(bar.value, 3), class_="bar-value", anchor="end"))
+    parts.append(frame.text(right - 2, middle + 4, number(bar.value), class_="bar-value", anchor="end"))
     return tag("g", join(parts), class_=f"series {frame.style(bar.style)}", data_series=bar.style)

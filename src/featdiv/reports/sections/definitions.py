@@ -49,8 +49,10 @@ def _definition(metric: Metric, chosen: str | None) -> Markup:
     named = {definition.name: definition for definition in metric.definitions}
     definition = named.get(chosen or "", metric.definitions[0])
     label = "" if definition.name == "default" else f" ({definition.name})"
-    facts = [f"{metric.direction[:1].upper()}{metric.direction[1:]}", f"unit: {metric.unit}"] if metric.unit else []
-    facts += [bounds.text for bounds in metric.bounds.values()]
+    facts = [f"{metric.direction[:1].upper()}{metric.direction[1:]}"]
+    for score, bounds in metric.bounds.items():
+        name = f"{score}: " if len(metric.bounds) > 1 else ""
+        facts.append(f"{name}{bounds.text}, unit: {metric.units[score]}")
     return parts.stacked(
         tag("dt", parts.code(metric.name), label),
         tag(
@@ -58,6 +60,8 @@ def _definition(metric: Metric, chosen: str | None) -> Markup:
             metric.summary,
             tag("code", definition.formula, class_="formula"),
             tag("span", "; ".join(facts), ". ", tag("cite", definition.source.short), ".", class_="reading"),
-            tag("span", f"Known defect: {definition.defect}.", class_="reading") if definition.defect else None,
+            tag("span", f"Known defect: {definition.defect.rstrip('.')}.", class_="reading")
+            if definition.defect
+            else None,
         ),
     )

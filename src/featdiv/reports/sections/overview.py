@@ -25,7 +25,8 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
         count = -(-len(members) // MOST_COLUMNS)
         size = -(-len(members) // count)
         for start in range(0, len(members), size):
-            caption = f"{family} scores" + (", continued." if start else ", with 95 % intervals where there are any.")
+            subject = "Scores of the weights" if family == "Weights" else f"{family} scores"
+            caption = subject + (", continued." if start else ", with 95 % intervals where there are any.")
             tables.append(score_panels.score_table(entries, members[start : start + size], caption=caption))
     return Section(name="scores", title="Scores at a glance", body=parts.stacked(*tables))
 

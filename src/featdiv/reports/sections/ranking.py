@@ -23,7 +23,7 @@ from featdiv.reports import parts
 from featdiv.reports.entries import Entry
 from featdiv.reports.figures.bar_chart import Bar, bar_chart
 from featdiv.reports.markup import Markup, tag
-from featdiv.reports.numbers import duration, is_number, shown, words
+from featdiv.reports.numbers import MINUS, duration, is_number, shown, words
 from featdiv.reports.section import Palette, Section
 from featdiv.reports.sections import metric_lookup
 from featdiv.reports.table import Cell, Column, number, table
@@ -100,7 +100,7 @@ def _table(content: Mapping[str, Any]) -> Markup:
         rows.append(line)
     caption = "Models by their scores, with 95 % intervals where there are any; a heading sorts the table."
     if criterion:
-        caption += f" Ranked by {words(criterion)}."
+        caption += f" Sorted by {f'P(best), judged by {words(criterion)}' if p_best else words(criterion)}."
     return table(caption, columns, rows)
 
 
@@ -122,7 +122,8 @@ def _p_best(content: Mapping[str, Any], palette: Palette) -> Markup | None:
     caption = "Probability that each model is the best one."
     if len(contenders) > 1:
         caption += f" At 95 %, {parts.sentence(contenders)} cannot be told apart."
-    return parts.figure(bar_chart(bars, title="Probability of being the best", width=640), caption=caption)
+    chart = bar_chart(bars, title="Probability of being the best", number=_hundredths)
+    return parts.figure(chart, caption=caption)
 
 
 def _agreement(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
@@ -134,14 +135,21 @@ def _agreement(lines: Sequence[Mapping[str, Any]]) -> Markup | None:
         Column(name="weighted τ", hint="Weighted Kendall rank correlation: 1 is the same order.", numeric=True),
     ]
     rows: list[list[Cell | str]] = [
-        [
-            words(line["score"]),
-            words(str(line.get("against") or "")),
-            number(_number(line.get("tau")), low=_number(line.get("low")), high=_number(line.get("high")), digits=3),
-        ]
-        for line in lines
+        [words(line["score"]), words(str(line.get("against") or "")), _correlation(line)] for line in lines
     ]
     return table("How well each cheap score agrees with the costly one on the order of the models.", columns, rows)
+
+
+def _correlation(line: Mapping[str, Any]) -> Cell:
+    tau, low, high = (_number(line.get(name)) for name in ("tau", "low", "high"))
+    if tau is None:
+        return Cell(content="–")
+    note = "" if low is None or high is None else f"{_hundredths(low)} – {_hundredths(high)}"
+    return Cell(content=_hundredths(tau), key=tau, note=note)
+
+
+def _hundredths(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", MINUS)
 
 
 def _failed(failed: Mapping[str, str]) -> Markup | None:

@@ -18,7 +18,8 @@ def accuracies(ranking: Ranking, ax: Axes | None) -> Figure:
     place = ranking.columns.index(ranking.criterion)
     shown = [(model, row[place]) for model, row in zip(ranking.models, ranking.values, strict=True)]
     if ax is None:
-        ax = NewFigure(figsize=(6.4, 1.2 + 0.35 * len(shown)), layout="constrained").subplots()
+        width = 4.6 + 0.085 * max(len(model) for model, _ in shown)
+        ax = NewFigure(figsize=(width, 1.2 + 0.35 * len(shown)), layout="constrained").subplots()
     for height, (model, value) in enumerate(shown):
         if value is None:
             continue
@@ -29,7 +30,7 @@ def accuracies(ranking: Ranking, ax: Axes | None) -> Figure:
         ax.plot(value, height, "o", color="tab:blue", markerfacecolor=face)
     ax.set_yticks(range(len(shown)), [model for model, _ in shown])
     ax.invert_yaxis()
-    ax.set_xlabel(f"{ranking.criterion}: share of images right, 95 % interval; filled: cannot be told from the best")
+    ax.set_xlabel(f"{ranking.criterion}: share of images right, 95 % interval\n(filled: cannot be told from the best)")
     found = ax.figure
     assert isinstance(found, NewFigure)
     return found

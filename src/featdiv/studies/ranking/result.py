@@ -141,8 +141,7 @@ class Ranking(Result):
         """
         from featdiv.reports import report
 
-        heading = title or f"Which of {len(self.models)} models to take"
-        return report({"ranking": self}, path, title=heading)
+        return report(self, path, title=title)
 
     def plot(self, ax: Axes | None = None) -> Figure:
         """Draws the criterion of each model with its interval, the best at the top.
