@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -55,6 +56,14 @@ class DiskFull(FeatdivError, OSError):  # noqa: N818 - named for what is wrong, 
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+def free_bytes(path: str | os.PathLike[str]) -> int:
+    """Returns what is free on the disk of a path, of which not all need exist yet."""
+    existing = os.path.abspath(os.path.expanduser(os.fspath(path)))
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    return shutil.disk_usage(existing).free
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
@@ -173,8 +182,7 @@ class Directory:
         Raises:
             DiskFull: if ``rows`` rows of ``d`` features need more than is free.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        needed, free = rows * d * ITEMSIZE[self.dtype], shutil.disk_usage(self.path).free
+        needed, free = rows * d * ITEMSIZE[self.dtype], free_bytes(self.path)
         if needed > free:
             raise DiskFull(
                 f"{self.function}: out: {self.path}: {rows:,} rows of {d} {self.dtype} features need "

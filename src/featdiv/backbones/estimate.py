@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from featdiv.backbones.cache import free_bytes
 from featdiv.backbones.extract import DEFAULTS, sink_for
 from featdiv.backbones.images import images
 from featdiv.backbones.jobs import prepared
@@ -121,7 +120,7 @@ def estimate(
             images_per_second=rate,
             seconds=max(lacking) / rate,
             bytes=size if store else 0,
-            free=None if out is None else _free(os.path.abspath(os.path.expanduser(os.fspath(out)))),
+            free=None if out is None else free_bytes(out),
             batch_size=job.batch_size,
             workers=job.workers,
             device=job.runner.device,
@@ -137,9 +136,3 @@ def _wait(rows: Sequence[Any]) -> None:
     """Waits for the device by fetching what it computed last."""
     for part in rows:
         part[:1].cpu()
-
-
-def _free(path: str) -> int:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free

@@ -12,7 +12,7 @@ import numpy as np
 from featdiv.backbones.finetune_judge import METRICS
 from featdiv.backbones.finetune_search import DEFAULT_LR
 from featdiv.backbones.finetune_setting import Recipe
-from featdiv.backbones.forward import check_compile
+from featdiv.backbones.forward import AUTOCAST, check_compile
 from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
 
@@ -21,7 +21,6 @@ FUNCTION = "featdiv.finetune"
 MODES = ("full", "frozen", "scratch")
 OPTIMIZERS = ("sgd", "adamw")
 SCHEDULES = ("cosine", "constant")
-AUTOCAST = (None, "bfloat16", "float16")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 import time
 from typing import Any
 
+from featdiv.backbones.cache import free_bytes
 from featdiv.backbones.finetune import finetune as _finetune
 from featdiv.backbones.finetune import resolved
 from featdiv.backbones.finetune_arguments import FUNCTION, check_grid
@@ -124,7 +123,7 @@ def estimate(model: Any, data: Any, *, timed: int = 4, **arguments: Any) -> Fine
         seconds_per_evaluation=per_evaluation,
         seconds=steps * per_step + (evaluations + len(grids) * tests) * per_evaluation,
         bytes=0 if out is None else len(grids) * copies * weights,
-        free=None if out is None else _free(os.path.abspath(os.path.expanduser(os.fspath(out)))),
+        free=None if out is None else free_bytes(out),
         batch_size=training.batch_size,
         workers=job.workers,
         device=job.device,
@@ -152,9 +151,3 @@ def _time_steps(job: Job, training: Training, timed: int) -> float:
             if step == 0:
                 started = waited()
     return (waited() - started) / timed
-
-
-def _free(path: str) -> int:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free

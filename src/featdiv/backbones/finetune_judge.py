@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -135,15 +134,6 @@ def _precisions(scores: npt.NDArray[np.float64], table: npt.NDArray[Any]) -> npt
     return np.array([average_precision(scores[:, j], columns[:, j]) for j in range(columns.shape[1])])
 
 
-def precision(autocast: str | None, device: str) -> contextlib.AbstractContextManager[Any]:
-    """Returns the context of a forward pass."""
-    import torch
-
-    if autocast is None:
-        return contextlib.nullcontext()
-    return torch.autocast(device.partition(":")[0], dtype=getattr(torch, autocast))
-
-
 class Judge:
     """Judges networks on the same images.
 
@@ -221,7 +211,7 @@ class Judge:
         import torch
 
         def compute(size: int) -> Any:
-            with torch.inference_mode(), precision(self.autocast, self.device):
+            with torch.inference_mode(), forward.precision(self.autocast, self.device):
                 parts = [network(part.to(self.device, non_blocking=True)) for part in batch.split(size)]
             if not all(isinstance(part, torch.Tensor) for part in parts):
                 return parts[0]

@@ -7,9 +7,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from featdiv.backbones.finetune_judge import precision
 from featdiv.backbones.finetune_setting import Setting
-from featdiv.backbones.forward import out_of_memory
+from featdiv.backbones.forward import out_of_memory, precision
 from featdiv.errors import BudgetExceeded, FeatdivError, InputError
 
 if TYPE_CHECKING:

@@ -23,6 +23,9 @@ BATCH_CUDA = 256
 MOST_WORKERS = 16
 FEWEST_IMAGES_FOR_WORKERS = 512
 
+AUTOCAST = (None, "bfloat16", "float16")
+"""Types of mixed precision; None for none."""
+
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "DefaultCPUAllocator", "not enough memory")
 
 
@@ -231,7 +234,7 @@ class Runner:
         x = x.to(dtype=self.input_dtype)
         if x.ndim == 4:
             x = x.contiguous(memory_format=self.format) if self.format == torch.channels_last else x
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), precision(self.autocast, self.device):
             try:
                 rows = self.step(x)
             except (RuntimeError, AssertionError, ValueError) as error:
@@ -244,12 +247,14 @@ class Runner:
                 ) from error
         return [layer.to(self.dtype) for layer in rows]
 
-    def _precision(self) -> contextlib.AbstractContextManager[Any]:
-        import torch
 
-        if self.autocast is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.partition(":")[0], dtype=getattr(torch, self.autocast))
+def precision(autocast: str | None, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Returns the context of a forward pass in mixed precision, or in none."""
+    import torch
+
+    if autocast is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.partition(":")[0], dtype=getattr(torch, autocast))
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "float16", "bfloat16")
-AUTOCAST = (None, "bfloat16", "float16")
 
 
 class Job:
@@ -81,7 +80,8 @@ def prepared(
     """Checks the arguments, loads the network, and puts it back as it was afterwards: hooks, device, training mode."""
     import torch
 
-    for name, value, expected in (("pool", pool, POOLS), ("dtype", dtype, DTYPES), ("autocast", autocast, AUTOCAST)):
+    choices = (("pool", pool, POOLS), ("dtype", dtype, DTYPES), ("autocast", autocast, forward.AUTOCAST))
+    for name, value, expected in choices:
         if value not in expected:
             raise InputError(f"{function}: {name}: expected one of {', '.join(map(repr, expected))}; got {value!r}")
     forward.check_compile(compile, function)

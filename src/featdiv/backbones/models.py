@@ -175,7 +175,7 @@ def _timm(
     prepare_torchvision()
     timm = require("timm", extra="vision", needed_by=f"making the model {name!r}")
     if ":" not in name:
-        _check_name(timm, name)
+        check_name(name, where=f"{FUNCTION}: model")
     wanted = pretrained and checkpoint is None
     module = _created(timm, name, wanted, seed, options)
     weights = f"random weights (seed {seed})"
@@ -200,16 +200,28 @@ def _timm(
     return Model(module=module.eval(), name=name, kind="timm", weights=weights, data_config=config, notes=notes)
 
 
-def _check_name(timm: Any, name: str) -> None:
+def check_name(name: str, *, where: str) -> None:
+    """Refuses a name that timm does not know, with those near it, or weights that it has none of.
+
+    Args:
+        name: of a model of timm, with or without the tag of its weights.
+        where: function and argument, for messages.
+
+    Raises:
+        InputError: if there is no such model, or no such weights of it.
+        MissingDependency: if timm is not installed.
+    """
+    prepare_torchvision()
+    timm = require("timm", extra="vision", needed_by=f"making the model {name!r}")
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise InputError(f"{FUNCTION}: model: timm {timm.__version__} has no model {architecture!r}{hint}")
+        raise InputError(f"{where}: timm {timm.__version__} has no model {architecture!r}{hint}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
         known = f"it has {', '.join(tags)}" if tags else "it has none"
-        raise InputError(f"{FUNCTION}: model: {architecture!r} has no weights called {tag!r}; {known}")
+        raise InputError(f"{where}: {architecture!r} has no weights called {tag!r}; {known}")
 
 
 def _created(timm: Any, name: str, pretrained: bool, seed: int, options: dict[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featdiv.backbones.extract import DEFAULTS
-from featdiv.backbones.models import Model
+from featdiv.backbones.models import Model, check_name
 from featdiv.errors import FormatError, InputError, SourceNotFound
 
 FUNCTION = "featdiv.rank_models"
@@ -94,7 +94,9 @@ def _candidate(name: str, value: Any, common: Mapping[str, Any]) -> Candidate:
         _check_arguments(own, f"models[{name!r}]")
     arguments = {**common, **own}
     if isinstance(value, str):
-        check_name(value)
+        if ":" not in value:
+            # Names of a hub are looked up when they are loaded.
+            check_name(value, where=f"{FUNCTION}: models")
     elif "pretrained" in arguments:
         # A module has its weights.
         arguments = {key: item for key, item in arguments.items() if key != "pretrained"}
@@ -109,29 +111,6 @@ def _check_arguments(arguments: Mapping[str, Any], where: str) -> None:
     unknown = [name for name in arguments if name not in known]
     if unknown:
         raise InputError(f"{FUNCTION}: {where}: no argument {unknown[0]!r}; expected some of {', '.join(known)}")
-
-
-def check_name(name: str) -> None:
-    """Refuses a name that timm does not know, with those near it; names of a hub are looked up when they are loaded.
-
-    Raises:
-        InputError: if there is no such model.
-        MissingDependency: if timm is not installed.
-    """
-    if ":" in name:
-        return
-    import difflib
-
-    from featdiv._optional import require
-    from featdiv.backbones.torchvision_shim import prepare_torchvision
-
-    prepare_torchvision()
-    timm = require("timm", extra="vision", needed_by="ranking models by name")
-    architecture = name.partition(".")[0]
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
-        hint = f"; did you mean {', '.join(near)}?" if near else ""
-        raise InputError(f"{FUNCTION}: models: timm {timm.__version__} has no model {architecture!r}{hint}")
 
 
 def imagenet_note(models: Iterable[Candidate], path: Any) -> tuple[str, ...]:
