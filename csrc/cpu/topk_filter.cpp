@@ -26,7 +26,7 @@ class FilteredTopk {
         filter_(*kernels_.filter),
         width_(kernels_.f32.panel_width),
         words_(width_ * filter_.words(job.gallery.d)),
-        room_(2 * job.k + 256),
+        room_(2 * job.k + 96),
         undecided_(undecided) {}
 
   Outcome run() {
@@ -187,7 +187,7 @@ class FilteredTopk {
     keys_[size_t(query * room_ + state.count++)] = key;
     if (state.count < room_) return;
     cut(query);
-    state.undecided = state.count > room_ - room_ / 4;
+    state.undecided = state.count > room_ - room_ / 8;
     set_threshold(query);
   }
 
