@@ -58,6 +58,21 @@ def test_files(rows, tmp_path):
     assert featdiv.open(rows, ids=tmp_path / "two.csv").ids.tolist() == ["a,1", "b", "c", "d"]
 
 
+def test_a_pattern_is_read_shard_by_shard_in_natural_order(rows, tmp_path):
+    for number, values in ((10, [8, 9]), (2, [5]), (1, [7])):
+        np.save(tmp_path / f"y{number}.npy", np.array(values))
+        (tmp_path / f"t{number}.csv").write_text("id,kind\n" + "".join(f"r{value},k{value}\n" for value in values))
+    assert featdiv.open(rows, labels=f"{tmp_path}/y*.npy").labels.tolist() == [7, 5, 8, 9]
+    assert featdiv.open(rows, ids=f"{tmp_path}/t*.csv::id").ids.tolist() == ["r7", "r5", "r8", "r9"]
+    with pytest.raises(featdiv.SourceNotFound, match=r"featdiv\.open: labels: no file matches '.*z\*\.npy'"):
+        featdiv.open(rows, labels=f"{tmp_path}/z*.npy")
+    with pytest.raises(featdiv.InputError, match="labels: expected 4 entries, one for each row; got 2"):
+        featdiv.open(rows, labels=f"{tmp_path}/y1?.npy")
+    np.save(tmp_path / "y3.npy", np.array(["a"]))
+    with pytest.raises(featdiv.InputError, match="expected numbers in all files, or text in all; got both"):
+        featdiv.open(rows, labels=f"{tmp_path}/y*.npy")
+
+
 def test_parquet_columns(rows, tmp_path):
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

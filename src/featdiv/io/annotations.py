@@ -1,4 +1,4 @@
-"""Labels, ids and groups: one value for each row, from an array, a file, or a column beside the rows."""
+"""Labels, ids and groups: one value for each row, from an array, a file or several, or a column beside the rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import FormatError, InputError
+from featdiv.errors import FormatError, InputError, SourceNotFound
 from featdiv.io import files
 from featdiv.io.embeddings import Embeddings
 from featdiv.io.npy import check_size, read_header
@@ -115,6 +115,8 @@ def _from_path(path: str, source: Embeddings, what: str, *, as_name: bool) -> np
     where = f"featdiv.open: {what}"
     path, _, column = path.partition("::") if not os.path.exists(path) else (path, "", "")
     path = os.path.expanduser(path)
+    if "://" not in path and files.is_glob(path):
+        return _from_shards(path, column, source, what)
     suffix = os.path.splitext(path)[1].lower()
     if "://" in path:
         from featdiv.io.remote import open_remote
@@ -142,6 +144,20 @@ def _from_path(path: str, source: Embeddings, what: str, *, as_name: bool) -> np
     if column:
         raise InputError(f"{where}: {path}: only .csv and .parquet files have columns; leave ::{column} out")
     return _from_npy(file, where, what) if suffix == ".npy" else _from_lines(file, where)
+
+
+def _from_shards(pattern: str, column: str, source: Embeddings, what: str) -> npt.NDArray[Any]:
+    """Returns the values of all files that match a pattern, in natural order, as the shards of rows are read."""
+    where = f"featdiv.open: {what}"
+    try:
+        names = files.expand_glob(pattern, kinds=SUFFIXES)
+    except SourceNotFound as error:
+        raise SourceNotFound(f"{where}: {str(error).removeprefix(f'{files.WHERE}: ')}") from None
+    parts = [_from_path(f"{name}::{column}" if column else name, source, what, as_name=False) for name in names]
+    kinds = {"text" if part.dtype.kind in "US" else "numbers" for part in parts}
+    if len(kinds) > 1:
+        raise InputError(f"{where}: {pattern}: expected numbers in all files, or text in all; got both")
+    return np.concatenate(parts)
 
 
 def _from_npy(file: files.File, where: str, what: str) -> npt.NDArray[Any]:

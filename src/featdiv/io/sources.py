@@ -85,7 +85,8 @@ def open(
         key: the entry (``.npz .safetensors .pt .h5``) or column (parquet, Arrow, mappings) that holds the
             rows; for tables, also a list of numeric columns. Not needed where only one entry can be meant.
         labels: (n,) labels: an array, a path (``.npy``, ``.txt`` with one a line, ``.csv`` or ``.parquet``,
-            with ``::column`` where it has several), or the name of a column or entry beside the rows.
+            with ``::column`` where it has several), a pattern of such paths, read in natural order as the shards
+            of rows are, or the name of a column or entry beside the rows.
         ids: (n,) ids, likewise.
         groups: (n,) groups, likewise.
         chunk_rows: rows per chunk. Default: so many that a chunk has about 64 MiB.
