@@ -39,6 +39,17 @@ def test_chosen_scores_and_an_undefined_one(run, rows):
     assert lines[1][:2] == ["alpha_req", "undefined"]
 
 
+def test_a_sample_for_the_pairs(run, rows):
+    result = run("diversity", "x.npy", "--sample", "300", "--metrics", "uniformity,rankme")
+    assert result.exit_code == 0
+    value = float(featdiv.uniformity(rows[0], sample=300))
+    assert result.stdout.splitlines()[2].split()[:2] == ["uniformity", f"{value:.4g}"]
+    assert "a sample of 300 rows" in result.stderr
+    too_many = run("diversity", "x.npy", "--sample", "901")
+    assert too_many.exit_code != 0
+    assert "expected 2 to n = 900 rows" in too_many.stderr
+
+
 def test_json_alone_on_stdout(run, rows):
     result = run("diversity", "x.npy", "--json", "-", "--quiet", "--metrics", "spectral")
     content = json.loads(result.stdout)

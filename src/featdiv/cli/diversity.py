@@ -52,6 +52,14 @@ def diversity(
         str | None,
         typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM."),
     ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="ROWS",
+            min=2,
+            help="Draw so many rows for the scores that compare all pairs of rows or search neighbours; default: all.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     table: Annotated[
@@ -82,6 +90,7 @@ def diversity(
         backend=backend,
         interval=None if interval is options.Interval.NONE else interval.value,
         memory=memory,
+        sample=sample,
         seed=seed,
     )
     if json != "-":
@@ -102,6 +111,7 @@ def run_diversity(
     groups: str | None,
     ignore: str | None,
     metrics: list[str],
+    sample: int | None,
     quiet: bool,
     **arguments: Any,
 ) -> Diversity:
@@ -115,8 +125,10 @@ def run_diversity(
     arguments["metrics"] = metrics[0] if len(metrics) == 1 else metrics
     moments = options.load_moments(paths)
     if moments is not None:
-        if labels or groups or key or ignore:
-            raise typer.BadParameter(f"{paths[0]} holds moments: --key, --labels, --groups and --ignore go with rows")
+        if labels or groups or key or ignore or sample:
+            raise typer.BadParameter(
+                f"{paths[0]} holds moments: --key, --labels, --groups, --ignore and --sample go with rows"
+            )
         check_metrics(metrics, labelled=False)
         return featdiv.diversity(moments, **arguments)
     with (
@@ -125,7 +137,7 @@ def run_diversity(
     ):
         check_metrics(metrics, labelled=source.labels is not None)
         label = options.as_label(ignore, source.labels)
-        return featdiv.diversity(source, ignore=label, progress=progress, **arguments)
+        return featdiv.diversity(source, ignore=label, sample=sample, progress=progress, **arguments)
 
 
 def check_metrics(names: list[str], *, labelled: bool) -> None:
