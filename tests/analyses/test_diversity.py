@@ -59,6 +59,7 @@ def test_a_sample_serves_the_scores_that_compare_rows_and_no_others(x, labels, t
     assert sampled["intrinsic_dimension"] != table["intrinsic_dimension"]
     assert any("a sample of 900 rows, drawn with seed 3; the other scores" in note for note in sampled.provenance.notes)
     assert sampled.provenance.arguments["sample"] == 900
+    assert str(sampled).splitlines()[0] == "Diversity of 1400 x 48, pairs and neighbours of a sample of 900 rows"
     for wrong in (1, 1401, 0.5, True):
         with pytest.raises(InputError, match=r"sample: expected (2 to n|a positive)"):
             featdiv.diversity(x, sample=wrong)

@@ -124,7 +124,9 @@ class Diversity(Result):
     def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
         heads = ("score", "value", "95 % interval", "noise", "direction", "source")
         lines = [[one.name, *_shown(one), one.undefined or one.direction, one.source] for one in self.lines]
-        return f"Diversity of {self.provenance.n} x {self.provenance.d}", heads, lines
+        drawn = self.provenance.arguments.get("sample")
+        sample = f", pairs and neighbours of a sample of {drawn} rows" if drawn else ""
+        return f"Diversity of {self.provenance.n} x {self.provenance.d}{sample}", heads, lines
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value:.5g}" for name, value in list(self.scores.items())[:4])
