@@ -9,7 +9,7 @@ import pickle
 
 import pytest
 
-from featdiv.results import Interval, Provenance, Result, Score, aligned, as_latex
+from featdiv.results import Interval, Provenance, Result, Score, aligned, as_latex, outside
 
 MADE = Provenance(function="featdiv.f", version="0", n=10, d=3)
 INTERVAL = Interval(low=1.0, high=2.5, standard_error=0.3, method="jackknife", estimand="population", groups=7)
@@ -39,6 +39,24 @@ def test_a_result_prints_every_score_on_a_line_of_its_own(result):
         "count         12",
         "slope  undefined  too <few> rows",
     ]
+
+
+CORRECTED = dataclasses.replace(INTERVAL, method="jackknife, bias-corrected")
+
+
+def test_a_score_outside_its_own_interval_is_explained_under_the_table(result):
+    line = "rank lies outside its interval, which is for the population, corrected for the bias of a finite sample"
+    moved = dataclasses.replace(result, intervals={"rank": CORRECTED}, scores={"rank": 2.6, "count": 12.0})
+    assert str(moved).splitlines()[-1] == line
+    assert moved._repr_html_().endswith(f"</table><p>{line}</p>")
+    assert line not in str(dataclasses.replace(result, intervals={"rank": CORRECTED}))
+    # Only the correction of a bias explains it.
+    assert line not in str(dataclasses.replace(moved, intervals={"rank": INTERVAL}))
+    both = {"rank": CORRECTED, "count": CORRECTED}
+    assert outside(moved.scores, both).startswith("rank, count lie outside their intervals, which are for")
+    score = Score(name="rank", scores={"rank": 0.9}, intervals={"rank": CORRECTED}, provenance=MADE)
+    assert repr(score) == "Score(rank=0.9, [1, 2.5] bias-corrected)"
+    assert repr(dataclasses.replace(score, scores={"rank": 1.1})) == "Score(rank=1.1, [1, 2.5])"
 
 
 def test_a_notebook_shows_the_same_cells_escaped(result):

@@ -102,6 +102,27 @@ class Provenance:
     notes: tuple[str, ...] = ()
 
 
+def outside(scores: Mapping[str, float], intervals: Mapping[str, Interval]) -> str:
+    """Returns a remark on scores that lie outside their own intervals, which looks like a mistake; nothing without any.
+
+    Only intervals that were corrected for a bias can leave their score outside by intent.
+
+    Example:
+        >>> corrected = {"method": "jackknife, bias-corrected", "estimand": "population", "groups": 7}
+        >>> outside({"alpha_req": 1.76}, {"alpha_req": Interval(low=1.6, high=1.7, standard_error=0.02, **corrected)})
+        'alpha_req lies outside its interval, which is for the population, corrected for the bias of a finite sample'
+    """
+    names = [
+        name
+        for name, interval in intervals.items()
+        if name in scores and scores[name] not in interval and "bias-corrected" in interval.method
+    ]
+    if not names:
+        return ""
+    where = "lies outside its interval, which is" if len(names) == 1 else "lie outside their intervals, which are"
+    return f"{', '.join(names)} {where} for the population, corrected for the bias of a finite sample"
+
+
 def significant(value: float, digits: int) -> str:
     """Returns a number as a table shows it: so many significant digits, trailing zeros among them; a count as it is.
 
@@ -282,13 +303,23 @@ class Result:
         title, heads, lines = self._sheet()
         head = "".join(f"<th>{html.escape(name)}</th>" for name in heads)
         body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
-        return f"<table><caption>{html.escape(title)}</caption>{f'<tr>{head}</tr>' if head else ''}{body}</table>"
+        beneath = "".join(f"<p>{html.escape(line)}</p>" for line in self._beneath())
+        table = f"<table><caption>{html.escape(title)}</caption>{f'<tr>{head}</tr>' if head else ''}{body}</table>"
+        return table + beneath
 
     def __str__(self) -> str:
         """The table that a notebook shows, as text: one score a line, unless the result says otherwise."""
         title, heads, lines = self._sheet()
         numbers = [i for i in range(len(lines[0]) if lines else 0) if all(_is_number(line[i]) for line in lines)]
-        return "\n".join([textwrap.fill(title, 100), *aligned([heads, *lines] if heads else lines, right=numbers)])
+        table = aligned([heads, *lines] if heads else lines, right=numbers)
+        return "\n".join([textwrap.fill(title, 100), *table, *self._beneath()])
+
+    def _beneath(self) -> list[str]:
+        """Returns what stands under the table: why a score lies outside the interval that is printed beside it."""
+        heads = self._sheet()[1]
+        printed = not heads or any("interval" in head for head in heads)
+        remark = outside(self.scores, self.intervals) if printed else ""
+        return [remark] if remark else []
 
     def to_markdown(self) -> str:
         """Returns the table that `print` shows, as Markdown."""
@@ -354,4 +385,5 @@ class Score(Result):
 
     def __repr__(self) -> str:
         interval = f", {self.interval}" if self.interval else ""
-        return f"Score({self.name}={self.value:.6g}{interval})"
+        corrected = " bias-corrected" if outside(self.scores, self.intervals) else ""
+        return f"Score({self.name}={self.value:.6g}{interval}{corrected})"

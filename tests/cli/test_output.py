@@ -130,3 +130,17 @@ def test_the_value_of_noise_stands_beside_the_score(capsys):
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith("participation_ratio "))
     assert line.split()[-1] == output.measured(noise.participation_ratio(400, 50))
+
+
+def test_a_score_outside_its_interval_is_explained_under_the_table_once(run, tmp_path):
+    import numpy as np
+    from sklearn.datasets import load_digits
+
+    np.save(tmp_path / "digits.npy", load_digits().data)
+    line = "alpha_req lies outside its interval, which is for the population, corrected for the bias of a finite sample"
+    found = run("spectrum", "digits.npy", "--json", "digits.json")
+    assert found.stdout.splitlines()[-1] == line
+    assert "lies outside" not in found.stderr
+    for source in ("digits.npy", "digits.json"):
+        assert run("check", source, "--require", "alpha_req>1").stdout.splitlines()[-1] == line
+        assert line not in run("check", source, "--require", "rankme>1").stdout

@@ -224,11 +224,21 @@ def check(
     verdicts = [judge(limit, result) for limit in limits]
     if json != "-":
         print_verdicts(verdicts)
+        say_outside(verdicts, result["intervals"])
     passed = all(verdict.passed for verdict in verdicts)
     content = {"passed": passed, "verdicts": [dataclasses.asdict(verdict) for verdict in verdicts]}
     output.write_json(content, json)
     if not passed:
         raise typer.Exit(CHECK_FAILED)
+
+
+def say_outside(verdicts: list[Verdict], intervals: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints why a value lies outside its own interval, where one does and the result says how that was made."""
+    from featdiv.results import Interval
+
+    values = {verdict.score: verdict.value for verdict in verdicts if verdict.value is not None}
+    told = {name: intervals[name] for name in values if "method" in intervals.get(name, {})}
+    output.beneath(values, {name: Interval(**interval) for name, interval in told.items()})
 
 
 def print_verdicts(verdicts: list[Verdict]) -> None:

@@ -215,6 +215,7 @@ def print_comparison(result: Comparison, *, quiet: bool = False) -> None:
         columns = ["pair", result.metric, "95 % interval", *(["biased"] if result.biased is not None else [])]
         rows = [_pair_line(result, pair)[: len(columns)] for pair in pairs]
         output.print_table(columns, rows, title=None if many else describe(result), right=(1, 3))
+        output.beneath(result.scores, result.intervals)
     else:
         output.remark("note", f"{len(pairs)} pairs; --json has their intervals", quiet=quiet)
     output.say_undefined(result.undefined, quiet=quiet)

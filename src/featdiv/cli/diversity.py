@@ -158,6 +158,7 @@ def check_metrics(names: list[str], *, labelled: bool) -> None:
 
 def print_diversity(result: Diversity, *, table: Table | None = None, quiet: bool = False) -> None:
     """Prints the table, for people or to paste, and the remarks."""
+    told = ""
     if table is not None:
         typer.echo(result.to_markdown() if table is Table.MARKDOWN else result.to_latex())
     else:
@@ -174,8 +175,9 @@ def print_diversity(result: Diversity, *, table: Table | None = None, quiet: boo
             value = output.measured(line.value, digits=DIGITS)
             rows.append([line.name, value, interval, beside, line.direction, cited(line.source)])
         output.print_table(columns, rows, title=describe(result), right=(1, 3), spare=(3, 4, 5))
+        told = output.beneath(result.scores, result.intervals)
         output.say_undefined(result.undefined, quiet=quiet)
-    output.notes(result, quiet=quiet)
+    output.notes(result, told=told, quiet=quiet)
 
 
 def cited(source: str) -> str:

@@ -30,21 +30,33 @@ def remark(kind: str, text: str, *, quiet: bool = False) -> None:
     """Prints a warning, a note or an error in the words of the shell, wrapped between words on a terminal."""
     command = running.get()
     line = f"{kind}: {text if command is None else in_shell(text, command)}"
-    if sys.stderr.isatty():
-        line = textwrap.fill(
-            line,
-            shutil.get_terminal_size().columns,
-            subsequent_indent="  ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    say(line, quiet=quiet)
+    say(_wrapped(line) if sys.stderr.isatty() else line, quiet=quiet)
 
 
-def notes(result: Any, *, quiet: bool = False) -> None:
-    """Prints the remarks in the provenance of a result, less those that were printed as warnings."""
+def _wrapped(line: str) -> str:
+    return textwrap.fill(
+        line,
+        shutil.get_terminal_size().columns,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def beneath(scores: Mapping[str, float], intervals: Mapping[str, Any]) -> str:
+    """Prints under a table why a score lies outside its own interval, where one does; returns what was printed."""
+    from featdiv.results import outside
+
+    line = outside(scores, intervals)
+    if line:
+        typer.echo(_wrapped(line) if sys.stdout.isatty() else line)
+    return line
+
+
+def notes(result: Any, *, told: str = "", quiet: bool = False) -> None:
+    """Prints the remarks in the provenance of a result, less those that were printed as warnings or are ``told``."""
     for note in result.provenance.notes:
-        if not any(warning.endswith(note) for warning in warned):
+        if note != told and not any(warning.endswith(note) for warning in warned):
             remark("note", note, quiet=quiet)
 
 
@@ -185,5 +197,6 @@ def print_result(result: Any, *, title: str, quiet: bool = False) -> None:
         columns.append("noise")
         rows = [[*row, measured(baselines[row[0]]) if row[0] in baselines else ""] for row in rows]
     print_table(columns, rows, title=title, right=right, spare=spare)
+    told = beneath(result.scores, result.intervals)
     say_undefined(result.undefined, quiet=quiet)
-    notes(result, quiet=quiet)
+    notes(result, told=told, quiet=quiet)

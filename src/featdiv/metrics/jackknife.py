@@ -9,7 +9,7 @@ from typing import Any
 
 from featdiv import io
 from featdiv.errors import InputError
-from featdiv.results import Interval
+from featdiv.results import Interval, outside
 from featdiv.stats import arguments, budget, grouped, partition, resampling
 from featdiv.stats.grouped import GroupedMoments
 from featdiv.stats.partition import Partition
@@ -70,12 +70,7 @@ class Rests:
             raise partition.refused(metric, reason)
         missing = [name for name in scores if name not in found]
         notes = [f"no interval{_of(missing, scores)}: {reason}"] if missing else []
-        outside = [name for name, interval in found.items() if scores[name] not in interval]
-        if outside:
-            notes.append(
-                f"outside the interval{_of(outside, scores)}: the score of a finite sample is biased; the interval is "
-                "corrected for that and covers the population"
-            )
+        notes += filter(None, [outside(scores, found)])
         return found, tuple(notes)
 
 

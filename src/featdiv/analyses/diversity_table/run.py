@@ -21,7 +21,7 @@ from featdiv.metrics.geometric import uniformity
 from featdiv.metrics.spectral import noise
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import is_spectrum
-from featdiv.results import Provenance
+from featdiv.results import Provenance, outside
 from featdiv.stats import ClassMoments, Moments, arguments, budget, class_labels, grouped
 
 if TYPE_CHECKING:
@@ -182,6 +182,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     expected = noise.baselines([name for _, name in order], n, d) | {"uniformity": uniformity.noise(d)}
     lines = tuple(_line(metric, name, found, expected) for metric, name in order)
     scores = {line.name: line.value for line in lines if line.value is not None}
+    intervals = {line.name: line.interval for line in lines if line.interval is not None}
     reasons: dict[str, list[str]] = {}
     for name, reason in found.why_not.items():
         if shared.options.interval is not None and name in scores and name not in found.intervals:
@@ -189,7 +190,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     notes = [
         *shared.notes,
         *noise.remarks(scores, n, d),
-        *_outside(lines),
+        *filter(None, [outside(scores, intervals)]),
         *(f"no interval for {', '.join(names)}: {reason}" for reason, names in reasons.items()),
     ]
     drawn = shared.drawn()
@@ -203,7 +204,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     return Diversity(
         scores=scores,
         undefined={line.name: line.undefined for line in lines if line.value is None},
-        intervals={line.name: line.interval for line in lines if line.interval is not None},
+        intervals=intervals,
         lines=lines,
         parts=found.parts,
         provenance=Provenance(
@@ -232,19 +233,6 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
             passes=len(shared.passes),
             notes=tuple(dict.fromkeys(notes)),
         ),
-    )
-
-
-def _outside(lines: tuple[Line, ...]) -> tuple[str, ...]:
-    """Returns a remark on the scores that lie outside their own interval, which looks like a mistake and is none."""
-    names = [
-        line.name for line in lines if line.interval and line.value is not None and line.value not in line.interval
-    ]
-    if not names:
-        return ()
-    return (
-        f"outside their own intervals: {', '.join(names)}. The score of a finite sample is biased; the interval is "
-        "corrected for that and covers the population",
     )
 
 

@@ -18,7 +18,7 @@ from featdiv.errors import SmallSampleWarning
 from featdiv.metrics.spectral import noise
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE
-from featdiv.results import Interval, Provenance
+from featdiv.results import Interval, Provenance, outside
 from featdiv.stats.moments import Moments
 
 if TYPE_CHECKING:
@@ -77,13 +77,7 @@ def assemble(
         values if eigen.centered else {name: values[name] for name in ("rankme", "vendi") if name in values}
     )
     notes = [*notes, *noise.remarks(told, eigen.n, eigen.d)]
-    outside = [name for name, interval in intervals.items() if name in values and values[name] not in interval]
-    if outside:
-        notes = [
-            *notes,
-            f"outside their own intervals: {', '.join(outside)}. The score of a finite sample is biased; the interval "
-            "is corrected for that and covers the population",
-        ]
+    notes = [*notes, *filter(None, [outside(values, intervals)])]
     mean = np.array(mean)
     mean.setflags(write=False)
     return Spectrum(
