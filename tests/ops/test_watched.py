@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import _thread
 import ctypes
+import signal
 import time
 
 import numpy as np
@@ -58,8 +59,13 @@ def test_an_error_of_progress_stops_the_call():
 
 def test_an_interruption_stops_the_call():
     call = Call(then=_thread.interrupt_main)
-    with pytest.raises(KeyboardInterrupt):
-        watched(call, total=TOTAL)
+    # A process that a shell starts in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            watched(call, total=TOTAL)
+    finally:
+        signal.signal(signal.SIGINT, before)
     # An executor that is interrupted while it starts a thread does not wait for it.
     deadline = time.monotonic() + 10
     while not call.ended and time.monotonic() < deadline:
