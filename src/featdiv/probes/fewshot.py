@@ -156,41 +156,29 @@ def fewshot_probe(
         rows = _rows(found, limit)
     counts = found.counts
     order = _by_class(found)
-    scores, intervals, undefined, backends, judged, eligible = {}, {}, {}, {}, [], []
-    for k in wanted:
-        name = f"{k}_shot"
-        able = np.flatnonzero(counts >= k + queries)
-        if len(able) < ways:
-            undefined[name] = (
-                f"{ways} classes with at least {k + queries} rows are needed; {len(able)} of {len(counts)} have them. "
-                "Lower ways, shots or queries"
+    able = {k: np.flatnonzero(counts >= k + queries) for k in wanted}
+    undefined = {
+        f"{k}_shot": f"{ways} classes with at least {k + queries} rows are needed; {len(classes)} of {len(counts)} "
+        "have them. Lower ways, shots or queries"
+        for k, classes in able.items()
+        if len(classes) < ways
+    }
+    judged, backends = {}, {}
+    for k, classes in able.items():
+        if len(classes) >= ways:
+            # A stream of its own for each number of shots: asking for more of them changes none.
+            random = np.random.default_rng([seed, k])
+            drawn = Episodes.draw(
+                counts[classes], ways=ways, shots=k, queries=queries, episodes=episodes, random=random
             )
-            continue
-        # A stream of its own for each number of shots: asking for more of them changes none.
-        random = np.random.default_rng([seed, k])
-        drawn = Episodes.draw(counts[able], ways=ways, shots=k, queries=queries, episodes=episodes, random=random)
-        drawn = dataclasses.replace(drawn, classes=able[drawn.classes])
-        try:
-            values, backends["nearest_centroid"] = accuracies(rows, order, counts, drawn)
-        except NonFiniteError as error:
-            raise NonFiniteError(
-                f"{FUNCTION}: x: expected finite rows; got {error.count} NaN or infinite entries, the first in row "
-                f"{error.first_row}. Leave such rows out.",
-                count=error.count,
-                first_row=error.first_row,
-            ) from None
-        except InputError as error:
-            raise InputError(str(error).replace("nearest_centroid: rows", f"{FUNCTION}: x")) from None
-        scores[name] = float(values.mean())
-        intervals[name] = _interval(values)
-        judged.append(values)
-        eligible.append(len(able))
-    if not scores:
+            drawn = dataclasses.replace(drawn, classes=classes[drawn.classes])
+            judged[k], backends["nearest_centroid"] = _judged(rows, order, counts, drawn)
+    if not judged:
         raise NotEnoughData(f"{FUNCTION}: {next(iter(undefined.values()))}")
     return FewshotProbe(
-        scores=scores,
+        scores={f"{k}_shot": float(values.mean()) for k, values in judged.items()},
         undefined=undefined,
-        intervals=intervals,
+        intervals={f"{k}_shot": _interval(values) for k, values in judged.items()},
         provenance=Provenance(
             function=f"featdiv.{FUNCTION}",
             version=__version__,
@@ -215,12 +203,29 @@ def fewshot_probe(
             fingerprint=source.fingerprint,
             extraction=source.extraction,
         ),
-        shots=tuple(k for k in wanted if f"{k}_shot" in scores),
+        shots=tuple(judged),
         ways=ways,
         queries=queries,
-        accuracies=np.array(judged),
-        eligible=tuple(eligible),
+        accuracies=np.array(list(judged.values())),
+        eligible=tuple(len(able[k]) for k in judged),
     )
+
+
+def _judged(
+    rows: Any, order: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], drawn: Episodes
+) -> tuple[Float64Array, str]:
+    """Returns the accuracy of every episode, and the backend that found it; errors speak of the rows of the probe."""
+    try:
+        return accuracies(rows, order, counts, drawn)
+    except NonFiniteError as error:
+        raise NonFiniteError(
+            f"{FUNCTION}: x: expected finite rows; got {error.count} NaN or infinite entries, the first in row "
+            f"{error.first_row}. Leave such rows out.",
+            count=error.count,
+            first_row=error.first_row,
+        ) from None
+    except InputError as error:
+        raise InputError(str(error).replace("nearest_centroid: rows", f"{FUNCTION}: x")) from None
 
 
 def _rows(found: LabelledRows, limit: int) -> Any:
