@@ -54,7 +54,7 @@ def neighbours(x, g, k, measure):
 @pytest.mark.parametrize("measure", ["inner", "l2"])
 @pytest.mark.parametrize("kind", ["plain", "close", "clustered", "lengths", "copies", "almost equal"])
 def test_rounded_products_leave_the_same_neighbours(monkeypatch, isa, measure, kind):
-    """From 32 features on rows are compared as integers first, which do not decide among copies and almost equal rows."""
+    """From 32 features on rows are compared as integers first, which cannot tell copies and almost equal rows."""
     if _native.ISAS.index(isa) > _native.module().best_isa():
         pytest.skip(f"this machine has no {isa}")
     monkeypatch.setenv(_native.ISA_VARIABLE, isa)
