@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import subprocess
@@ -284,7 +285,7 @@ def test_that_timm_ships_no_accuracies_is_said(rank):
         ({"limit": 3}, InputError, "limit: expected at least 4, two images of each of 2 classes; got 3"),
         ({"imagenet": "none.csv"}, SourceNotFound, "imagenet: no file is at 'none.csv'"),
         ({"extraction": {"out": "here"}}, InputError, "extraction: no argument 'out'"),
-        ({"draws": 0}, InputError, "draws: expected at least 1; got 0"),
+        ({"draws": 0}, InputError, "draws: expected a positive integer, got 0"),
         ({"memory": "lots"}, InputError, "memory: expected bytes or text"),
         ({"data": featdiv.images(np.zeros((9, 4, 4), np.uint8))}, InputError, "data: expected labelled images"),
         (
@@ -329,6 +330,7 @@ def test_results_read_as_tables_pictures_and_json(rank):
     assert labels == list(found.models)
     assert json.loads(found.to_json())["recommendation"] == found.recommendation
     assert "You" in found.cite()
+    assert "h_score: Ibrahim" in dataclasses.replace(found, columns=("linear", "h_score")).cite()
     assert "<td>clear</td>" in found._repr_html_()
     with pytest.raises(InputError, match="expected one of linear"):
         found.column("leep")

@@ -105,7 +105,8 @@ def h_score(
     * ``"bao2019"``: as above, with the pseudo-inverse over eigenvalues of S above max(n, d) eps lambda_1.
     * ``"shrunk"``: (1 - a) Tr(S_a^-1 S_B), S_a = (1 - a) S + a Tr(S)/d I with the Ledoit-Wolf a of the rows,
       which a second reading of them gives. It is the one to use unless n is far above d: with as many features
-      as rows, ``"bao2019"`` gives c - 1 to any labels.
+      as rows, ``"bao2019"`` gives c - 1 to any labels. The tables of `featdiv.transferability` and
+      `featdiv.rank_models` hold this one.
 
     Args:
         x: `ClassMoments`, or rows (array, path, source, iterable).

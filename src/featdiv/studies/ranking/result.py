@@ -155,10 +155,11 @@ class Ranking(Result):
 
     def cite(self) -> str:
         """Returns the sources of the columns, one a line, and of featdiv itself."""
+        from featdiv.analyses.transferability_table import DEFINITIONS
         from featdiv.metrics import catalogue
 
         known = [name for name in self.columns if name not in ("linear", "knn", "finetune", "imagenet_top1")]
-        return catalogue.citations(known)
+        return catalogue.citations(known, definition=DEFINITIONS)
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{m} {p:.2f}" for m, p in list(zip(self.models, self.p_best, strict=True))[:3])
