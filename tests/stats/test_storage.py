@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import stat
 import zipfile
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from featdiv.errors import FormatError, SourceNotFound
+from featdiv.io.writers import replacing
 from featdiv.stats import ClassMoments, CrossMoments, Moments, storage
 from featdiv.testing import cases
 
@@ -62,6 +64,20 @@ def test_any_name_and_a_string_will_do(moments, tmp_path):
     moments.save(path)
     assert os.listdir(tmp_path) == ["moments of shard 3"]
     assert Moments.load(path).n == 60
+
+
+def test_a_full_disk_is_named_by_the_file_that_has_no_room(tmp_path):
+    target = tmp_path / "m.npz"
+
+    def write():
+        with replacing(target) as file:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        write()
+    assert caught.value.filename == str(target)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_old_file_is_replaced_with_the_usual_permissions(moments, tmp_path):

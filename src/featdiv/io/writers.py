@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import errno
 import json
 import os
 import secrets
@@ -126,6 +127,9 @@ FORMATS: dict[str, tuple[type[Writer], tuple[str, ...]]] = {
 """Name of a format, which is its extension, to its writer and the element types it holds."""
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Opens a file that takes the place of ``path`` once the block has ended well, and not before.
@@ -135,6 +139,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     Raises:
         SourceNotFound: if there is no such directory.
+        OSError: if it cannot be written; where there is no room, with ``path`` as its file name.
     """
     # A symbolic link stays a link, to the new content.
     target = os.path.realpath(path)
@@ -148,9 +153,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            # A failed write does not say where: the system knows the file by a number only.
+            error.filename = os.fspath(path)
         raise
     sync_directory(folder)
 
