@@ -10,6 +10,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import generate  # noqa: E402
+from docutils.nodes import Text, literal_block  # noqa: E402
 
 from featdiv import __version__  # noqa: E402
 
@@ -23,7 +24,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"featdiv {release}"
 
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"
@@ -55,7 +56,15 @@ def keep_bars(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
             lines[i] = "``".join(parts)
 
 
+def trim(app: Any, document: Any) -> None:
+    """Takes the blank lines off the ends of examples, which doctest wants there."""
+    for block in document.findall(literal_block):
+        block.children = [Text(block.astext().rstrip())]
+        block.rawsource = block.rawsource.rstrip()
+
+
 def setup(app: Any) -> None:
     """Writes the generated pages before Sphinx looks for sources."""
     generate.write_pages(HERE / "_generated")
     app.connect("autodoc-process-docstring", keep_bars)
+    app.connect("doctree-read", trim)
