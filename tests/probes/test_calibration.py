@@ -101,6 +101,7 @@ def test_the_diagram_shows_every_filled_bin():
         (lambda z, y: featdiv.temperature_scaling(z * np.nan, y), InputError, "expected finite numbers"),
         (lambda z, y: featdiv.temperature_scaling(z[:, 0], y), InputError, r"expected numbers of shape \(n, c\)"),
         (lambda z, y: featdiv.temperature_scaling(z, y, folds=60), NotEnoughData, "folds: expected from 2 to 50"),
+        (lambda z, y: featdiv.temperature_scaling(z, y, seed=-1), InputError, "seed: expected a whole number"),
         (lambda z, y: featdiv.temperature_scaling(np.eye(4)[y], y), NotEnoughData, "the best temperature is 0"),
         (lambda z, y: featdiv.temperature_scaling(-np.eye(4)[y], y), NotEnoughData, "the best temperature is infinite"),
     ],

@@ -275,7 +275,8 @@ def test_bad_rows_and_arguments(blobs):
         ({"protocol": "dinov2-logreg"}, "prescribes nothing for knn_probe"),
         ({"per_class": 0}, "per_class: expected a positive integer"),
         ({"per_class": 2, "select": "train"}, "expected neither neighbours= nor select='train'"),
-        ({"per_class": 2, "seeds": []}, "seeds: expected at least one"),
+        ({"per_class": 2, "seeds": []}, "seeds: expected their number, or whole numbers of at least 0"),
+        ({"per_class": 2, "seeds": [-1]}, "seeds: expected their number, or whole numbers of at least 0"),
     ]:
         with pytest.raises(InputError, match=message):
             featdiv.knn_probe(x, labels, test=test, test_labels=test_labels, **arguments)

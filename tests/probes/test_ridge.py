@@ -147,6 +147,7 @@ def test_the_result_has_a_table_a_picture_and_says_how_it_chose():
         (lambda x, y: featdiv.ridge_probe(x, y * 0), NotEnoughData, "ridge_probe: it compares classes"),
         (lambda x, y: featdiv.ridge_probe(x * 0, y), NotEnoughData, "ridge_probe: all rows are equal"),
         (lambda x, y: featdiv.ridge_probe(x, y, lambdas=[0.0]), InputError, "lambdas: expected positive numbers"),
+        (lambda x, y: featdiv.ridge_probe(x, y, lambdas="weak"), InputError, "lambdas: expected positive numbers"),
         (lambda x, y: featdiv.ridge_probe(x, y, targets=y), InputError, "labels: expected None with targets"),
         (lambda x, y: featdiv.ridge_probe(x, y, test=x), InputError, "test_labels: expected labels of the rows"),
         (lambda x, y: featdiv.ridge_probe(x, y, val_labels=y), InputError, "expected the rows in val= too"),

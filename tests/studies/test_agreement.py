@@ -146,7 +146,7 @@ def test_what_cannot_be_done(scores, truth, message):
         featdiv.rank_agreement(scores, truth)
 
 
-@pytest.mark.parametrize(("argument", "value"), [("k", (0,)), ("k", 1.5), ("draws", -1), ("level", 1.0)])
+@pytest.mark.parametrize(("argument", "value"), [("k", (0,)), ("k", 1.5), ("draws", -1), ("level", 1.0), ("seed", -1)])
 def test_numbers_out_of_range(argument, value):
     with pytest.raises(featdiv.InputError, match=f"rank_agreement: {argument}: expected"):
         featdiv.rank_agreement(mapping(range(12)), mapping(range(12)), **{argument: value})

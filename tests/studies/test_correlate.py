@@ -256,7 +256,8 @@ def test_an_x_without_a_logit_is_not_told_of_the_images_of_y():
         (mapping([0, 0.1, 0.2, 0.3, 0.4, 0.5]), {"y_scale": "fraction"}, featdiv.InputError, "give test_images="),
         (mapping(range(6)), {"x_scale": "log"}, featdiv.InputError, "x: expected a scale among"),
         (mapping([1, 2, 3, None, None, None]), {}, featdiv.NotEnoughData, "at least 4 models with every value; got 3"),
-        (mapping(range(6)), {"draws": -1}, featdiv.InputError, "draws: expected 0 or more"),
+        (mapping(range(6)), {"draws": -1}, featdiv.InputError, "draws: expected a whole number of at least 0"),
+        (mapping(range(6)), {"permutations": 2.5}, featdiv.InputError, "permutations: expected a whole number"),
         (mapping(range(6)), {"level": 95}, featdiv.InputError, "level: expected a number between 0 and 1"),
         (
             mapping(range(6)),

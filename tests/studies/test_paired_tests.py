@@ -57,3 +57,9 @@ def test_what_cannot_be_done(arguments, message):
 def test_labels_of_another_length():
     with pytest.raises(featdiv.InputError, match="labels: expected shape"):
         featdiv.permutation_test([1, 0], [0, 1], labels=[0])
+
+
+@pytest.mark.parametrize("arguments", [{"draws": 0}, {"draws": 2.5}, {"seed": -1}])
+def test_draws_and_seeds_are_whole_numbers(arguments):
+    with pytest.raises(featdiv.InputError, match=f"permutation_test: {next(iter(arguments))}: expected a"):
+        featdiv.permutation_test([1, 0], [0, 1], **arguments)

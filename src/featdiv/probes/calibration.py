@@ -205,6 +205,7 @@ def temperature_scaling(
     z = _logits(logits, function="temperature_scaling")
     codes = _codes(labels, classes, z.shape, function="temperature_scaling")
     folds = positive(folds, "temperature_scaling: folds")
+    arguments.check_seed("temperature_scaling", seed)
     if not 2 <= folds <= len(z):
         raise NotEnoughData(f"temperature_scaling: folds: expected from 2 to {len(z)}, the rows; got {folds}")
     z = z - z.max(axis=1, keepdims=True)

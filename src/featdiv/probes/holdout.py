@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import InputError, NotEnoughData
+from featdiv.errors import NotEnoughData
+from featdiv.stats import arguments
 
 
 def split(
@@ -36,8 +37,7 @@ def split(
         >>> len(train), len(test), int((test < 8).sum())
         (9, 3, 2)
     """
-    if not 0.0 < share < 1.0:
-        raise InputError(f"{function}: holdout: expected a share between 0 and 1; got {share}")
+    share = arguments.number(function, "holdout", share, "a share between 0 and 1", lambda value: 0.0 < value < 1.0)
     if groups is not None:
         first, unit = units(groups)
         try:

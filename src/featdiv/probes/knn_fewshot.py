@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +46,11 @@ def probe(
     Raises:
         NotEnoughData: if a class has too few rows.
     """
-    numbers = tuple(range(positive(seeds, f"{_FUNCTION}: seeds"))) if not isinstance(seeds, Sequence) else tuple(seeds)
-    if not numbers:
-        raise InputError(f"{_FUNCTION}: seeds: expected at least one; got none")
+    numbers: tuple[Any, ...] = (
+        tuple(seeds) if isinstance(seeds, Sequence) else tuple(range(positive(seeds, f"{_FUNCTION}: seeds")))
+    )
+    if not numbers or any(isinstance(s, bool) or not isinstance(s, (int, np.integer)) or s < 0 for s in numbers):
+        raise InputError(f"{_FUNCTION}: seeds: expected their number, or whole numbers of at least 0; got {seeds!r}")
     _check_counts(gallery, per_class, draws_only=queries is not None)
     c = len(gallery.classes)
     wanted, undefined = fitting(per_class * c)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featdiv import __version__, io, protocols
 from featdiv.errors import InputError
+from featdiv.io.embeddings import positive
 from featdiv.io.progress import Progress, check_progress
 from featdiv.probes import linear_input as given
 from featdiv.probes.linear_input import FUNCTION
@@ -170,8 +171,8 @@ def linear_probe(
     annotated = {"val": (val, val_labels, val_groups), "test": (test, test_labels, test_groups)}
     given.check_sides(annotated, folds=folds)
     seeds = given.check_seeds(seed)
-    if not tol > 0.0 or max_iter < 1:
-        raise InputError(f"{FUNCTION}: tol, max_iter: expected positive numbers; got {tol!r}, {max_iter!r}")
+    tol = arguments.number(FUNCTION, "tol", tol, "a positive number", lambda value: value > 0.0)
+    max_iter = positive(max_iter, f"{FUNCTION}: max_iter")
     allowed = budget.budget_bytes(memory, function=FUNCTION)
     where = grouped.check_device(device, function=FUNCTION)
 

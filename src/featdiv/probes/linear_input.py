@@ -216,7 +216,7 @@ def held_out_of(
     for place, seed in enumerate(seeds):
         # Rows with several labels have no classes to keep in balance.
         classes = targets if targets.ndim == 1 else np.zeros(len(targets), dtype=np.int64)
-        _, out = holdout_split(classes, float(holdout), seed=seed, function=FUNCTION, groups=groups)
+        _, out = holdout_split(classes, holdout, seed=seed, function=FUNCTION, groups=groups)
         mask[out, place] = True
     return mask
 
@@ -252,10 +252,13 @@ def row_weights(
         arguments.one_of(FUNCTION, "class_weight", class_weight, ("balanced",))
         counts = np.stack([np.bincount(targets[subset], minlength=c) for subset in subsets], axis=1)
         return np.asarray(weights * (weights.sum(0) / (c * np.maximum(counts, 1)))[targets])
-    unknown = [label for label in class_weight if label not in classes.tolist()]
-    factors = np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
-    if unknown or not (np.isfinite(factors) & (factors > 0.0)).all():
+    given = class_weight if isinstance(class_weight, Mapping) else {}
+    usable = [isinstance(value, (int, float, np.number)) and 0.0 < value < np.inf for value in given.values()]
+    strange = any(label not in classes.tolist() for label in given)
+    if strange or not all(usable) or not isinstance(class_weight, Mapping):
         raise InputError(
-            f"{FUNCTION}: class_weight: expected positive weights of labels of train; got {dict(class_weight)!r}"
+            f"{FUNCTION}: class_weight: expected 'balanced', or positive weights of labels of train; got "
+            f"{class_weight!r}"
         )
+    factors = np.array([float(given.get(label, 1.0)) for label in classes.tolist()])
     return np.asarray(weights * factors[targets][:, None])

@@ -141,7 +141,10 @@ def check_strengths(lambdas: Any) -> Float64Array | None:
     """
     if lambdas is None:
         return None
-    strengths = np.atleast_1d(np.asarray(lambdas, dtype=np.float64))
+    try:
+        strengths = np.atleast_1d(np.asarray(lambdas, dtype=np.float64))
+    except (TypeError, ValueError):
+        strengths = np.empty(0)
     if strengths.ndim != 1 or not len(strengths) or not (np.isfinite(strengths) & (strengths > 0.0)).all():
         raise InputError(f"{FUNCTION}: lambdas: expected positive numbers; got {lambdas!r}")
     return np.unique(strengths)

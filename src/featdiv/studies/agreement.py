@@ -156,7 +156,7 @@ def rank_agreement(
         (0.6667, 1.0, 0.0)
     """
     among = tuple(positive(value, f"{FUNCTION}: k") for value in (k if isinstance(k, Sequence) else (k,)))
-    bootstrap.check(draws, level, function=FUNCTION)
+    bootstrap.check(function=FUNCTION, level=level, seed=seed, draws=draws)
     table = tables.read(scores, function=FUNCTION, argument="scores")
     truths = _truths(ground_truth, table)
     if len(table.models) < LEAST_MODELS:

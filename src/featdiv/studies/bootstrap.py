@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from featdiv.errors import InputError
 from featdiv.results import Interval
+from featdiv.stats import arguments
 from featdiv.stats.moments import Float64Array
 
 LEAST_DEFINED = 0.9
@@ -17,16 +19,23 @@ MOST_PAIRS = 2_000_000
 """Pairs of models held at once: bounds the memory of statistics of pairs to a few tens of megabytes."""
 
 
-def check(draws: int, level: float, *, function: str) -> None:
-    """Refuses numbers of resamples below 0, and levels that are no probability.
+def check(*, function: str, level: float, seed: int, **counts: Any) -> None:
+    """Refuses levels that are no probability, seeds that are none, and numbers of resamples below 0.
+
+    Args:
+        function: public name for messages.
+        level: coverage of intervals.
+        seed: of the resamples.
+        **counts: argument to the number of resamples that it asks for.
 
     Raises:
         InputError: naming the argument.
     """
-    if draws < 0:
-        raise InputError(f"{function}: draws: expected 0 or more; got {draws!r}")
-    if not 0.0 < level < 1.0:
-        raise InputError(f"{function}: level: expected a number between 0 and 1; got {level!r}")
+    arguments.number(function, "level", level, "a number between 0 and 1", lambda share: 0.0 < share < 1.0)
+    arguments.check_seed(function, seed)
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0:
+            raise InputError(f"{function}: {name}: expected a whole number of at least 0; got {value!r}")
 
 
 def chunks(draws: int, n: int) -> Iterator[int]:

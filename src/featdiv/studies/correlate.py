@@ -202,9 +202,7 @@ def correlate(
         >>> round(found.read("pearson"), 3), round(found.read("kendall"), 3)
         (0.969, 0.8)
     """
-    bootstrap.check(draws, level, function=FUNCTION)
-    if permutations < 0:
-        raise InputError(f"{FUNCTION}: permutations: expected 0 or more; got {permutations!r}")
+    bootstrap.check(function=FUNCTION, level=level, seed=seed, draws=draws, permutations=permutations)
     names, columns, dropped = _columns(x, y, diversity, x_scale, y_scale, test_images)
     a, b, c = columns["x"], columns["y"], columns.get("diversity")
     statistics = {name: coefficients.COEFFICIENTS[name](a[None], b[None])[0] for name in _ORDER}

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from featdiv import __version__
 from featdiv.errors import InputError
+from featdiv.io.embeddings import positive
 from featdiv.results import Provenance, Score
+from featdiv.stats import arguments
 
 
 def mcnemar(correct: Any, other_correct: Any) -> Score:
@@ -89,8 +91,8 @@ def permutation_test(
     """
     function = "featdiv.permutation_test"
     first, second = _pair(correct, other_correct, function)
-    if draws < 1:
-        raise InputError(f"{function}: draws: expected at least 1; got {draws!r}")
+    draws = positive(draws, f"{function}: draws")
+    arguments.check_seed(function, seed)
     classes: npt.NDArray[np.int64] = np.zeros(len(first), dtype=np.int64)
     if labels is not None:
         given = np.asarray(labels)

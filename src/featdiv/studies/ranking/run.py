@@ -137,8 +137,8 @@ def rank_models(
     asked = score_table.chosen(scores)
     allowed = budget.budget_bytes(memory, function=FUNCTION)
     check_progress(progress, function=FUNCTION, told="images done, images in all, what is being done")
-    if draws < 1:
-        raise InputError(f"{FUNCTION}: draws: expected at least 1; got {draws!r}")
+    draws = positive(draws, f"{FUNCTION}: draws")
+    checks.check_seed(FUNCTION, seed)
     checks.one_of(FUNCTION, "interval", interval, ("auto", None))
     if directions != 0:
         positive(directions, f"{FUNCTION}: directions")
