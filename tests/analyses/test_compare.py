@@ -156,8 +156,8 @@ def test_models_that_cannot_be_compared(x, other, message):
 def test_arguments_that_no_one_knows():
     given = models()
     for arguments, message in [
-        ({"metric": "cosine"}, "metric: expected one of cka, cca, .*; got 'cosine'"),
-        ({"definition": "mine"}, "definition: expected one of debiased, biased, rbf for cka; got 'mine'"),
+        ({"metric": "cosine"}, "metric: expected one of 'cka', 'cca', .*; got 'cosine'"),
+        ({"definition": "mine"}, "definition: expected one of 'debiased', 'biased', 'rbf'; got 'mine'"),
         ({"metric": "cca", "k": 3}, "k: cca has no such argument; beside the common ones it has none"),
         ({"metric": "mutual_knn", "q": 3}, "q: mutual_knn has no such argument; beside the common ones it has k"),
         ({"interval": "bootstrap"}, "interval: expected one of 'auto', 'jackknife', None"),

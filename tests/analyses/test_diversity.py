@@ -239,6 +239,8 @@ def test_an_iterable_keeps_its_groups_and_the_budget(x):
     [
         ({"metrics": "efective_rank"}, "metrics: nothing is named 'efective_rank'; did you mean effective_rank"),
         ({"metrics": []}, "metrics: expected at least one name"),
+        ({"metrics": None}, "metrics: expected names, alone or in a list; got None"),
+        ({"metrics": ["rankme", 3]}, "metrics: expected names, alone or in a list; got 3"),
         ({"metrics": "lidar"}, "metrics: 'lidar' needs labels=; got None"),
         ({"metrics": "labelled"}, "metrics: 'labelled' needs labels=; got None"),
         ({"metrics": ["alignment"]}, "alignment cannot be had here: it compares two views"),

@@ -14,6 +14,7 @@ from featdiv.analyses.transferability_result import FUNCTION, Transferability
 from featdiv.analyses.transferability_rows import SecondReading, add_neighbours, add_pairs, add_probabilities
 from featdiv.analyses.transferability_table import ALL, DEFAULT, DEFINITIONS, OF_MOMENTS, Table
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData
+from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes
 from featdiv.metrics.transferability import gbc, h_score, logme, transrate
 from featdiv.stats import ClassMoments, arguments, budget, class_parts
@@ -126,10 +127,11 @@ def transferability(
     names = _names(metrics, source_probs)
     arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, seed=seed, progress=progress)
     arguments.one_of(FUNCTION, "interval", interval, ("auto", "jackknife", None))
-    if knn_queries is not None and (isinstance(knn_queries, bool) or knn_queries < 1):
-        raise InputError(f"{FUNCTION}: knn_queries: expected a number of rows above 0, or None; got {knn_queries!r}")
-    if isinstance(k, bool) or k < 1:
-        raise InputError(f"{FUNCTION}: k: expected a number of neighbours above 0; got {k!r}")
+    k = positive(k, f"{FUNCTION}: k")
+    if knn_queries is not None:
+        knn_queries = positive(knn_queries, f"{FUNCTION}: knn_queries")
+    if neighbours is not None and not isinstance(neighbours, Neighbours):
+        raise InputError(f"{FUNCTION}: neighbours: expected Neighbours or None; got {type(neighbours).__name__}")
     options = Options(
         names=names,
         interval=interval,
@@ -178,12 +180,12 @@ def _names(metrics: str | Sequence[str], source_probs: Any) -> tuple[str, ...]:
         chosen = DEFAULT if metrics == "default" else ALL
         extra = ("leep", "nce") if metrics == "default" and source_probs is not None else ()
         return (*chosen, *extra)
-    wanted = tuple(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-    unknown = [name for name in wanted if name not in ALL]
+    wanted: tuple[Any, ...] = tuple(metrics) if isinstance(metrics, (list, tuple, set)) else (metrics,)
+    unknown = [name for name in wanted if not isinstance(name, str) or name not in ALL]
     if unknown or not wanted:
         got = repr(unknown[0]) if unknown else "none"
         raise InputError(f"{FUNCTION}: metrics: expected 'default', 'all', or some of {', '.join(ALL)}; got {got}")
-    return wanted
+    return tuple(dict.fromkeys(wanted))
 
 
 def _of_moments(x: ClassMoments, table: Table, options: Options, *, annotated: bool) -> Transferability:

@@ -54,6 +54,9 @@ def test_it_can_be_drawn_and_written(x):
         ({"bins": 0}, "pair_histogram: bins: expected a positive integer"),
         ({"normalize": None}, "pair_histogram: normalize: expected 'l2' for cosines"),
         ({"limits": (1.0, 0.0)}, "limits: expected finite low < high"),
+        ({"limits": 1.0}, r"limits: expected \(first edge, last edge\); got 1.0"),
+        ({"limits": (0.0, "1")}, r"limits: expected \(first edge, last edge\), both finite; got '1'"),
+        ({"precision": ["float32"]}, "pair_histogram: precision: expected one of 'float64', 'float32'"),
     ],
 )
 def test_arguments_out_of_range(x, arguments, message):

@@ -124,7 +124,7 @@ def compare(
     arguments.check(
         FUNCTION,
         normalize=normalize,
-        precision=precision or "float32",
+        precision="float32" if precision is None else precision,
         backend=backend,
         nonfinite=nonfinite,
         seed=seed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from typing import Any
 
 from featdiv.errors import InputError
 from featdiv.metrics import catalogue
@@ -51,9 +52,12 @@ def chosen(metrics: Metrics, *, labelled: bool) -> tuple[Metric, ...]:
     Raises:
         InputError: if a name is unknown, or a metric asked for by name needs what a call does not have.
     """
-    asked = [metrics] if isinstance(metrics, str) else list(metrics)
+    asked: list[Any] = list(metrics) if isinstance(metrics, (list, tuple, set)) else [metrics]
     if not asked:
         raise InputError(f"{FUNCTION}: metrics: expected at least one name; got none")
+    strangers = [name for name in asked if not isinstance(name, str)]
+    if strangers:
+        raise InputError(f"{FUNCTION}: metrics: expected names, alone or in a list; got {strangers[0]!r}")
     names: dict[str, None] = {}
     for name in asked:
         names.update(dict.fromkeys(_expanded(name, labelled=labelled)))

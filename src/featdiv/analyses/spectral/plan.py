@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from featdiv.errors import InputError
-from featdiv.stats import budget, partition
+from featdiv.stats import arguments, budget, partition
 
 METHODS = ("auto", "gram", "svd", "tsqr", "dual", "randomized")
 
@@ -45,8 +45,7 @@ def choose_method(method: str, *, n: int | None, d: int, one_pass: bool, functio
     Raises:
         InputError: if the method asked for is unknown or cannot work on a one-pass source.
     """
-    if method not in METHODS:
-        raise InputError(f"{function}: method: expected one of {', '.join(METHODS)}; got {method!r}")
+    arguments.one_of(function, "method", method, METHODS)
     if method == "auto":
         if n is not None and not one_pass:
             if n * d <= SMALL_ENTRIES:
@@ -91,8 +90,7 @@ def make(
         InputError: if the arguments do not fit together.
         BudgetExceeded: if no plan fits the budget.
     """
-    if interval not in partition.INTERVALS:
-        raise InputError(f"{function}: interval: expected 'auto', 'jackknife' or None; got {interval!r}")
+    arguments.one_of(function, "interval", interval, partition.INTERVALS)
     chosen = choose_method(method, n=n, d=d, one_pass=one_pass, function=function)
     if chosen in ("svd", "dual"):
         entries = (n or 0) * d

@@ -130,7 +130,7 @@ def _cumulative(spectrum: Spectrum, ax: Axes) -> None:
         ax.annotate(label.replace("%", " %"), (k, 0.03), fontsize=8, rotation=90, va="bottom", ha=side)
     ax.set_xlim(0, len(share))
     ax.set_ylim(0.0, 1.02)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.set_xlabel("components")
     ax.set_ylabel("cumulative share of variance")
     ax.grid(visible=True, alpha=0.3)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from featdiv.errors import InputError
 from featdiv.metrics.spectral import noise
 from featdiv.results import Result
 from featdiv.stats.moments import Moments
@@ -181,10 +180,9 @@ class Spectrum(Result):
             >>> featdiv.spectrum(x).components_for(0.9)
             2
         """
-        if not 0.0 < q <= 1.0:
-            raise InputError(f"Spectrum.components_for: q: expected a share in (0, 1]; got {q!r}")
         from featdiv.metrics.spectral import components_for as metric
 
+        metric.check_share(q, function="Spectrum.components_for")
         return int(metric.core(self.eigen, q=q))
 
     def plot(self, ax: Axes | None = None) -> Figure:

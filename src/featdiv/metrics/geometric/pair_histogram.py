@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -179,6 +180,14 @@ def of_pairs(rows: Rows, found: pairs.Pairs, *, measure: str, precision: str, **
     )
 
 
+def _check_limits(limits: Any) -> None:
+    expected = "(first edge, last edge)"
+    if not (isinstance(limits, (tuple, list)) and len(limits) == 2):
+        raise InputError(f"pair_histogram: limits: expected {expected}; got {limits!r}")
+    for edge in limits:
+        arguments.number("pair_histogram", "limits", edge, f"{expected}, both finite", math.isfinite)
+
+
 def pair_histogram(
     x: Any,
     *,
@@ -245,6 +254,8 @@ def pair_histogram(
             "pair_histogram: normalize: expected 'l2' for cosines, and limits= for distances of rows as they are; got "
             f"None with measure={measure!r}, limits={limits!r}"
         )
+    if limits is not None:
+        _check_limits(limits)
     rows = read(x, function="pair_histogram", groups=groups, sample=sample, seed=seed, memory=memory)
     found = pairs.reduce(
         rows,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.io.progress import Progress
 from featdiv.metrics.geometric.rows import Rows, speaking_for
+from featdiv.ops._dispatch import PRECISIONS
 from featdiv.ops.pair_sums import PairSums, pair_sums
 from featdiv.results import Interval
 from featdiv.stats import arguments, resampling
@@ -80,6 +81,7 @@ def reduce(
     Raises:
         InputError: if an interval is demanded that cannot be had.
     """
+    arguments.one_of(rows.function, "precision", precision, tuple(PRECISIONS))
     rows.require(2)
     blocks, reason = _blocks(rows)
     if interval is None:

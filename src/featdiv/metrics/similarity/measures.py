@@ -104,12 +104,11 @@ def measure(metric: str, definition: str | None, *, function: str) -> Measure:
     from featdiv.metrics import catalogue
 
     names = catalogue.names("similarity")
-    if metric not in names:
-        raise InputError(f"{function}: metric: expected one of {', '.join(names)}; got {metric!r}")
+    arguments.one_of(function, "metric", metric, names)
     entry = catalogue.get(metric)
     known = [one.name for one in entry.definitions]
-    if definition is not None and definition not in known:
-        raise InputError(f"{function}: definition: expected one of {', '.join(known)} for {metric}; got {definition!r}")
+    if definition is not None:
+        arguments.one_of(function, "definition", definition, known)
     chosen = definition or known[0]
     path = entry.core.rpartition(".")[0]
     takes = _TAKES[entry.needs]
