@@ -87,7 +87,7 @@ def scatter(found: Correlation, ax: Axes | None = None) -> Figure:
 def _name_points(found: Correlation, ax: Axes) -> None:
     """Writes each name at that corner of its point where it covers least of the points and names before it."""
     figure = figure_of(ax)
-    frame = figure.dpi_scale_trans.inverted().transform_bbox(ax.bbox).size * 72.0
+    frame = np.asarray(figure.dpi_scale_trans.inverted().transform_bbox(ax.bbox).size) * 72.0
     points = (ax.transScale + ax.transLimits).transform(np.column_stack([found.x, found.y])) * frame
     taken = [(x - 3.0, y - 3.0, x + 3.0, y + 3.0) for x, y in points]
     for i in np.argsort(found.x, kind="stable"):
