@@ -14,7 +14,12 @@ import torch
 
 from featdiv.ops import _cupy
 
-EMULATOR = Path(__file__).with_name("emulator")
+LANGUAGE = Path(__file__).with_name("emulator") / "cuda_on_host.h"
+# As in CUDA, threadIdx is unsigned and meets int everywhere, and a header may have more than a kernel uses.
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-Wno-unused-function"]
+WARNINGS += ["-Wno-unused-but-set-variable", "-Wno-unknown-pragmas"]
+# The little that is played takes less time than more optimisation would.
+FOR_THE_HOST = [*WARNINGS, "-O1", "-fPIC"]
 KERNEL = re.compile(r"\bKERNEL_HERE\s+void\s+(\w+)\s*\(")
 
 
@@ -48,13 +53,14 @@ class Emulator:
     def __init__(self, folder: Path, compiler: str) -> None:
         self.folder, self.compiler = folder, compiler
         self.libraries: dict[Path, ctypes.CDLL] = {}
+        self.language: Path | None = None
         self.backwards = self.eager = False
         self.launched: list[str] = []
 
     def kernels(self, path: Path) -> list[str]:
         """Returns the names of the kernels in a source, macros expanded."""
-        run = self._run(["-E", "-P", "-DFEATDIV_KERNEL=KERNEL_HERE", "-x", "c++", str(path)])
-        return KERNEL.findall(run)
+        expanded = ["-E", "-P", "-DFEATDIV_KERNEL=KERNEL_HERE", "-x", "c++", str(path)]
+        return KERNEL.findall(self._run(["-include", str(LANGUAGE), *expanded]))
 
     def library(self, path: Path) -> ctypes.CDLL:
         """Returns a source compiled for the host."""
@@ -64,10 +70,8 @@ class Emulator:
             names = self.kernels(path)
             play.write_text("\n".join([f'#include "{path}"', *(f"FEATDIV_PLAY({name})" for name in names), ""]))
             output = play.with_suffix(".so")
-            # As in CUDA, threadIdx is unsigned and meets int everywhere, and a header may have more than a kernel uses.
-            warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-Wno-unused-function"]
-            warnings += ["-Wno-unused-but-set-variable", "-Wno-unknown-pragmas"]
-            self._run([*warnings, "-O2", "-fPIC", "-shared", str(play), "-o", str(output)])
+            options = [*FOR_THE_HOST, "-include", str(self._compiled_language()), "-shared"]
+            self._run([*options, str(play), "-o", str(output)])
             self.libraries[path] = ctypes.CDLL(str(output))
         return self.libraries[path]
 
@@ -88,8 +92,16 @@ class Emulator:
             raise RuntimeError(f"{name}: {failure.decode()}")
         self.launched.append(name)
 
+    def _compiled_language(self) -> Path:
+        """Returns a header of the language with a compiled one beside it, which compilers take in its place."""
+        if self.language is None:
+            self.language = self.folder / "language.h"
+            self.language.write_text(f'#include "{LANGUAGE}"\n')
+            self._run([*FOR_THE_HOST, "-x", "c++-header", str(self.language), "-o", f"{self.language}.gch"])
+        return self.language
+
     def _run(self, options: list[str]) -> str:
-        command = [self.compiler, "-std=c++17", "-ffp-contract=off", "-include", str(EMULATOR / "cuda_on_host.h")]
+        command = [self.compiler, "-std=c++17", "-ffp-contract=off"]
         run = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
         assert run.returncode == 0, run.stderr[-6000:]
         return run.stdout

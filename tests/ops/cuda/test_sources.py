@@ -33,7 +33,7 @@ def test_every_product_of_the_table_is_a_kernel(emulator):
 
 
 def test_only_sources_for_one_architecture_look_at_it():
-    """The others are the same text for each, so that NVRTC compiles them for the oldest below and nvcc for the newest."""
+    """The others are the same for each, so that NVRTC compiles them for the oldest below and nvcc for the newest."""
     looking = {path.name for path in HEADERS if "__CUDA_ARCH" in path.read_text(encoding="utf-8")}
     assert looking == {"units_sm90.cuh"}
     including = {path.name for path in HEADERS if '"units_sm90.cuh"' in path.read_text(encoding="utf-8")}

@@ -8,6 +8,10 @@
 // message.
 #pragma once
 
+// Fortified, longjmp takes a change of stacks for a fault.
+#undef _FORTIFY_SOURCE
+
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -60,7 +64,9 @@ struct Copy {
 };
 
 struct Thread {
-  ucontext_t context;
+  ucontext_t entry;
+  jmp_buf place;  // where it goes on, once it has been entered
+  bool entered = false;
   char* stack = nullptr;
   bool waiting = false, done = true;
   int line = 0;
@@ -83,7 +89,7 @@ struct Warp {
 struct Block {
   std::vector<Thread> threads;
   std::vector<Warp> warps;
-  ucontext_t scheduler;
+  jmp_buf scheduler;
   int count = 0, current = 0, at_barrier = 0, barrier_line = 0;
   bool eager = false;
   unsigned char* dynamic = nullptr;
@@ -100,15 +106,24 @@ inline Block block;
 
 inline Thread& own() { return block.threads[block.current]; }
 
-inline void to_scheduler() { swapcontext(&own().context, &block.scheduler); }
+// Jumps, since swapcontext asks the system for the mask of signals each time.
+[[gnu::noinline]] inline void to_scheduler() {
+  if (!_setjmp(own().place)) _longjmp(block.scheduler, 1);
+}
+
+[[gnu::noinline]] inline void to_thread(Thread& thread) {
+  if (_setjmp(block.scheduler)) return;
+  if (thread.entered) _longjmp(thread.place, 1);
+  thread.entered = true;
+  setcontext(&thread.entry);
+}
 
 // Ends the launch: the fibres are never entered again.
 [[noreturn]] inline void fail(const std::string& what) {
   char where[160];
   snprintf(where, sizeof where, "block (%u, %u, %u), thread %d: ", blockIdx.x, blockIdx.y, blockIdx.z, block.current);
   block.failure = where + what;
-  setcontext(&block.scheduler);
-  abort();
+  _longjmp(block.scheduler, 1);
 }
 
 inline void wait(const char* at, int line) {
@@ -174,11 +189,12 @@ inline void prepare(int count) {
       if (stack == MAP_FAILED) abort();
       each.stack = static_cast<char*>(stack);
     }
-    getcontext(&each.context);
-    each.context.uc_stack.ss_sp = each.stack;
-    each.context.uc_stack.ss_size = stack_bytes;
-    each.context.uc_link = nullptr;
-    makecontext(&each.context, fibre, 0);
+    each.entered = false;
+    getcontext(&each.entry);
+    each.entry.uc_stack.ss_sp = each.stack;
+    each.entry.uc_stack.ss_size = stack_bytes;
+    each.entry.uc_link = nullptr;
+    makecontext(&each.entry, fibre, 0);
   }
 }
 
@@ -219,7 +235,7 @@ inline void run_block(bool backwards) {
       block.current = number;
       threadIdx = {unsigned(number), 0, 0};
       progress = 1;
-      swapcontext(&block.scheduler, &each.context);
+      to_thread(each);
       if (!block.failure.empty()) return;
       left -= each.done;
     }

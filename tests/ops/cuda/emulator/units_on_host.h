@@ -23,6 +23,8 @@ inline int exponent_of(double x) {
   return x == 0.0 ? -2000 : biased - 1023;
 }
 
+inline double power_of_two(int exponent) { return emulator_bits<double>(uint64_t(1023 + exponent) << 52); }
+
 // c plus eight exact products, as a tensor core of compute capability 8.0 adds them: aligned to the largest, cut off one
 // bit below the last of a float32, and the sum cut off to float32. Newer ones keep more bits.
 inline float add_products(float c, const double* products) {
@@ -33,16 +35,13 @@ inline float add_products(float c, const double* products) {
   }
   if (!std::isfinite(plain)) return float(plain);
   const int lowest = std::max(exponent_of(largest), -126) - 24;
-  const double unit = ldexp(1.0, lowest);
-  int64_t sum = int64_t(double(c) / unit);
-  for (int k = 0; k < 8; ++k) sum += int64_t(products[k] / unit);
-  uint64_t magnitude = uint64_t(sum < 0 ? -sum : sum);
-  int dropped = 0;
-  while (magnitude >> 24) {
-    magnitude >>= 1;
-    ++dropped;
-  }
-  const float result = ldexpf(float(magnitude), lowest + dropped);
+  const double units = power_of_two(-lowest);
+  int64_t sum = int64_t(double(c) * units);
+  for (int k = 0; k < 8; ++k) sum += int64_t(products[k] * units);
+  if (!sum) return 0.0f;
+  const uint64_t magnitude = uint64_t(sum < 0 ? -sum : sum);
+  const int dropped = std::max(0, 64 - __builtin_clzll(magnitude) - 24);
+  const float result = float(double(magnitude >> dropped) * power_of_two(lowest + dropped));
   return sum < 0 ? -result : result;
 }
 
