@@ -152,6 +152,14 @@ def test_numbers_out_of_range(argument, value):
         featdiv.rank_agreement(mapping(range(12)), mapping(range(12)), **{argument: value})
 
 
+def test_scores_of_models_are_numbers():
+    rng = np.random.default_rng(0)
+    scores = {name: featdiv.effective_rank(rng.normal(size=(50, d))) for name, d in (("a", 2), ("b", 5), ("c", 3))}
+    found = featdiv.rank_agreement(scores, {"a": 1.0, "b": 3.0, "c": 2.0}, draws=0)
+    assert found.read("kendall") == 1.0
+    assert str(found).splitlines()[1].split()[0] == "measure"
+
+
 def test_the_heading_says_the_level_of_the_intervals():
     scores = {"a": 1.0, "b": 2.0, "c": 3.0}
     found = featdiv.rank_agreement(scores, {"a": 1.0, "b": 3.0, "c": 2.0}, draws=20, level=0.8)

@@ -101,7 +101,8 @@ class RankAgreement(Result):
             interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
             lines.append([line["comparison"], line["measure"], value, interval or line["undefined"]])
         heads = ("", "measure", "value", f"{100 * self.provenance.arguments['level']:g} % interval")
-        return f"RankAgreement of {len(self.models)} models", heads, lines
+        first = 0 if any(self.comparisons) else 1  # without the names of ground truths, where the only one has none
+        return f"RankAgreement of {len(self.models)} models", heads[first:], [line[first:] for line in lines]
 
 
 def rank_agreement(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import InputError
+from featdiv.results import Score
 from featdiv.stats.moments import Float64Array
 
 
@@ -108,7 +109,8 @@ def _require_same(
 
 
 def _as_mapping(value: Any) -> Any:
-    return value.to_dict() if hasattr(value, "to_dict") and not isinstance(value, Mapping) else value
+    table = hasattr(value, "to_dict") and not isinstance(value, (Mapping, Score))
+    return value.to_dict() if table else value
 
 
 def _number(value: Any, function: str, argument: str, model: Any) -> float:
