@@ -147,6 +147,8 @@ def api() -> str:
     lines = ["# Python", "", "Everything here is reached as `featdiv.<name>`; names load on first use.", ""]
     for heading, modules in GROUPS.items():
         names = [name for name, module in featdiv._PUBLIC.items() if module.startswith(modules)]
+        # What is called comes before what it returns.
+        names.sort(key=lambda name: isinstance(getattr(featdiv, name), type))
         lines += [f"## {heading}", "", "```{eval-rst}", ".. currentmodule:: featdiv", ""]
         for name in names:
             lines += directive(name, getattr(featdiv, name))

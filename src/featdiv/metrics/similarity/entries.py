@@ -199,7 +199,7 @@ METRICS = (
         summary="The mean share of nearest neighbours that rows have in common in two representations.",
         needs="aligned rows",
         definitions=only(
-            "mean over i of |N_x(i) n N_y(i)| / k, N(i) the k = 10 other rows of largest cosine with row i",
+            "mean over i of |N_x(i) ∩ N_y(i)| / k, N(i) the k = 10 other rows of largest cosine with row i",
             sources.HUH_2024,
         ),
         bounds=SHARE_BOUNDS,

@@ -46,7 +46,7 @@ def details(n: int, k: int) -> Mapping[str, Any]:
 
 
 def mutual_knn(x: Any, other: Any = None, *, k: int = 10) -> Score:
-    """Mutual kNN: the mean over rows of |N_x(i) n N_y(i)| / k, N(i) the k rows nearest to row i by cosine.
+    """Mutual kNN: the mean over rows of |N_x(i) ∩ N_y(i)| / k, N(i) the k rows nearest to row i by cosine.
 
     Exact for all rows: every row is compared with every other. Ties go to the lower index. Independent representations
     give k/(n - 1), so that values compare at equal n only.
