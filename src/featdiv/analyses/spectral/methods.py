@@ -120,17 +120,27 @@ def dual(reader: RowReader, *, center: bool) -> Decomposition:
     if n < 2:
         raise NotEnoughData(f"a spectrum needs at least 2 rows; got {n}")
     mean = x.mean(axis=0)
-    uncentered = _dual_eigenvalues(x, mean, centered=False)
-    wanted = _dual_eigenvalues(x - mean, mean, centered=True) if center else uncentered
+    uncentered = kernel_eigenvalues(x, mean, centered=False)
+    wanted = kernel_eigenvalues(x - mean, mean, centered=True) if center else uncentered
     return Decomposition(wanted=wanted, uncentered=uncentered, mean=mean, n=n, dropped=reader.dropped, passes=1)
 
 
-def _dual_eigenvalues(x: Float64Array, mean: Float64Array, *, centered: bool) -> Eigenvalues:
+def kernel_eigenvalues(x: Float64Array, mean: Float64Array, *, centered: bool) -> Eigenvalues:
+    """Returns eigenvalues from the n x n inner products of the rows.
+
+    Args:
+        x: (n, d) rows, about their mean if ``centered``.
+        mean: (d,) mean that they had: a variance below its rounding is none.
+        centered: whether the eigenvalues are about the mean.
+
+    Raises:
+        NotEnoughData: if there is no variance.
+    """
     n, d = x.shape
     kernel = x @ x.T
     trace = float(np.trace(kernel))
     if trace <= ((16 * EPSILON) ** 2 * n * float(mean @ mean) if centered else 0.0):
-        raise NotEnoughData("the features are constant: every row is the same, so there is no spectrum")
+        raise NotEnoughData("the features are constant: every row is the same, so there is no variance and no spectrum")
     values = np.linalg.eigvalsh(kernel)[::-1][: min(n, d)].copy()
     values[values < n * EPSILON * values[0]] = 0.0
     if centered:
@@ -195,7 +205,7 @@ def _factor_eigenvalues(factor: Float64Array, n: int, mean: Float64Array, *, cen
     scale = n - 1 if centered else n
     # Rounding in the mean is all that constant rows leave behind.
     if sigma[0] <= (16 * EPSILON * math.sqrt(n) * float(np.linalg.norm(mean)) if centered else 0.0):
-        raise NotEnoughData("the features are constant: every row is the same, so there is no spectrum")
+        raise NotEnoughData("the features are constant: every row is the same, so there is no variance and no spectrum")
     sigma[sigma < floor * sigma[0]] = 0.0
     values = sigma**2 / scale
     return Eigenvalues(values=values, n=n, d=d, centered=centered, floor=floor, total=float(values.sum()))
@@ -214,7 +224,7 @@ def randomized(reader: RowReader, *, center: bool, seed: int) -> Decomposition:
     if n < 2:
         raise NotEnoughData(f"a spectrum needs at least 2 rows; got {n}")
     if trace <= (16 * EPSILON) ** 2 * n * float(mean @ mean) * center:
-        raise NotEnoughData("the features are constant: every row is the same, so there is no spectrum")
+        raise NotEnoughData("the features are constant: every row is the same, so there is no variance and no spectrum")
     width = min(LEADING + _OVERSAMPLING, n, d)
     origin = mean if center else np.zeros(d)
 

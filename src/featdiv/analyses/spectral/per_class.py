@@ -19,8 +19,9 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.analyses.spectral import run
 from featdiv.analyses.spectral.assemble import FEW_ROWS_PER_FEATURE, FUNCTION, Options, assemble
+from featdiv.analyses.spectral.methods import kernel_eigenvalues
 from featdiv.errors import InputError, NotEnoughData, RowError, SmallSampleWarning
-from featdiv.metrics.spectral.eigenvalues import EPSILON, LOWEST_FLOOR, UNIT_TOLERANCE, Eigenvalues
+from featdiv.metrics.spectral.eigenvalues import UNIT_TOLERANCE, Eigenvalues
 from featdiv.ops._dispatch import PRECISIONS
 from featdiv.ops.scatter import reference
 from featdiv.results import Provenance
@@ -149,8 +150,8 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
     if moments is not None and n >= d:
         about_mean, about_zero = Eigenvalues.both_of_moments(moments)
     else:
-        about_mean = _of_kernel(centred, norms, d, centered=True)
-        about_zero = _of_kernel(x, norms, d, centered=False)
+        about_mean = kernel_eigenvalues(centred, mean, centered=True)
+        about_zero = kernel_eigenvalues(x, mean, centered=False)
     about_mean, about_zero = (dataclasses.replace(each, unit_rows=unit) for each in (about_mean, about_zero))
     provenance = dataclasses.replace(
         whole,
@@ -172,21 +173,6 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
         notes=[],
         warn=False,
     )
-
-
-def _of_kernel(x: Float64Array, norms: Float64Array, d: int, *, centered: bool) -> Eigenvalues:
-    """Returns the eigenvalues of fewer rows than features from their n x n inner products."""
-    n = len(x)
-    kernel = x @ x.T
-    trace = float(np.trace(kernel))
-    if trace <= ((16.0 * EPSILON) ** 2 * float(norms.sum()) if centered else 0.0):
-        raise NotEnoughData("the features are constant: every row is the same, so there is no variance and no spectrum")
-    values = np.linalg.eigvalsh(kernel)[::-1].copy()
-    values[values < n * EPSILON * values[0]] = 0.0
-    if centered:
-        values[n - 1 :] = 0.0
-    scale = n - 1 if centered else n
-    return Eigenvalues(values=values / scale, n=n, d=d, centered=centered, floor=LOWEST_FLOOR, total=trace / scale)
 
 
 def _like_any_other(source: Embeddings, index: npt.NDArray[np.int64], options: Options) -> Spectrum:
