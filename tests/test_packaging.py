@@ -46,6 +46,8 @@ def tree(tmp_path_factory):
             shutil.copytree(ROOT / name, folder / name, ignore=BUILT)
         else:
             shutil.copy(ROOT / name, folder / name)
+    (folder / "tests").mkdir()
+    shutil.copy(__file__, folder / "tests")
     return folder
 
 
@@ -76,6 +78,11 @@ def test_the_source_distribution_holds_every_source(tree, sdist):
     assert files(tree / "csrc") == files(sdist / "csrc")
     assert files(tree / "src" / "featdiv") == files(sdist / "src" / "featdiv")
     assert {"setup.py", "pyproject.toml", "LICENSE", "README.md", "constraints.txt"} <= files(sdist)
+
+
+def test_the_source_distribution_leaves_the_tests_out_whole(sdist):
+    # setuptools would take tests/test_*.py by itself, without the folders and fixtures that they need.
+    assert not (sdist / "tests").exists()
 
 
 def test_the_wheel_holds_the_package_with_its_data_and_what_cuda_kernels_are_compiled_from(tree, wheel):
