@@ -40,8 +40,9 @@ class Fitted:
         objective: C sum_i s_i loss_i + |W|^2 / 2, as in scikit-learn.
         gradient_norm: largest entry of the gradient of the objective over C sum_i s_i: what scikit-learn's ``tol``
             bounds.
-        gap: bound on how far the objective is above its minimum, relative to it: |grad_W|^2 / 2, by strong convexity,
-            at the intercept that is best for W.
+        gap: bound on how far the objective is above its minimum, relative to it: |grad_W|^2 / 2, by the strong
+            convexity that the penalty gives. The intercept has no penalty: with one, the bound leaves out what the
+            slope along it, which ``gradient_norm`` bounds, still allows.
         decrement: estimate of the same, from the curvature that the last steps showed; what the tolerance bounds.
         iterations: steps taken.
         converged: whether the tolerance was reached.
