@@ -125,13 +125,15 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
 }
 
 int topk(uintptr_t queries, int64_t m, int64_t query_stride, uintptr_t gallery, int64_t n, int64_t gallery_stride,
-         int64_t d, int element, int64_t k, bool l2, uintptr_t values, uintptr_t indices, int threads, int isa) {
+         int64_t d, int element, int64_t k, bool l2, uintptr_t values, uintptr_t indices, uintptr_t watch,
+         int threads, int isa) {
   const featdiv::TopkJob job{rows_at(queries, 0, m, d, query_stride, element),
                              rows_at(gallery, 0, n, d, gallery_stride, element),
                              k,
                              l2,
                              at<float>(values),
                              at<int64_t>(indices),
+                             at<const int64_t>(watch),
                              threads,
                              featdiv::IsaName(isa)};
   py::gil_scoped_release released;
@@ -167,7 +169,7 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 12;
+  m.attr("INTERFACE") = 13;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("rounds_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).rounded != nullptr; });
@@ -193,7 +195,7 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"), py::arg("isa"));
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
-        py::arg("values"), py::arg("indices"), py::arg("threads"), py::arg("isa"));
+        py::arg("values"), py::arg("indices"), py::arg("watch"), py::arg("threads"), py::arg("isa"));
   m.def("nearest_centroid", &nearest_centroid, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("episodes"), py::arg("ways"),
         py::arg("shots"), py::arg("taken"), py::arg("nearest"), py::arg("threads"), py::arg("isa"));

@@ -5,7 +5,7 @@
 
 namespace featdiv {
 
-enum class Outcome : int { done, not_finite, zero_norm, no_memory };
+enum class Outcome : int { done, not_finite, zero_norm, no_memory, stopped = 5 };
 
 struct Status {
   Outcome outcome = Outcome::done;

@@ -1,11 +1,9 @@
 #include "topk.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 #include <vector>
 
-#include "pool.h"
 #include "stages.h"
 #include "topk_filter.h"
 #include "topk_rows.h"
@@ -20,7 +18,8 @@ class TopkRunner {
         kernels_(kernels(job.isa)),
         product_(kernels_.f32),
         width_(product_.panel_width),
-        room_(2 * job.k + 64) {}
+        room_(2 * job.k + 64),
+        tasks_(job) {}
 
   Outcome run() {
     const int64_t d = job_.gallery.d, n = job_.gallery.n;
@@ -41,38 +40,28 @@ class TopkRunner {
       for (int64_t start = 0; start < n; start += block_rows) {
         const Rows block = job_.gallery.slice(start, std::min(block_rows, n - start));
         const int64_t count = (block.n + width_ - 1) / width_;
-        each(count, [&](int64_t p) {
+        tasks_.each(count, [&](int64_t p) {
           pack(block, p, gallery.get() + p * width_ * d, half_squares.get() + p * width_);
         });
-        each((m + task_panels * width_ - 1) / (task_panels * width_), [&](int64_t task) {
+        tasks_.each((m + task_panels * width_ - 1) / (task_panels * width_), [&](int64_t task) {
           compare(first, m, task, block, start, gallery.get(), half_squares.get());
         });
-        if (worst_ != Outcome::done) return worst_;
+        if (tasks_.worst != Outcome::done) return tasks_.worst;
       }
-      each((m + width_ - 1) / width_, [&](int64_t p) { finish(first, p * width_, std::min(m, (p + 1) * width_)); });
+      tasks_.each((m + width_ - 1) / width_,
+                  [&](int64_t p) { finish(first, p * width_, std::min(m, (p + 1) * width_)); });
     }
-    return worst_;
+    return tasks_.worst;
   }
 
  private:
-  template <class F>
-  void each(int64_t tasks, F&& f) {
-    parallel_for(job_.threads, tasks, [&](int64_t task) {
-      try {
-        f(task);
-      } catch (const std::bad_alloc&) {
-        worst_ = Outcome::no_memory;
-      }
-    });
-  }
-
   // Packs panel p of the rows feature by feature, with half the squared norms of its rows if they are wanted.
   void pack(const Rows& rows, int64_t p, float* panel, float* half_squares) {
     const InStage stage(Stage::pack);
     const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
     auto by_row = aligned_array<float>(padded * width_);
     const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
-    if (!pack_by_row(kernels_, part, by_row.get())) worst_ = Outcome::not_finite;
+    if (!pack_by_row(kernels_, part, by_row.get())) tasks_.worst = Outcome::not_finite;
     for (int64_t j = 0; j < d; ++j) {
       const float* from = by_row.get() + j / width_ * width_ * width_ + j % width_;
       for (int64_t r = 0; r < width_; ++r) panel[j * width_ + r] = from[r * width_];
@@ -162,7 +151,7 @@ class TopkRunner {
   Array<uint64_t> keys_;
   Array<int64_t> counts_;
   Array<float> thresholds_;
-  std::atomic<Outcome> worst_{Outcome::done};
+  Tasks tasks_;
 };
 
 // Fills in the neighbours of some of the queries.

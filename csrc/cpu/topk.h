@@ -11,6 +11,7 @@ struct TopkJob {
   bool l2;                // smallest squared distances; else largest products
   float* values;          // [m, k] out
   int64_t* indices;       // [m, k] out
+  const int64_t* watch;   // [2] the caller makes the second other than zero to stop; null for never
   int threads;
   IsaName isa;
 };

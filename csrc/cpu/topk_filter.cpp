@@ -1,11 +1,9 @@
 #include "topk_filter.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 
-#include "pool.h"
 #include "stages.h"
 #include "topk_rows.h"
 
@@ -27,7 +25,8 @@ class FilteredTopk {
         width_(kernels_.f32.panel_width),
         words_(width_ * filter_.words(job.gallery.d)),
         room_(2 * job.k + 96),
-        undecided_(undecided) {}
+        undecided_(undecided),
+        tasks_(job) {}
 
   Outcome run() {
     const int64_t n = job_.gallery.n;
@@ -43,19 +42,19 @@ class FilteredTopk {
       std::fill(states_.begin(), states_.end(), State{});
       for (int64_t start = 0; start < n; start += block_rows) {
         const Rows block = job_.gallery.slice(start, std::min(block_rows, n - start));
-        each((block.n + width_ - 1) / width_, [&](int64_t p) { pack(block, p, gallery, p); });
+        tasks_.each((block.n + width_ - 1) / width_, [&](int64_t p) { pack(block, p, gallery, p); });
         const Largest most = largest(gallery, (block.n + width_ - 1) / width_);
-        each((m + task_panels * width_ - 1) / (task_panels * width_),
+        tasks_.each((m + task_panels * width_ - 1) / (task_panels * width_),
              [&](int64_t task) { compare(first, m, task, block, start, gallery, most); });
-        if (worst_ != Outcome::done) return worst_;
+        if (tasks_.worst != Outcome::done) return tasks_.worst;
       }
-      each((m + width_ - 1) / width_, [&](int64_t p) {
+      tasks_.each((m + width_ - 1) / width_, [&](int64_t p) {
         for (int64_t row = p * width_; row < std::min(m, (p + 1) * width_); ++row) finish(first, row);
       });
       for (int64_t row = 0; row < m; ++row)
         if (states_[size_t(row)].undecided) undecided_.push_back(first + row);
     }
-    return worst_;
+    return tasks_.worst;
   }
 
  private:
@@ -78,17 +77,6 @@ class FilteredTopk {
     bool undecided = false;
   };
 
-  template <class F>
-  void each(int64_t tasks, F&& f) {
-    parallel_for(job_.threads, tasks, [&](int64_t task) {
-      try {
-        f(task);
-      } catch (const std::bad_alloc&) {
-        worst_ = Outcome::no_memory;
-      }
-    });
-  }
-
   Panels panels(int64_t count) const {
     return {aligned_array<int32_t>(count * words_), aligned_array<float>(count * width_),
             aligned_array<float>(count * width_), aligned_array<float>(count * width_)};
@@ -100,7 +88,7 @@ class FilteredTopk {
     const int64_t d = rows.d, padded = (d + width_ - 1) / width_ * width_;
     const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
     auto by_row = aligned_array<float>(padded * width_);
-    if (!pack_by_row(kernels_, part, by_row.get())) worst_ = Outcome::not_finite;
+    if (!pack_by_row(kernels_, part, by_row.get())) tasks_.worst = Outcome::not_finite;
     float* const units = out.units.get() + to * width_;
     float* const errors = out.errors.get() + to * width_;
     float* const half_squares = out.half_squares.get() + to * width_;
@@ -242,7 +230,7 @@ class FilteredTopk {
   Array<uint64_t> keys_;
   Array<float> thresholds_;
   std::vector<State> states_;
-  std::atomic<Outcome> worst_{Outcome::done};
+  Tasks tasks_;
 };
 
 }  // namespace

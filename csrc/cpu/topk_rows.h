@@ -2,8 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 
 #include "arrays.h"
+#include "pool.h"
 #include "topk.h"
 
 namespace featdiv {
@@ -32,6 +34,28 @@ inline float nearness_of(uint64_t key) {
 }
 
 inline int64_t index_of(uint64_t key) { return int64_t(0xffffffffu - uint32_t(key)); }
+
+// The tasks of a job, which are left alone once one has failed or the caller wants no more.
+struct Tasks {
+  explicit Tasks(const TopkJob& job) : job(job) {}
+
+  template <class F>
+  void each(int64_t tasks, F&& f) {
+    parallel_for(job.threads, tasks, [&](int64_t task) {
+      // Another thread writes it, through Python.
+      if (job.watch && __atomic_load_n(job.watch + 1, __ATOMIC_RELAXED) != 0) worst = Outcome::stopped;
+      if (worst != Outcome::done) return;
+      try {
+        f(task);
+      } catch (const std::bad_alloc&) {
+        worst = Outcome::no_memory;
+      }
+    });
+  }
+
+  const TopkJob& job;
+  std::atomic<Outcome> worst{Outcome::done};
+};
 
 // Rows as floats in panels of W features, W rows each; false where one is not finite. `by_row` has room for W rows.
 inline bool pack_by_row(const Kernels& kernels, const Rows& rows, float* by_row) {

@@ -42,9 +42,7 @@ def test_statistics_refuse_a_seed_before_anything_is_read(seed):
         lambda: featdiv.ClassMoments.from_source("nowhere.npy", labels=[0], seed=seed),
         lambda: featdiv.CrossMoments.from_sources({"a": "nowhere.npy"}, seed=seed),
     ):
-        with pytest.raises(
-            InputError, match=r"from_sources?: seed: expected a whole number of at least 0; got"
-        ):
+        with pytest.raises(InputError, match=r"from_sources?: seed: expected a whole number of at least 0; got"):
             read()
 
 

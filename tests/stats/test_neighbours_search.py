@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from featdiv.ops import _native
 from featdiv.stats import neighbours_search
 from featdiv.stats.neighbours import Neighbours
 
@@ -14,19 +15,37 @@ from featdiv.stats.neighbours import Neighbours
     [(1000, 384, 8192), (47_000, 384, (1 << 36) // (47_000 * 384)), (10**6, 768, 2048)],
 )
 def test_a_block_of_queries_on_the_cpu_is_a_second_of_products_where_that_costs_little(n, d, rows):
-    assert neighbours_search.block_rows(n, d, device="cpu") == rows
-    assert neighbours_search.block_rows(n, d, device="cuda:0") == 8192
+    assert neighbours_search.short_block(n, d) == rows
 
 
 @pytest.mark.parametrize("self_search", [True, False])
 def test_ctrl_c_is_honoured_after_a_block_and_blocks_change_nothing(self_search, monkeypatch):
     x = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32)
     queries = {} if self_search else {"queries": x[:200] + 1.0}
-    whole = Neighbours.of(x, k=5, **queries)
+    whole = Neighbours.of(x, k=5, backend="numpy", **queries)
     monkeypatch.setattr(neighbours_search, "LEAST_BLOCK_ROWS", 64)
     monkeypatch.setattr(neighbours_search, "BLOCK_PRODUCTS", 64 * 300 * 12)
     done = []
-    found = Neighbours.of(x, k=5, progress=lambda rows, total: done.append(rows), **queries)
+    found = Neighbours.of(x, k=5, backend="numpy", progress=lambda rows, total: done.append(rows), **queries)
     assert done[:3] == [64, 128, 192]
     np.testing.assert_array_equal(found.indices, whole.indices)
     np.testing.assert_array_equal(found.values, whole.values)
+
+
+@pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))
+def test_a_native_search_hears_ctrl_c_itself(monkeypatch):
+    x = np.random.default_rng(0).normal(size=(3000, 12)).astype(np.float32)
+    monkeypatch.setattr(neighbours_search, "BLOCK_PRODUCTS", 1)
+    monkeypatch.setattr("featdiv.ops.topk.native_.LONG_PRODUCTS", 0)
+    done = []
+    Neighbours.of(x, k=5, backend="native", progress=lambda rows, total: done.append(rows))
+    assert done == [3000]
+
+    def stopped(call, *, total):
+        cells = np.array([0, 1])
+        assert call(_native.address(cells)) == _native.STOPPED
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("featdiv.ops.topk.native_.watched", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        Neighbours.of(x, k=5, backend="native")

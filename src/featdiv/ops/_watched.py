@@ -16,6 +16,9 @@ T = TypeVar("T")
 PERIOD = 0.1
 """Seconds between two looks at a call."""
 
+LONG_PRODUCTS = 1e11
+"""Multiply-adds from which a call may take a second, and is worth a thread that Ctrl-C reaches."""
+
 
 def watched(call: Callable[[int], T], *, total: int, progress: Progress | None = None) -> T:
     """Returns ``call(address)``, made on a second thread while this one looks on.

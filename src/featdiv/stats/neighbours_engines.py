@@ -33,6 +33,11 @@ class Engine(Protocol):
         """Whether it finds the true neighbours, up to rounding."""
         ...
 
+    @property
+    def interruptible(self) -> bool:
+        """Whether Ctrl-C ends a search on the CPU at once."""
+        ...
+
     def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
         """Returns the k nearest rows of the gallery; arguments as `featdiv.ops.topk.topk`."""
         ...
@@ -44,6 +49,11 @@ class OwnOp:
 
     name: str
     exact: bool = True
+
+    @property
+    def interruptible(self) -> bool:
+        """Native searches watch for it."""
+        return self.name == "native"
 
     def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
         """Returns the k nearest rows of the gallery."""
@@ -62,6 +72,7 @@ class FaissFlat:
     gpu: int | None = None
     name: str = "faiss"
     exact: bool = True
+    interruptible: bool = False
 
     def search(self, queries: Any, gallery: Any, k: int, *, measure: str) -> Found:
         """Returns the k nearest rows of the gallery."""
@@ -86,6 +97,7 @@ class FaissIndex:
 
     name = "faiss"
     exact = False
+    interruptible = False
 
     def __init__(self, factory: str, gpu: int | None = None) -> None:
         self._factory, _, self._settings = factory.partition(":")

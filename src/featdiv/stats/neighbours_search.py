@@ -25,8 +25,8 @@ MOST_SPARE = 1024
 BLOCK_ROWS = 8192
 LEAST_BLOCK_ROWS = 2048
 BLOCK_PRODUCTS = 1 << 36
-"""Multiply-adds between two chances for Ctrl-C, of which a search on the CPU has one after each block: about a second
-on two cores. Below the least block, which packs and checks the gallery anew, a search would lose more than it gains."""
+"""Multiply-adds between two chances for Ctrl-C where an engine sees none: about a second on two cores. Below the least
+block, for which the gallery is read anew, a search would lose more than it gains."""
 
 _PAIR_BYTES = 1 << 26
 _RELATIVE = 1e-4
@@ -126,7 +126,9 @@ class Search:
 
     def _query_blocks(self, whole: Any) -> Iterator[tuple[int, Any]]:
         """Yields (start, vectors) of the queries; ``whole`` are the vectors of all, if they are in memory."""
-        rows = block_rows(min(self.shard_rows, self.gallery.n), self.gallery.source.d, device=self.gallery.device)
+        heard = self.gallery.device != "cpu" or self.engine.interruptible
+        n, d = min(self.shard_rows, self.gallery.n), self.gallery.source.d
+        rows = BLOCK_ROWS if heard else short_block(n, d)
         if whole is None:
             yield from self.queries.blocks(rows)
             return
@@ -217,10 +219,8 @@ class Search:
         return out
 
 
-def block_rows(n: int, d: int, *, device: str) -> int:
-    """Returns how many queries to search for at a time in ``n`` gallery rows of ``d`` features."""
-    if device != "cpu":
-        return BLOCK_ROWS
+def short_block(n: int, d: int) -> int:
+    """Returns how many queries to search for between two chances for Ctrl-C."""
     return min(BLOCK_ROWS, max(LEAST_BLOCK_ROWS, BLOCK_PRODUCTS // (n * d)))
 
 

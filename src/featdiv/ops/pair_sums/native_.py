@@ -12,7 +12,7 @@ import numpy.typing as npt
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
-from featdiv.ops._watched import watched
+from featdiv.ops._watched import LONG_PRODUCTS, watched
 from featdiv.ops.pair_sums import MEASURES, BlockSums, PairSums, PairTask, of_set, out_of_range
 from featdiv.ops.scatter import reference
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 _PILOT_ROWS = 1024
-
-_LONG_PRODUCTS = 1e11
-"""Multiply-adds from which a call takes about a second, and waits where Ctrl-C reaches it."""
 
 
 def unsupported_reason(request: Request) -> str | None:
@@ -95,7 +92,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
 
         total = n * m if m else n * (n - 1) // 2
         for doubles in (True,) if task.precision == "float64" else (False, True):
-            if total * d > _LONG_PRODUCTS or task.progress is not None:
+            if total * d > LONG_PRODUCTS or task.progress is not None:
                 found = watched(functools.partial(compared, doubles), total=total, progress=task.progress)
             else:
                 found = compared(doubles, 0)

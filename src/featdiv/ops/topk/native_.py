@@ -10,6 +10,7 @@ import numpy.typing as npt
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
+from featdiv.ops._watched import LONG_PRODUCTS, watched
 from featdiv.ops.topk import Nearest
 
 if TYPE_CHECKING:
@@ -31,22 +32,29 @@ def topk(queries: Rows, gallery: Rows, *, k: int, measure: str) -> Nearest:
     values = np.empty((m, k), dtype=np.float32)
     indices = np.empty((m, k), dtype=np.int64)
     asked, searched = _native.HostRows(left), _native.HostRows(right)
-    outcome = _native.module().topk(
-        queries=asked.address,
-        m=m,
-        query_stride=asked.row_stride,
-        gallery=searched.address,
-        n=n,
-        gallery_stride=searched.row_stride,
-        d=d,
-        element=asked.element,
-        k=k,
-        l2=measure == "l2",
-        values=_native.address(values),
-        indices=_native.address(indices),
-        threads=_native.threads(),
-        isa=_native.isa(),
-    )
+    threads, isa = _native.threads(), _native.isa()
+
+    def search(watch: int) -> int:
+        outcome: int = _native.module().topk(
+            queries=asked.address,
+            m=m,
+            query_stride=asked.row_stride,
+            gallery=searched.address,
+            n=n,
+            gallery_stride=searched.row_stride,
+            d=d,
+            element=asked.element,
+            k=k,
+            l2=measure == "l2",
+            values=_native.address(values),
+            indices=_native.address(indices),
+            watch=watch,
+            threads=threads,
+            isa=isa,
+        )
+        return outcome
+
+    outcome = watched(search, total=m * n) if m * n * d > LONG_PRODUCTS else search(0)
     if outcome == _native.NO_MEMORY:
         raise BudgetExceeded(f"topk: no memory for packed blocks and 2 x {k} candidates of up to 8,192 queries")
     if outcome != _native.DONE:
