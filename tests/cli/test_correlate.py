@@ -38,7 +38,7 @@ def test_columns_of_a_table(run, table):
 def test_several_columns_are_averaged_and_incomplete_models_said(run, table):
     result = run("correlate", "t.csv", "--x", "imagenet", "--y", "pets,cars", "--y-scale", "percent")
     assert result.stdout.startswith("mean logit(2 columns) against imagenet, 5 models")
-    assert "note: 1 models lack a value and are left out: f" in result.stderr
+    assert "note: left out, because a value is missing: f" in result.stderr
 
 
 def test_several_columns_of_x_are_averaged_too(run, table):

@@ -208,7 +208,7 @@ def test_incomplete_models_are_left_out_and_named():
     found = featdiv.correlate(mapping([1, 2, 9, 4, 3, 6]), y, draws=0, permutations=0)
     assert found.dropped == ("m02",)
     assert len(found.models) == 5
-    assert found.provenance.notes == ("1 models lack a value and are left out: m02",)
+    assert found.provenance.notes == ("left out, because a value is missing: m02",)
 
 
 def test_undefined_scores_spoil_nothing(planted):

@@ -37,7 +37,8 @@ def report(
     named = [split(argument) for argument in files]
     entries = [{name: path} if name else path for name, path in named]
     page = featdiv.report(entries, out, title=title or None)
-    output.say(f"wrote {out}: {len(files)} results, {budget.size(len(page.encode()))}", quiet=quiet)
+    many = "1 result" if len(files) == 1 else f"{len(files)} results"
+    output.say(f"wrote {out}: {many}, {budget.size(len(page.encode()))}", quiet=quiet)
 
 
 def split(argument: str) -> tuple[str, str]:

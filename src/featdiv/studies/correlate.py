@@ -242,7 +242,7 @@ def correlate(
             method="percentile bootstrap over models",
             n=len(names),
             seed=seed,
-            notes=(f"{len(dropped)} models lack a value and are left out: {', '.join(dropped)}",) if dropped else (),
+            notes=(f"left out, because a value is missing: {', '.join(dropped)}",) if dropped else (),
         ),
     )
 
