@@ -77,6 +77,16 @@ def test_merging_constant_parts_stays_constant(moments_of):
         Eigenvalues.of_moments(parts[0] + parts[1] + parts[2])
 
 
+@pytest.mark.parametrize("scale", [2.0**-300, 2.0**500])
+def test_the_floor_does_not_depend_on_the_scale_of_the_rows(scale):
+    rows = np.random.default_rng(0).normal(size=(200, 6)) + 3.0
+    floors = []
+    for factor in (1.0, scale):
+        moments = Moments.of(rows * factor, precision="float32")
+        floors.append(Eigenvalues.of_moments(moments, center=False).floor)
+    assert floors[1] == pytest.approx(floors[0], rel=1e-9)
+
+
 def test_a_tiny_variance_on_a_large_mean_is_still_a_spectrum(moments_of):
     x = 1e4 + 1e-6 * np.random.default_rng(6).normal(size=(400, 3))
     assert Eigenvalues.of_moments(moments_of(x)).values[0] == pytest.approx(1e-12, rel=0.5)

@@ -319,7 +319,7 @@ def _floor(moments: Moments, largest: float, center: bool) -> float:
     The bound is relative to the scatter. About zero the mean adds a part that is known in float64, so what
     the bound allows is small against a large mean.
     """
-    share = 1.0 if center else min(1.0, float(np.linalg.norm(moments.scatter)) / largest)
+    share = 1.0 if center else min(1.0, float(np.linalg.norm(moments.scatter / largest)))
     return max(math.sqrt(moments.error_bound * share), LOWEST_FLOOR)
 
 
