@@ -42,7 +42,7 @@ def curve(result: FineTune, ax: Axes | None = None) -> Figure:
     ax.set_ylabel(f"{'mean average precision' if drawn == 'map' else drawn} on validation images")
     model = result.provenance.arguments.get("model", "")
     ax.set_title(f"{model}, lr {result.lr:g}, weight decay {result.weight_decay:g}", fontsize=10)
-    ax.legend(fontsize=8, loc="lower right")
+    ax.legend(fontsize=8, loc="best")
     return figure
 
 
