@@ -187,7 +187,8 @@ def test_the_page_of_the_file_is_the_page_of_the_ranking(rank, tmp_path):
     path = tmp_path / "ranking.json"
     path.write_text(found.to_json())
     page = found.report()
-    assert featdiv.report({"ranking": path}, title="Which of 3 models to take") == page
+    assert featdiv.report(path) == page
+    assert "<h1>Which of 3 models to take</h1>" in page
     for text in (
         "How alike the models are",
         "Linear probe, fold by fold",
