@@ -105,6 +105,15 @@ def test_merge_says_what_does_not_fit():
         a.merge(np.eye(4))
 
 
+@pytest.mark.parametrize("scale", [2.0**-300, 2.0**450])
+def test_the_measured_error_does_not_depend_on_the_scale_of_the_rows(scale):
+    x = np.random.default_rng(0).normal(size=(500, 20))
+    expected = Moments.of(x, precision="float64", backend="numpy").measured_error
+    measured = Moments.of(x * scale, precision="float64", backend="numpy").measured_error
+    assert measured == pytest.approx(expected, rel=1e-6, abs=0.0)
+    assert 0.0 < measured < 1e-14
+
+
 def test_one_row_has_no_covariance():
     with pytest.raises(NotEnoughData, match="expected at least 2 rows; got 0"):
         _ = Moments.empty(3).covariance

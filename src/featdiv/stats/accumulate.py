@@ -321,9 +321,11 @@ class SpotCheck:
         z = reference.transformed(stretch, shift=shift, exponent=exponent, normalize=self._normalize)
         gram = self._gram(stretch, shift, exponent)
         signs = self._random.choice([-1.0, 1.0], size=z.shape[1])
-        norm = float(np.linalg.norm(gram))
-        if norm > 0.0:
-            error = float(np.linalg.norm(gram @ signs - z.T @ (z @ signs))) / norm
+        largest = float(gram.diagonal().max())
+        if largest > 0.0:
+            # Over the largest entry, so that no square leaves the range of float64.
+            apart = (gram @ signs - z.T @ (z @ signs)) / largest
+            error = float(np.linalg.norm(apart) / np.linalg.norm(gram / largest))
             self.error = error if self.error is None else max(self.error, error)
 
     def _gram(self, rows: Rows, shift: Float64Array | None, exponent: npt.NDArray[np.int32] | None) -> Float64Array:
