@@ -93,7 +93,7 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                     int64_t d, int element, uintptr_t block_edges, int blocks, uintptr_t shift, bool normalize,
                     bool doubles, bool rounded, uintptr_t rates, int rate_count, bool distances, int measure, int bins,
                     uintptr_t edges, bool has_threshold, double threshold, int64_t most_examples, uintptr_t exp_sums,
-                    uintptr_t histogram, uintptr_t examples, uintptr_t watch, int threads, int isa) {
+                    uintptr_t distance_sums, uintptr_t histogram, uintptr_t examples, uintptr_t watch, int threads, int isa) {
   const featdiv::PairJob job{rows_at(x, 0, n, d, x_stride, element),
                              rows_at(other, 0, m, d, other_stride, element),
                              at<const int64_t>(block_edges),
@@ -114,14 +114,14 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                              at<int64_t>(watch),
                              threads,
                              featdiv::IsaName(isa)};
-  featdiv::PairResult result{at<double>(exp_sums), at<int64_t>(histogram), at<int64_t>(examples)};
+  featdiv::PairResult result{at<double>(exp_sums), at<double>(distance_sums), at<int64_t>(histogram),
+                             at<int64_t>(examples)};
   featdiv::PairOutcome outcome;
   {
     py::gil_scoped_release released;
     outcome = featdiv::pair_sums(job, result);
   }
-  return py::make_tuple(int(outcome), result.close, result.nearest[0], result.nearest[1], result.nearest_value,
-                        result.distance_sum);
+  return py::make_tuple(int(outcome), result.close, result.nearest[0], result.nearest[1], result.nearest_value);
 }
 
 int topk(uintptr_t queries, int64_t m, int64_t query_stride, uintptr_t gallery, int64_t n, int64_t gallery_stride,
@@ -169,7 +169,7 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 13;
+  m.attr("INTERFACE") = 14;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("rounds_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).rounded != nullptr; });
@@ -192,7 +192,7 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("blocks"), py::arg("shift"), py::arg("normalize"), py::arg("doubles"), py::arg("rounded"),
         py::arg("rates"), py::arg("rate_count"), py::arg("distances"), py::arg("measure"), py::arg("bins"),
         py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"), py::arg("most_examples"), py::arg("exp_sums"),
-        py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"), py::arg("isa"));
+        py::arg("distance_sums"), py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"), py::arg("isa"));
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
         py::arg("values"), py::arg("indices"), py::arg("watch"), py::arg("threads"), py::arg("isa"));

@@ -45,6 +45,7 @@ class PairRunner {
         left_panels_(width_, job.block_edges, job.blocks),
         right_panels_(within_ ? left_panels_ : panels_of(job.other)),
         exp_totals_(size_t(job.blocks) * size_t(job.blocks) * size_t(job.rate_count)),
+        distance_totals_(size_t(job.blocks) * size_t(job.blocks)),
         histogram_(size_t(job.blocks) * size_t(job.blocks) * (size_t(job.bins) + 2)),
         best_(-std::numeric_limits<double>::infinity()) {
     const double unit = sizeof(T) == sizeof(float) ? 0x1p-24 : 0x1p-53;
@@ -149,7 +150,8 @@ class PairRunner {
     for (size_t task = 0; task < tasks_.size(); ++task)
       for (size_t rate = 0; rate < rates; ++rate)
         exp_totals_[cell_of(tasks_[task]) * rates + rate] += exp_sums_[task * rates + rate];
-    for (const double sum : distance_sums_) distance_total_ += sum;
+    for (size_t task = 0; task < distance_sums_.size(); ++task)
+      distance_totals_[cell_of(tasks_[task])] += distance_sums_[task];
     return !no_memory;
   }
 
@@ -158,7 +160,7 @@ class PairRunner {
 
   void finish() {
     std::copy(exp_totals_.begin(), exp_totals_.end(), result_.exp_sums);
-    result_.distance_sum = distance_total_;
+    if (job_.distances) std::copy(distance_totals_.begin(), distance_totals_.end(), result_.distance_sums);
     std::copy(histogram_.begin(), histogram_.end(), result_.histogram);
     result_.close = close_;
     std::sort(examples_.begin(), examples_.end());
@@ -345,8 +347,7 @@ class PairRunner {
   Packed<T> left_, right_;
   std::vector<Task> tasks_;
   std::vector<double> exp_sums_, distance_sums_;  // of each task
-  std::vector<double> exp_totals_;                // of each pair of blocks
-  double distance_total_ = 0;
+  std::vector<double> exp_totals_, distance_totals_;  // of each pair of blocks
   std::mutex mutex_;
   std::vector<int64_t> histogram_;  // likewise
   int64_t close_ = 0;

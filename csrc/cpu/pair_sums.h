@@ -30,12 +30,12 @@ struct PairJob {
 
 struct PairResult {
   double* exp_sums;    // [blocks, blocks, rate_count], the block of the left row first, never after that of the right
+  double* distance_sums;  // [blocks, blocks] likewise; null where distances are not wanted
   int64_t* histogram;  // [blocks, blocks, bins + 2], below and above included
   int64_t* examples;   // [most_examples, 2] the first close pairs, by left row and then right row
   int64_t close = 0;   // pairs on the near side of the threshold
   int64_t nearest[2] = {-1, -1};
   double nearest_value = 0;
-  double distance_sum = 0;
 };
 
 // `out_of_range`: squares of the entries overflow or vanish; if not in `doubles` already, the same job with it may do.

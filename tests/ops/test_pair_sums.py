@@ -229,6 +229,7 @@ def test_pairs_by_blocks(backend, rng, consecutive):
             assert got.by_block.pairs[a, b] == between.sum()
             sums = [np.exp(-t * squares[between]).sum() for t in (0.3, 2.0)]
             assert got.by_block.exp_sums[a, b] == pytest.approx(sums, rel=1e-5)
+            assert got.by_block.distance_sums[a, b] == pytest.approx(np.sqrt(squares[between]).sum(), rel=1e-5)
             counts = np.histogram((u @ u.T)[between], bins=8, range=(-1, 1))[0]
             assert got.by_block.histogram[a, b].tolist() == counts.tolist()
     assert got.exp_sums == pytest.approx(plain.exp_sums, rel=1e-6)

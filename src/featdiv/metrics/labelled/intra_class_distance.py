@@ -19,11 +19,13 @@ from featdiv.stats import ClassMoments, arguments, class_parts, resampling
 
 DEFINITIONS = ("euclidean", "squared")
 BLOCKS = 10
-"""Blocks of rows for the bootstrap, fewer than elsewhere: each pair of blocks is a call for each class."""
+"""Blocks of rows for the bootstrap, fewer than elsewhere: a large class takes a call for each pair of blocks."""
 
 LEAST_BLOCK_ROWS = 128
 SLAB_ROWS = 16 * BLOCK_ROWS
 """Rows of a class whose pairs with as many others are added up in one go."""
+
+WANTED: dict[str, Any] = {"rates": (), "distances": True, "normalize": None}
 
 
 def core(x: Float64Array, labels: npt.ArrayLike) -> float:
@@ -85,29 +87,50 @@ def _distances(
     for k, part in rows.each_class():
         # Rows about a common point near them keep the digits of small distances when they are rounded to float32.
         centre = part.block(0).mean(axis=0)
-        parts = [part] if block_of is None else [part.some(block_of[part.index] == block) for block in range(g)]
-        for a in range(g):
-            for b in range(a, g):
-                left, right = parts[a], None if a == b else parts[b]
-                counts[a, b, k] = left.n * (left.n - 1) / 2 if right is None else left.n * right.n
-                if counts[a, b, k]:
-                    sums[a, b, k], used = _pair_distances(left, right, centre, precision=precision, backend=backend)
+        numbers = np.zeros(part.n, dtype=np.int64) if block_of is None else block_of[part.index]
+        sizes = np.bincount(numbers, minlength=g).astype(np.float64)
+        counts[:, :, k] = np.triu(np.multiply.outer(sizes, sizes), 1) + np.diag(sizes * (sizes - 1.0) / 2.0)
+        if 1 < part.n <= SLAB_ROWS:
+            sums[:, :, k], used = _by_block(part, numbers, g, centre, precision=precision, backend=backend)
+            continue
+        parts = [part] if block_of is None else [part.some(numbers == block) for block in range(g)]
+        for a, b in np.argwhere(counts[:, :, k]).tolist():
+            left, right = parts[a], None if a == b else parts[b]
+            sums[a, b, k], used = _pair_distances(left, right, centre, precision=precision, backend=backend)
     total, count = sums.sum(axis=(0, 1)), counts.sum(axis=(0, 1))
     by_class = np.where(count > 0.0, total / np.maximum(count, 1.0), np.nan)
     return _Distances(by_class=by_class, sums=sums, pairs=counts, backend=used)
+
+
+def _by_block(
+    part: ClassRows, numbers: npt.NDArray[np.int64], g: int, centre: Float64Array, *, precision: str, backend: str
+) -> tuple[Float64Array, str]:
+    """Returns ((g, g) sums of distances by pairs of blocks, backend) of a class that is small enough for one call."""
+    rows = np.concatenate([_centred(part, start, centre, precision) for start in part.starts()])
+    order = np.argsort(numbers, kind="stable")
+    present, blocks = np.unique(numbers[order], return_inverse=True)
+    found = pair_sums(rows[order], blocks=blocks.reshape(-1), precision=precision, backend=backend, **WANTED)
+    assert found.by_block is not None
+    assert found.by_block.distance_sums is not None
+    sums = np.zeros((g, g))
+    sums[np.ix_(present, present)] = found.by_block.distance_sums
+    return sums, found.backend
+
+
+def _centred(part: ClassRows, start: int, centre: Float64Array, precision: str) -> npt.NDArray[Any]:
+    """Returns the block of rows that begins at ``start``, less a common point, in the type of the products."""
+    return (part.block(start) - centre).astype(np.float64 if precision == "float64" else np.float32)
 
 
 def _pair_distances(
     left: ClassRows, right: ClassRows | None, centre: Float64Array, *, precision: str, backend: str
 ) -> tuple[float, str]:
     """Returns the sum of distances of pairs, within ``left`` or across, a slab of rows against another at a time."""
-    dtype = np.float64 if precision == "float64" else np.float32
 
     def slab(part: ClassRows, first: int) -> npt.NDArray[Any]:
-        blocks = [start for start in part.starts() if first <= start < first + SLAB_ROWS]
-        return np.concatenate([(part.block(start) - centre).astype(dtype) for start in blocks])
+        starts = [start for start in part.starts() if first <= start < first + SLAB_ROWS]
+        return np.concatenate([_centred(part, start, centre, precision) for start in starts])
 
-    wanted: dict[str, Any] = {"rates": (), "distances": True, "normalize": None}
     total, used = 0.0, ""
     for first in range(0, left.n, SLAB_ROWS):
         some = slab(left, first)
@@ -116,7 +139,7 @@ def _pair_distances(
             others = list(range(0, right.n, SLAB_ROWS))
         for other in others:
             against = None if other is None else slab(left if right is None else right, other)
-            found = pair_sums(some, against, precision=precision, backend=backend, **wanted)
+            found = pair_sums(some, against, precision=precision, backend=backend, **WANTED)
             total += found.distance_sum or 0.0
             used = found.backend
     return total, used

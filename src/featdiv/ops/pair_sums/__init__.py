@@ -95,11 +95,13 @@ class BlockSums:
 
     Attributes:
         exp_sums: (g, g, rates) float64.
+        distance_sums: (g, g) float64, or None.
         histogram: (g, g, bins) int64, or None.
         pairs: (g, g) int64 numbers of pairs.
     """
 
     exp_sums: npt.NDArray[np.float64]
+    distance_sums: npt.NDArray[np.float64] | None
     histogram: npt.NDArray[np.int64] | None
     pairs: npt.NDArray[np.int64]
 

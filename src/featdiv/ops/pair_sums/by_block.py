@@ -41,6 +41,7 @@ def pair_sums(
     g = len(blocks)
     parts = [_rows_of(x, block) for block in blocks]
     exp_sums = np.zeros((g, g, len(task.rates)))
+    distance_sums = np.zeros((g, g))
     histogram = np.zeros((g, g, task.bins), dtype=np.int64)
     pairs = np.zeros((g, g), dtype=np.int64)
     found: dict[tuple[int, int], PairSums] = {}
@@ -55,6 +56,7 @@ def pair_sums(
             if progress is not None:
                 progress(int(pairs.sum()), n * (n - 1) // 2)
             exp_sums[a, b] = sums.exp_sums
+            distance_sums[a, b] = sums.distance_sum or 0.0
             if sums.histogram is not None:
                 histogram[a, b] = sums.histogram
             # Small arrays that outlive a call would lie between its large ones, whose memory could not be used again.
@@ -65,7 +67,12 @@ def pair_sums(
         _joined(found, blocks, task),
         exp_sums=exp_sums.sum(axis=(0, 1)),
         histogram=None if counts is None else counts.sum(axis=(0, 1)),
-        by_block=BlockSums(exp_sums=exp_sums, histogram=counts, pairs=pairs),
+        by_block=BlockSums(
+            exp_sums=exp_sums,
+            distance_sums=distance_sums if task.distances else None,
+            histogram=counts,
+            pairs=pairs,
+        ),
     )
 
 

@@ -44,13 +44,14 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
     g = len(block_edges) - 1
     sizes = np.diff(block_edges)
     exp_sums = np.zeros((g, g, len(task.rates)))
+    distance_sums = np.zeros((g, g)) if task.distances else None
     counts = np.zeros((g, g, task.bins + 2), dtype=np.int64)
     examples = np.full((task.examples, 2), -1, dtype=np.int64)
     pairs = np.triu(np.multiply.outer(sizes, sizes), 1) + np.diag(sizes * (sizes - 1) // 2)
     rates = np.array(task.rates, dtype=np.float64)
     left, right = _native.readable(x), None if other is None else _native.readable(other)
     n, d = (int(size) for size in x.shape)
-    close, i, j, value, distance_sum, doubles, rounded = 0, -1, -1, 0.0, 0.0, False, False
+    close, i, j, value, doubles, rounded = 0, -1, -1, 0.0, False, False
     if n and (right is None or len(right)):
         rounded = task.may_round and bool(_native.module().rounds_pairs(_native.isa()))
         shift = _pilot_mean(left, task.normalize) if rounded or task.normalize is None else None
@@ -83,6 +84,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
                 threshold=task.threshold or 0.0,
                 most_examples=task.examples,
                 exp_sums=_native.address(exp_sums),
+                distance_sums=_native.address(distance_sums),
                 histogram=_native.address(counts),
                 examples=_native.address(examples),
                 watch=watch,
@@ -96,7 +98,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
                 found = watched(functools.partial(compared, doubles), total=total, progress=task.progress)
             else:
                 found = compared(doubles, 0)
-            outcome, close, i, j, value, distance_sum = found
+            outcome, close, i, j, value = found
             if outcome != _native.OUT_OF_RANGE:
                 break
         _raise_for(outcome, x, other, task)
@@ -105,7 +107,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
     return PairSums(
         pairs=0,
         exp_sums=exp_sums.sum(axis=(0, 1)),
-        distance_sum=distance_sum if task.distances else None,
+        distance_sum=None if distance_sums is None else float(distance_sums.sum()),
         histogram=None if task.edges is None else cells[1:-1],
         below=int(cells[0]),
         above=int(cells[-1]),
@@ -113,7 +115,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
         close_pairs=examples[examples[:, 0] >= 0],
         nearest=(i, j, value) if i >= 0 else None,
         precision="float64" if doubles else "mixed" if rounded else "float32",
-        by_block=BlockSums(exp_sums=exp_sums, histogram=histogram, pairs=pairs),
+        by_block=BlockSums(exp_sums=exp_sums, distance_sums=distance_sums, histogram=histogram, pairs=pairs),
     )
 
 
