@@ -35,14 +35,12 @@ def median(beta: float) -> float:
     """Returns the median of the Marchenko-Pastur law of ratio 0 < beta <= 1 and unit variance.
 
     With x = 1 + beta - 2 sqrt(beta) cos t the law has the density (2/pi) sin(t)^2 / x on t in [0, pi], which
-    is smooth; its integral is closed, and the median is found to 1e-15 by bisection.
+    is smooth; its integral is closed, and the median is found to 1e-15 by bisection: to import a root finder
+    takes longer than all else that a spectrum of few rows does.
     """
-    from scipy.optimize import brentq
-
-    def excess(t: float) -> float:
-        return distribution(t, beta) - 0.5
-
-    t = brentq(excess, 0.0, math.pi, xtol=1e-15, rtol=8.9e-16)
+    low, high = 0.0, math.pi
+    while low < (t := (low + high) / 2.0) < high:
+        low, high = (t, high) if distribution(t, beta) < 0.5 else (low, t)
     return 1.0 + beta - 2.0 * math.sqrt(beta) * math.cos(t)
 
 
