@@ -214,6 +214,8 @@ def short_save(self, path):
         ("merge", greedy_merge, "law broken: identity"),
         ("save", short_save, "law broken: save and load"),
         ("__add__", lambda self, other: self, r"law broken: \+ is merge"),
+        ("__radd__", lambda self, zero: self, "law broken: sum is merge: 1 was added"),
+        ("__radd__", lambda self, zero: self.merge(self), "law broken: sum is merge"),
         # Protocol 5, the default from Python 3.14 on, keeps read-only arrays read-only by itself; a deep copy does not.
         ("__setstate__", lambda self, state: self.__dict__.update(state), "law broken: (pickle|copy): made arrays"),
     ],

@@ -271,6 +271,10 @@ class ClassMoments:
 
     __add__ = merge
 
+    def __radd__(self, zero: object) -> ClassMoments:
+        """Adds nothing to 0, from which `sum` starts."""
+        return self if isinstance(zero, int) and zero == 0 else NotImplemented
+
     def between(self, *, balanced: bool = False) -> Float64Array:
         """Returns the (d, d) scatter between classes: that of n rows which all lie at a class mean.
 

@@ -259,6 +259,10 @@ class CrossMoments:
 
     __add__ = merge
 
+    def __radd__(self, zero: object) -> CrossMoments:
+        """Adds nothing to 0, from which `sum` starts."""
+        return self if isinstance(zero, int) and zero == 0 else NotImplemented
+
     def without(self, part: CrossMoments) -> CrossMoments:
         """Returns the statistic of the rows that are not in ``part``: merging undone, for the jackknife.
 

@@ -281,6 +281,10 @@ class Moments:
 
     __add__ = merge
 
+    def __radd__(self, zero: object) -> Moments:
+        """Adds nothing to 0, from which `sum` starts."""
+        return self if isinstance(zero, int) and zero == 0 else NotImplemented
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the moments to a ``.npz`` file that `load` reads; see `featdiv.stats.storage`.
 

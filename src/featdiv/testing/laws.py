@@ -94,7 +94,7 @@ def check_identity(make: Make, *data: Array, empty: Any) -> None:
 
 
 def check_merge(make: Make, *data: Array, rtol: float) -> None:
-    """Requires associativity and commutativity, that parts merge to the whole, and that ``+`` is merge."""
+    """Requires associativity and commutativity, that parts merge to the whole, and that ``+`` and `sum` are merge."""
     n = len(data[0])
     cuts = [0, n // 7, n // 2, n]
     a, b, c = (make(*(array[start:stop] for array in data)) for start, stop in itertools.pairwise(cuts))
@@ -107,6 +107,9 @@ def check_merge(make: Make, *data: Array, rtol: float) -> None:
         assert_close_statistic(a.merge(b), b.merge(a), rtol)
     with _law("+ is merge"):
         assert_close_statistic(a + b, a.merge(b), 0.0, skip=())
+    with _law("sum is merge"):
+        assert_close_statistic(sum([a, b, c]), a.merge(b).merge(c), 0.0, skip=())
+        _require(a.__radd__(1) is NotImplemented, "sum is merge", "1 was added to the statistic")
 
 
 def check_order_and_chunks(make: Make, *data: Array, empty: Any, rtol: float, seed: int) -> None:
