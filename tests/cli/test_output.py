@@ -53,6 +53,13 @@ def test_no_destination_writes_nothing(tmp_path, monkeypatch, capsys):
     assert os.listdir(tmp_path) == []
 
 
+def test_files_that_were_written_are_named_once_each_on_stderr(capsys):
+    output.say_written("out.json", None, "plot.png")
+    output.say_written("-", None)
+    output.say_written("quiet.json", quiet=True)
+    assert capsys.readouterr() == ("", "wrote out.json\nwrote plot.png\n")
+
+
 def test_plain_table_aligns_and_has_no_trailing_blanks(capsys):
     output.print_table(["name", "value"], [["a", "1.5"], ["long name", "10"]], right=(1,))
     assert capsys.readouterr().out == "name       value\na            1.5\nlong name     10\n"

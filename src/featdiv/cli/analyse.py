@@ -125,9 +125,7 @@ def spectrum(
         output.save_plot(result, plot)
     if save_moments is not None:
         save(result, save_moments)
-    for path in (None if json == "-" else json, plot, save_moments):
-        if path is not None:
-            output.say(f"wrote {path}", quiet=quiet)
+    output.say_written(json, plot, save_moments, quiet=quiet)
 
 
 def save(result: Spectrum, path: str) -> None:

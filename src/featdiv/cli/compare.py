@@ -110,9 +110,7 @@ def compare(
         output.save_figure(result.plot(), plot)
     if dendrogram is not None:
         output.save_figure(result.dendrogram(), dendrogram)
-    for written in (None if json == "-" else json, plot, dendrogram):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, plot, dendrogram, quiet=quiet)
 
 
 def run_compare(

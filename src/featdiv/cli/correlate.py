@@ -84,9 +84,7 @@ def correlate(
     output.write_json(result.to_dict(), json)
     if plot is not None:
         output.save_plot(result, plot)
-    for written in (None if json == "-" else json, plot):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, plot, quiet=quiet)
 
 
 def _values(content: dict[str, dict[str, float | None]], columns: list[str]) -> Any:

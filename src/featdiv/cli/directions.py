@@ -86,9 +86,7 @@ def directions(
     if out is not None:
         lacking = f" and {found.other} lacks" if found.other else ""
         featdiv.report({name: found}, out, title=f"What {name} shows{lacking}")
-    for written in (None if json == "-" else json, out):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, out, quiet=quiet)
 
 
 def print_directions(found: Directions, *, title: str) -> None:

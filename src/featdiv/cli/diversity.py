@@ -98,9 +98,7 @@ def diversity(
     output.write_json(result.to_dict(), json)
     if plot is not None:
         output.save_plot(result, plot)
-    for path in (None if json == "-" else json, plot):
-        if path is not None:
-            output.say(f"wrote {path}", quiet=quiet)
+    output.say_written(json, plot, quiet=quiet)
 
 
 def run_diversity(

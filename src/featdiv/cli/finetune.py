@@ -172,9 +172,7 @@ def finetune(
         output.save_plot(found, plot)
     if plot_grid is not None:
         output.save_figure(found.plot_grid(), plot_grid)
-    for written in (None if json == "-" else json, plot, plot_grid):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, plot, plot_grid, quiet=quiet)
 
 
 def print_finetune(found: FineTune, *, quiet: bool) -> None:

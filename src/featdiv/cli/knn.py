@@ -135,9 +135,7 @@ def knn(
     output.write_json(result.to_dict(), json)
     if plot is not None:
         output.save_plot(result, plot)
-    for written in (None if json == "-" else json, plot):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, plot, quiet=quiet)
 
 
 def run_probe(rows: ProbeRows, *, quiet: bool, ignore: str | None = None, **arguments: Any) -> KnnProbe:

@@ -26,6 +26,13 @@ def say(text: str, *, quiet: bool = False) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def say_written(*paths: str | None, quiet: bool = False) -> None:
+    """Says which files a command wrote, of those that it can: None was not asked for, and ``-`` is stdout."""
+    for path in paths:
+        if path not in (None, "-"):
+            say(f"wrote {path}", quiet=quiet)
+
+
 def remark(kind: str, text: str, *, quiet: bool = False) -> None:
     """Prints a warning, a note or an error in the words of the shell, wrapped between words on a terminal."""
     command = running.get()

@@ -187,6 +187,4 @@ def _report(result: Result, title: str, json: str | None, plot: str | None, *, q
     output.write_json(result.to_dict(), json)
     if plot is not None:
         output.save_plot(result, plot)
-    for written in (None if json == "-" else json, plot):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, plot, quiet=quiet)

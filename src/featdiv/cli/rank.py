@@ -191,9 +191,7 @@ def rank_models(
     output.write_json(ranking.to_dict(), json)
     if report is not None:
         ranking.report(report)
-    for written in (None if json == "-" else json, report):
-        if written is not None:
-            output.say(f"wrote {written}", quiet=quiet)
+    output.say_written(json, report, quiet=quiet)
 
 
 def chosen_models(names: str, checkpoints: list[str]) -> dict[str, Any]:
