@@ -4,7 +4,8 @@ A ranking is a result of the kind ``"Ranking"`` whose dictionary holds, beside w
 
 * ``models``: (m,) names. ``columns``: (s,) names of scores. ``values``, ``low``, ``high``: (m, s), null where a value
   is undefined or has no interval; ``low`` and ``high`` may be left out.
-* ``criterion``: the column by which models are ranked; the table starts sorted by it. ``best``: the pick.
+* ``criterion``: the column by which models are ranked; the page shows them sorted by it, equals in the order of
+  ``models``, as the printed ranking does. ``best``: the pick.
 * ``p_best``: (m,) probability that the model is the best one. ``contenders``: names of the models that cannot be told
   from the best one at 95 %. ``regret``: what the pick is expected to lose against the best, in units of the criterion.
 * ``recommendation``: the verdict in words.
@@ -16,6 +17,7 @@ All but the first four and ``recommendation`` may be missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,14 +76,8 @@ def _table(content: Mapping[str, Any]) -> Markup:
         )
     columns += [Column(name=words(name), hint=metric_lookup.hint(name), numeric=True) for name in scores]
     place = scores.index(criterion) if criterion in scores else None
-    rank = [_number(p_best[i] if p_best else content["values"][i][place or 0]) for i in range(len(models))]
-    order = (
-        sorted(range(len(models)), key=lambda i: -(rank[i] or 0.0))
-        if p_best or place is not None
-        else range(len(models))
-    )
     rows = []
-    for i in order:
+    for i in _order(content):
         model = models[i]
         head = Cell(content=model, note="cannot be told from the best" if model in contenders else "")
         line: list[Cell | str] = [head]
@@ -100,8 +96,18 @@ def _table(content: Mapping[str, Any]) -> Markup:
         rows.append(line)
     caption = "Models by their scores, with 95 % intervals where there are any; a heading sorts the table."
     if criterion:
-        caption += f" Sorted by {f'P(best), judged by {words(criterion)}' if p_best else words(criterion)}."
+        caption += f" Sorted by {words(criterion)}."
     return table(caption, columns, rows)
+
+
+def _order(content: Mapping[str, Any]) -> list[int]:
+    """Returns the places of the models by the criterion, the best first; equals in the order of the ranking."""
+    columns, criterion = list(content["columns"]), content.get("criterion")
+    if criterion not in columns:
+        return list(range(len(content["models"])))
+    cells = [_number(row[columns.index(criterion)]) for row in content["values"]]
+    values = [-math.inf if cell is None else cell for cell in cells]
+    return sorted(range(len(values)), key=values.__getitem__, reverse=True)
 
 
 def _at(matrix: Any, i: int, j: int) -> float | None:
@@ -116,8 +122,8 @@ def _p_best(content: Mapping[str, Any], palette: Palette) -> Markup | None:
     p_best = content.get("p_best")
     if not p_best:
         return None
-    pairs = sorted(zip(content["models"], p_best, strict=True), key=lambda pair: -(pair[1] or 0.0))
-    bars = [Bar(name=model, style=palette.style(model), value=_number(value)) for model, value in pairs]
+    models = [(content["models"][i], p_best[i]) for i in _order(content)]
+    bars = [Bar(name=model, style=palette.style(model), value=_number(value)) for model, value in models]
     contenders = list(content.get("contenders") or ())
     caption = "Probability that each model is the best one."
     if len(contenders) > 1:
