@@ -286,3 +286,11 @@ def test_constant_columns_are_saved_and_read(normalize, backend, tmp_path):
             kept = again.joint if isinstance(again, CrossMoments) else again
             scatter = kept.within if isinstance(kept, ClassMoments) else kept.scatter
             assert 0.0 <= scatter.diagonal().min() <= scatter.diagonal().max() < 1e-9, (name, n)
+
+
+def test_a_file_holds_no_other_entries_and_never_objects(moments, tmp_path):
+    moments.save(tmp_path / "m.npz")
+    with zipfile.ZipFile(tmp_path / "m.npz") as archive:
+        assert "allow_pickle.npy" not in archive.namelist()
+    with open(tmp_path / "objects.npz", "wb") as file, pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        storage.write_arrays(file, labels=np.array([None]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from featdiv.io.writers import replacing
 from featdiv.stats.neighbours import DISTANCES, Neighbours
-from featdiv.stats.storage import SCHEMA_VERSION, facts_as_text, reading
+from featdiv.stats.storage import SCHEMA_VERSION, facts_as_text, reading, write_arrays
 
 _KIND = "Neighbours"
 
@@ -25,9 +25,8 @@ def save(neighbours: Neighbours, path: str | os.PathLike[str]) -> None:
 
     measured = {} if neighbours.recall is None else {"recall": np.float64(neighbours.recall)}
     with replacing(path) as file:
-        np.savez(
+        write_arrays(
             file,
-            allow_pickle=False,
             format=np.array(f"featdiv.{_KIND}"),
             schema=np.int64(SCHEMA_VERSION),
             version=np.array(__version__),

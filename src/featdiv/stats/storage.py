@@ -17,7 +17,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -154,9 +154,8 @@ def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], m
 
     measured = moments.measured_error
     with replacing(path) as file:
-        np.savez(
+        write_arrays(
             file,
-            allow_pickle=False,
             format=np.array(_PREFIX + kind),
             schema=np.int64(SCHEMA_VERSION),
             version=np.array(__version__),
@@ -168,6 +167,18 @@ def write(path: str | os.PathLike[str], kind: str, entries: Mapping[str, Any], m
             extraction=np.array(facts_as_text(moments.extraction)),
             **entries,
         )
+
+
+def write_arrays(file: IO[bytes], **arrays: Any) -> None:
+    """Writes named arrays as ``np.savez`` does, whose older versions take ``allow_pickle`` for the name of an array.
+
+    Raises:
+        ValueError: if an array holds objects, which only pickle could write.
+    """
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 @contextlib.contextmanager
