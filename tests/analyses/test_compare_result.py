@@ -42,13 +42,16 @@ def test_exports(comparison):
     assert content["biased"][0][1] == comparison.biased[0, 1]
     assert content["low"][0][1] == comparison.intervals["a ~ b"].low
     assert content["provenance"]["arguments"]["metric"] == "cka"
-    frame = comparison.to_pandas()
-    assert frame.loc["a", "b"] == comparison["a", "b"]
     assert "Song" in comparison.cite()
     assert "<td>b</td>" in comparison._repr_html_()
     assert repr(comparison) == "Comparison(cka (debiased), 3 x 3 models, 2000 rows)"
     assert [(line["row"], line["column"]) for line in comparison.table()] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert comparison.table()[0]["biased"] == comparison.biased[0, 1]
+
+
+def test_the_matrix_is_a_data_frame(comparison):
+    pytest.importorskip("pandas")
+    assert comparison.to_pandas().loc["a", "b"] == comparison["a", "b"]
 
 
 def test_names_are_escaped_in_html():
