@@ -30,4 +30,4 @@ def test_json_is_the_whole_catalogue(run):
 def test_an_unknown_metric_names_the_nearest(run):
     result = run("metrics", "rankmee")
     assert result.exit_code == 1
-    assert "did you mean rankme" in result.stderr
+    assert "featdiv metrics: no metric is named 'rankmee'; did you mean rankme?" in result.stderr

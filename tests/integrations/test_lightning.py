@@ -113,5 +113,7 @@ def test_wrong_arguments(fl):
         fl.LayerScores("backbone", stage="predict")
     with pytest.raises(InputError, match="scores: expected a list of names"):
         fl.LayerScores("backbone", "rankme")
+    with pytest.raises(InputError, match=r"^lightning\.LayerScores: scores: no metric is named 'rankmee'; did you"):
+        fl.LayerScores("backbone", ["rankmee"])
     with pytest.raises(InputError, match="nonfinite: expected one of"):
         fl.LayerScores("backbone", nonfinite="ignore")

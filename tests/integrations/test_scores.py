@@ -37,11 +37,11 @@ def test_what_is_undefined_is_named_and_does_not_stop_the_rest(rows):
     ("name", "normalize"), [("rankme", None), ("redundancy", None), ("vendi", "l2"), ("mean_cosine", "l2")]
 )
 def test_how_rows_are_to_be_normalised(name, normalize):
-    assert scores.normalize_of(name, function="here") == normalize
+    assert scores.normalize_of(name, argument="here") == normalize
 
 
 def test_scores_of_other_things_are_refused():
     with pytest.raises(InputError, match=r"here: 'frechet_distance' needs two moments, .* one of effective_rank"):
-        scores.normalize_of("frechet_distance", function="here")
-    with pytest.raises(InputError, match="did you mean rankme"):
-        scores.normalize_of("rankmee", function="here")
+        scores.normalize_of("frechet_distance", argument="here")
+    with pytest.raises(InputError, match=r"^here: no metric is named 'rankmee'; did you mean rankme\?$"):
+        scores.normalize_of("rankmee", argument="here")

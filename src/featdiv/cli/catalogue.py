@@ -24,7 +24,8 @@ def metrics(
     from featdiv.metrics import catalogue
 
     options.require_writable(json, "--json")
-    entries = [catalogue.get(wanted) for wanted in ((name,) if name else catalogue.names())]
+    wanted = (name,) if name else catalogue.names()
+    entries = [catalogue.get(one, argument="featdiv metrics") for one in wanted]
     if json != "-":
         if name:
             output.print_table(["what", name], [[what, text] for what, text in facts(entries[0])])

@@ -80,7 +80,7 @@ class LayerWatcher:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise InputError(f"{self.function}: every: expected a positive number of forward passes; got {self.every}")
-        self._normalize = {name: scores.normalize_of(name, function=self.function) for name in self.names}
+        self._normalize = {name: scores.normalize_of(name, argument=f"{self.function}: scores") for name in self.names}
 
     def attach(
         self, model: torch.nn.Module, *, when: Callable[[], bool] = lambda: True

@@ -20,17 +20,21 @@ NORMALIZE = {
 """What a core takes to the ``normalize`` of the moments that it comes from; others do not come from one set of rows."""
 
 
-def normalize_of(name: str, *, function: str) -> str | None:
+def normalize_of(name: str, *, argument: str) -> str | None:
     """Returns how rows must be normalised for a score.
+
+    Args:
+        name: of the score.
+        argument: public function and argument, for the message.
 
     Raises:
         InputError: if there is no such score, or it does not come from the moments of one set of rows.
     """
-    needs = catalogue.get(name).needs
+    needs = catalogue.get(name, argument=argument).needs
     if needs not in NORMALIZE:
         possible = (other for other in catalogue.names() if catalogue.get(other).needs in NORMALIZE)
         raise InputError(
-            f"{function}: {name!r} needs {needs}, which do not come out of one pass over rows; expected one of "
+            f"{argument}: {name!r} needs {needs}, which do not come out of one pass over rows; expected one of "
             f"{', '.join(possible)}"
         )
     return NORMALIZE[needs]

@@ -83,7 +83,7 @@ class SpectralMetric(Metric):  # type: ignore[misc]
         self.window = window
         self.nonfinite = nonfinite
         self.parameters = dict(parameters or {})
-        self.normalize = scores.normalize_of(name, function=function)
+        self.normalize = scores.normalize_of(name, argument=f"{function}: name")
         self._buffer = packed.Buffer()
         state = packed.empty(num_features)
         self.add_state(

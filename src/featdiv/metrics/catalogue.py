@@ -48,8 +48,12 @@ def names(family: str | None = None) -> tuple[str, ...]:
     return tuple(name for name, metric in _all().items() if family in (None, metric.family))
 
 
-def get(name: str) -> Metric:
+def get(name: str, *, argument: str = "catalogue.get: name") -> Metric:
     """Returns the entry of a metric.
+
+    Args:
+        name: of the metric.
+        argument: where the name came from, for the message.
 
     Raises:
         InputError: if there is none of that name; the message names the nearest.
@@ -63,7 +67,7 @@ def get(name: str) -> Metric:
     if name not in metrics:
         near = difflib.get_close_matches(name, metrics, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(metrics)}"
-        raise InputError(f"catalogue.get: name: no metric is named {name!r}; {hint}")
+        raise InputError(f"{argument}: no metric is named {name!r}; {hint}")
     return metrics[name]
 
 
