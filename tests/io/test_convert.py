@@ -209,6 +209,21 @@ def test_memory_stays_at_a_chunk(tmp_path):
     assert peak < 8 * 4096 * 64 * 4
 
 
+@pytest.mark.parametrize(("name", "shard_rows", "named"), [("x.npy", None, "x.npy"), ("x", 1_000, "x/part-00000.npy")])
+def test_where_there_is_no_room_the_file_that_was_asked_for_is_named(tmp_path, monkeypatch, name, shard_rows, named):
+    resource = pytest.importorskip("resource")
+    monkeypatch.chdir(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            featdiv.convert(np.zeros((3_000, 8), dtype=np.float32), name, shard_rows=shard_rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.path.normpath(caught.value.filename) == os.path.normpath(named)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["x.npy", "x"])
 def test_a_killed_process_leaves_what_was_there(tmp_path, whole, name):
     if os.name == "nt":

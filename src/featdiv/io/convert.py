@@ -162,10 +162,10 @@ def _shard_directory(path: str, kind: str, d: int, dtype: str, shard_rows: int) 
     path = path.rstrip(os.sep)
     folder = os.path.dirname(path) or "."
     temporary = os.path.join(folder, f".{os.path.basename(path)}.{secrets.token_hex(6)}.tmp")
-    os.mkdir(temporary)
     names: list[str] = []
     writer: Writer | None = None
     try:
+        os.mkdir(temporary)
         with ExitStack() as shard:
 
             def emit(bits: npt.NDArray[Any]) -> None:
@@ -190,8 +190,10 @@ def _shard_directory(path: str, kind: str, d: int, dtype: str, shard_rows: int) 
             handle.write("".join(f"{name}\n" for name in names).encode())
         os.replace(temporary, path)
         sync_directory(folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and str(error.filename).startswith(temporary):
+            error.filename = path + str(error.filename).removeprefix(temporary)
         raise
 
 

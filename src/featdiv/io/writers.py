@@ -156,7 +156,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename in (None, temporary):
             # A failed write does not say where: the system knows the file by a number only.
             error.filename = os.fspath(path)
         raise
