@@ -82,7 +82,9 @@ def _load(file: File, where: str) -> Any:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())
-        if type(error).__name__ == "UnpicklingError" or "weights_only" in reason.lower():
+        objects = type(error).__name__ == "UnpicklingError" or "weights_only" in reason.lower()
+        # torch 2.4 says the same of a storage that is too short for its tensor.
+        if objects and "resize storage" not in reason:
             raise FormatError(
                 f"{where}: it holds Python objects other than tensors (a pickle), which featdiv "
                 "never loads, because "
