@@ -33,7 +33,7 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
-    *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "avx512vnni", "amx", "avx2", "baseline")),
+    *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "avx512vnni", "amx", "avx2", "avx2vnni", "baseline")),
     *(f"csrc/cpu/{name}.cpp" for name in ("isa", "amx", "pool", "rows", "scatter", "class_scatter", "pair_sums")),
     *(f"csrc/cpu/{name}.cpp" for name in ("cross_gram", "nearest_centroid", "topk", "topk_filter")),
     "csrc/bindings_cpu.cpp",
@@ -54,11 +54,16 @@ ISA_FLAGS = {
     "isa_avx512": AVX512,
     "isa_avx512vnni": (*AVX512, "-mavx512vnni"),
     "isa_amx": (*AVX512, "-mamx-tile", "-mamx-bf16"),
+    "isa_avx2vnni": ("-mavx2", "-mfma", "-mf16c", "-mavxvnni"),
 }
+KNOWN_TOGETHER = ("isa_amx", "isa_avx2vnni")
+"""What the same versions of compilers know: `Plan.amx` is about all of them."""
+
 X86_DEFINITION, AMX_DEFINITION = "-DFEATDIV_X86=1", "-DFEATDIV_AMX=1"
 X86_HEADER = "#if !defined(__x86_64__)\n#error\n#endif\n#include <immintrin.h>\n"
 ISA_PROGRAMS = {
     "isa_avx512vnni": X86_HEADER + "__m512i f(__m512i a) { return _mm512_dpwssd_epi32(a, a, a); }\n",
+    "isa_avx2vnni": X86_HEADER + "__m256i f(__m256i a) { return _mm256_dpwssd_avx_epi32(a, a, a); }\n",
     "isa_amx": X86_HEADER + "void f(const void* p) { _tile_loadconfig(p); _tile_dpbf16ps(0, 1, 2); }\n",
 }
 SANITIZERS = ("-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -73,7 +78,7 @@ class Probe:
         compiler: command of a C++17 compiler that was seen to work, or None.
         compiler_problem: why there is none.
         compiler_knows_x86: whether it builds for x86-64, and takes the flags of AVX-512 with VNNI and of those below.
-        compiler_knows_amx: whether the compiler takes the flags and intrinsics of AMX (gcc 11, clang 12).
+        compiler_knows_amx: whether the compiler takes the flags and intrinsics of `KNOWN_TOGETHER` (gcc 11, clang 12).
         pybind11: its include directory, or None.
         nvcc: path of the CUDA compiler, or None.
         nvcc_problem: why there is none.
@@ -97,7 +102,7 @@ class Plan:
         cpu: whether to build `featdiv._cpu`.
         cpu_required: whether a failure to build it is an error.
         x86: whether it gets kernels for the instruction sets of x86-64 up to AVX-512 with VNNI.
-        amx: whether it gets kernels for AMX.
+        amx: whether it gets kernels for AMX, and for VNNI without AVX-512.
         cuda: whether to build `featdiv._cuda`.
         cuda_required: whether a failure to build it is an error.
         sanitize: whether to build with sanitizers.
@@ -138,7 +143,7 @@ def plan_native_build(env: Mapping[str, str], probe: Probe) -> Plan:
     if cpu and not x86:
         cpu_note += ", for the baseline of its architecture"
     if x86 and not amx:
-        cpu_note += ", without kernels for AMX, which it does not know (gcc 11 and clang 12 do)"
+        cpu_note += ", without kernels for AMX and AVX-VNNI, which it does not know (gcc 11 and clang 12 do)"
     cuda, cuda_note = False, "off, because FEATDIV_CUDA=off"
     if cuda_wanted != "off":
         missing = _missing_for_cuda(probe)
@@ -191,7 +196,10 @@ def probe_machine() -> Probe:
     else:
         include = pybind11.get_include()
     found = {"compiler": compiler, "compiler_problem": problem, "nvcc": nvcc, "nvcc_problem": nvcc_problem}
-    x86, amx = (compiler is not None and knows(compiler, isa) for isa in ("isa_avx512vnni", "isa_amx"))
+    x86, amx = (
+        compiler is not None and all(knows(compiler, isa) for isa in isas)
+        for isas in (("isa_avx512vnni",), KNOWN_TOGETHER)
+    )
     return Probe(system=platform.system(), compiler_knows_x86=x86, compiler_knows_amx=amx, pybind11=include, **found)
 
 
@@ -328,7 +336,7 @@ class BuildNative(build_ext):
         common = [*arch, *FLAGS, *WARNINGS, "-fPIC", *definitions, *sanitizers]
         common += [f"-I{include}" for include in ext.include_dirs]
         common += shlex.split(os.environ.get("CXXFLAGS", ""))
-        left_out = {*(() if self.plan.x86 else ISA_FLAGS), *(() if self.plan.amx else ("isa_amx",))}
+        left_out = {*(() if self.plan.x86 else ISA_FLAGS), *(() if self.plan.amx else KNOWN_TOGETHER)}
         sources = [ROOT / source for source in ext.sources if Path(source).stem not in left_out]
         outputs = [objects / f"{source.stem}.o" for source in sources]
         commands = [[*compiler, *common, *ISA_FLAGS.get(each.stem, ()), "-c", str(each)] for each in sources]

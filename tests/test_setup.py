@@ -70,7 +70,7 @@ def test_kernels_of_x86_are_built_where_the_compiler_knows_them(build):
     old = build.plan_native_build({}, able(build, compiler_knows_x86=True))
     assert old.x86
     assert not old.amx
-    assert "will be built with g++, without kernels for AMX" in old.notes[0]
+    assert "will be built with g++, without kernels for AMX and AVX-VNNI" in old.notes[0]
     for system in ("Linux", "Darwin"):
         arm = build.plan_native_build({}, able(build, system=system))
         assert arm.cpu
@@ -132,7 +132,7 @@ def test_a_build_for_arm_has_no_word_of_x86(build, monkeypatch, tmp_path, system
 def test_a_build_for_x86_tells_every_source_which_kernels_there_are(build, monkeypatch, tmp_path, amx):
     known = {"compiler_knows_x86": True, "compiler_knows_amx": amx}
     compiled, _ = commands_of(build, monkeypatch, tmp_path, **known)
-    left_out = set() if amx else {"isa_amx"}
+    left_out = set() if amx else {"isa_amx", "isa_avx2vnni"}
     assert set(compiled) == {Path(source).stem for source in build.CPU_SOURCES} - left_out
     for name, words in compiled.items():
         assert build.X86_DEFINITION in words
@@ -253,7 +253,7 @@ def test_only_the_bindings_see_pybind11_and_no_flag_breaks_ieee_arithmetic(build
 def test_flags_of_a_machine_stand_only_where_the_processor_is_asked_first(build):
     """One build runs on every machine of its architecture: only kernels of an instruction set are compiled for it."""
     assert not [flag for flag in (*build.FLAGS, *build.WARNINGS) if flag.startswith("-m")]
-    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512", "isa_avx512vnni", "isa_amx"}
+    assert set(build.ISA_FLAGS) == {"isa_avx2", "isa_avx512", "isa_avx512vnni", "isa_amx", "isa_avx2vnni"}
     assert not [flag for flags in build.ISA_FLAGS.values() for flag in flags if flag.startswith(("-march", "-mtune"))]
 
 

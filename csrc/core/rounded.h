@@ -217,7 +217,7 @@ FEATDIV_INLINE void add_rounded_exponentials(const PairBlock<float>& b, const Pr
   for (int rate = 0; rate < b.rate_count; ++rate) {
     // exp(-t |x - y|^2) = 2^(2 c x.y - c |x|^2 - c |y|^2), where all terms are rounded once, each on its own.
     const double c = b.rates[rate] * 1.4426950408889634;
-    V right[3];
+    V right[3] = {};
     for (int v = 0; v < 3; ++v)
       for (int i = 0; i < L; ++i) {
         const int j = v * L + i;

@@ -17,9 +17,16 @@ bool has_f16c() {
 }
 #endif
 
+#if defined(FEATDIV_AMX)
+// Compilers that know AMX know it too, but not all by name.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+#endif
+
 #if defined(FEATDIV_X86)
-Kernels with_units(const SplitKernels* split, const RoundedKernels* rounded, const FilterKernels* filter) {
-  Kernels all = avx512_kernels;
+Kernels with_units(Kernels all, const SplitKernels* split, const RoundedKernels* rounded, const FilterKernels* filter) {
   all.split = split;
   all.rounded = rounded;
   all.filter = filter;
@@ -51,16 +58,24 @@ const Kernels& kernels([[maybe_unused]] IsaName isa) {
   if (isa == IsaName::amx) {
     // Tiles may be emulated where there is no VNNI.
     static const Kernels with_tiles =
-        with_units(&amx_kernels, &amx_pair_kernels, __builtin_cpu_supports("avx512vnni") ? &filter_kernels : nullptr);
+        with_units(avx512_kernels, &amx_kernels, &amx_pair_kernels,
+                   __builtin_cpu_supports("avx512vnni") ? &filter_kernels : nullptr);
     return with_tiles;
   }
 #endif
 #if defined(FEATDIV_X86)
   if (isa == IsaName::avx512vnni) {
-    static const Kernels with_integers = with_units(nullptr, &vnni_kernels, &filter_kernels);
+    static const Kernels with_integers = with_units(avx512_kernels, nullptr, &vnni_kernels, &filter_kernels);
     return with_integers;
   }
   if (isa == IsaName::avx512) return avx512_kernels;
+#if defined(FEATDIV_AMX)
+  if (isa == IsaName::avx2 && has_avx_vnni()) {
+    static const Kernels with_integers =
+        with_units(avx2_kernels, nullptr, &narrow_vnni_kernels, &narrow_filter_kernels);
+    return with_integers;
+  }
+#endif
   if (isa == IsaName::avx2) return avx2_kernels;
 #endif
   return baseline_kernels;

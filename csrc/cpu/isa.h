@@ -99,6 +99,9 @@ extern const Kernels avx512_kernels;
 // Beside those of AVX-512.
 extern const RoundedKernels vnni_kernels;
 extern const FilterKernels filter_kernels;
+// Beside those of AVX2, where VNNI came without AVX-512.
+extern const RoundedKernels narrow_vnni_kernels;
+extern const FilterKernels narrow_filter_kernels;
 extern const SplitKernels amx_kernels;
 extern const RoundedKernels amx_pair_kernels;
 

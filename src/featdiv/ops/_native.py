@@ -119,7 +119,9 @@ def describe() -> str:
     problem = module().amx_problem()
     amx = f"AMX is not used because {problem}" if problem else "AMX passed its check"
     try:
-        kernels = f"kernels for {ISAS[isa()]}"
+        chosen = isa()
+        beside = " with VNNI" if ISAS[chosen] == "avx2" and module().rounds_pairs(chosen) else ""
+        kernels = f"kernels for {ISAS[chosen]}{beside}"
     except InputError as error:
         return f"featdiv._cpu ({module().COMPILER}) refuses to run: {error}"
     count = threads()

@@ -19,8 +19,10 @@ from featdiv.ops import _native
 from featdiv.ops.pair_sums import pair_sums
 
 ROOT = Path(__file__).resolve().parents[3]
-W = 48
-INTEGERS, TILES = 0, 1
+WIDTHS = (48, 48, 24)
+"""Rows of a panel, by unit."""
+
+INTEGERS, TILES, NARROW = 0, 1, 2
 
 pytestmark = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="the C++ sources are not beside the tests")
 
@@ -56,14 +58,15 @@ class Side:
 
     def __init__(self, library, unit, rows, *, stream=0, first_row=0):
         self.n, self.d = rows.shape
-        by_row = np.zeros((-(-self.d // W), W, W), np.float32)
+        width = WIDTHS[unit]
+        by_row = np.zeros((-(-self.d // width), width, width), np.float32)
         for feature in range(self.d):
-            by_row[feature // W, : self.n, feature % W] = rows[:, feature]
-        self.squares = np.zeros(W, np.float32)
+            by_row[feature // width, : self.n, feature % width] = rows[:, feature]
+        self.squares = np.zeros(width, np.float32)
         self.squares[: self.n] = (rows.astype(np.float64) ** 2).sum(1)
         room = np.zeros(library.words_of(unit, ctypes.c_int64(self.d)) + 16, np.int32)
         start = -room.ctypes.data % 64 // 4
-        self.words, self.units = room[start:], np.zeros(W, np.float32)
+        self.words, self.units = room[start:], np.zeros(width, np.float32)
         sizes = (ctypes.c_int64(self.n), ctypes.c_int64(self.d), ctypes.c_uint32(stream), ctypes.c_int64(first_row))
         library.round_rows(unit, pointer(by_row), *sizes, pointer(self.words), pointer(self.units))
 
@@ -85,26 +88,28 @@ def deviation(rows, rate, n):
     return 6.2e-5 * rate * float((rows.astype(np.float64) ** 2).sum(1).max()) / np.sqrt(n)
 
 
-@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("unit", [INTEGERS, TILES, NARROW])
 @pytest.mark.parametrize(("m", "n", "d"), [(48, 48, 144), (17, 48, 145), (48, 1, 31), (5, 33, 600), (48, 48, 1)])
 def test_a_block_against_float64(library, unit, m, n, d):
     rng = np.random.default_rng(d)
+    m, n = min(m, WIDTHS[unit]), min(n, WIDTHS[unit])
     x, y = (rng.normal(size=(rows, d)).astype(np.float32) / np.float32(np.sqrt(d)) for rows in (m, n))
     left, right = Side(library, unit, x), Side(library, unit, y, stream=1, first_row=48)
     off = np.log(block_sum(library, unit, left, right, 2.0) / truth(x, y, 2.0))
     assert abs(off) < 5 * deviation(np.concatenate([x, y]), 2.0, min(m, n))
 
 
-@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("unit", [INTEGERS, TILES, NARROW])
 def test_a_block_on_the_diagonal_counts_each_pair_once(library, unit):
     rng = np.random.default_rng(1)
-    x = (rng.normal(size=(37, 50)) / 7).astype(np.float32)
+    n = WIDTHS[unit] - 11
+    x = (rng.normal(size=(n, 50)) / 7).astype(np.float32)
     side = Side(library, unit, x)
     off = np.log(block_sum(library, unit, side, side, 1.0, triangle=True) / truth(x, x, 1.0, triangle=True))
-    assert abs(off) < 5 * deviation(x, 1.0, 37)
+    assert abs(off) < 5 * deviation(x, 1.0, n)
 
 
-@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("unit", [INTEGERS, TILES, NARROW])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_largest_products_that_the_integers_hold(library, unit, sign):
     """All of the norm in many features, or in one: the sums of products end just below 2^31."""
@@ -116,11 +121,11 @@ def test_the_largest_products_that_the_integers_hold(library, unit, sign):
         assert abs(off) < 5 * deviation(x, 0.25, 4)
 
 
-@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("unit", [INTEGERS, TILES, NARROW])
 def test_rounding_has_mean_zero_whatever_the_rows_are(library, unit):
     """Entries of two sizes round to the nearest integer the same way in all rows; at random they do not."""
     rng = np.random.default_rng(3)
-    x = np.where(rng.random((48, 96)) < 0.5, 0.137, 0.0411).astype(np.float32)
+    x = np.where(rng.random((WIDTHS[unit], 96)) < 0.5, 0.137, 0.0411).astype(np.float32)
     streams, want = 400, np.log(truth(x, x, 2.0, triangle=True))
     off = []
     for stream in range(streams):
@@ -128,16 +133,17 @@ def test_rounding_has_mean_zero_whatever_the_rows_are(library, unit):
         off.append(np.log(block_sum(library, unit, side, side, 2.0, triangle=True)) - want)
     # Float32 arithmetic itself is some 1e-8 off.
     assert abs(np.mean(off)) < 4 * np.std(off) / np.sqrt(streams) + 2e-8
-    assert np.std(off) < deviation(x, 2.0, 48)
+    assert np.std(off) < deviation(x, 2.0, len(x))
 
 
-@pytest.mark.parametrize("unit", [INTEGERS, TILES])
+@pytest.mark.parametrize("unit", [INTEGERS, TILES, NARROW])
 def test_exponentials_below_the_range_of_floats_are_zero(library, unit):
-    x = np.diag(np.full(48, 4.0)).astype(np.float32)
+    n = WIDTHS[unit]
+    x = np.diag(np.full(n, 4.0)).astype(np.float32)
     side = Side(library, unit, x)
     for rate in (2.0, 3.0, 1e6, 1e20):  # the second is 2^-138
         got = block_sum(library, unit, side, side, rate, triangle=True)
-        assert np.isclose(got, 1128 * np.exp(-32 * rate), rtol=0.02, atol=1e-36)
+        assert np.isclose(got, n * (n - 1) / 2 * np.exp(-32 * rate), rtol=0.02, atol=1e-36)
 
 
 @pytest.mark.parametrize("backend", ["native", "torch"])
@@ -205,26 +211,30 @@ def test_rows_are_rounded_only_for_exponentials(isa, rng):
 class NearestSide:
     """One panel of rows, rounded to nearest."""
 
-    def __init__(self, library, rows):
+    def __init__(self, library, unit, rows):
         self.n, self.d = rows.shape
-        by_row = np.zeros((-(-self.d // W), W, W), np.float32)
+        width = WIDTHS[unit]
+        by_row = np.zeros((-(-self.d // width), width, width), np.float32)
         for feature in range(self.d):
-            by_row[feature // W, : self.n, feature % W] = rows[:, feature]
-        room = np.zeros(library.words_of(INTEGERS, ctypes.c_int64(self.d)) + 16, np.int32)
+            by_row[feature // width, : self.n, feature % width] = rows[:, feature]
+        room = np.zeros(library.words_of(unit, ctypes.c_int64(self.d)) + 16, np.int32)
         self.words = room[-room.ctypes.data % 64 // 4 :]
-        self.units, self.errors = np.zeros(W, np.float32), np.zeros(W, np.float32)
+        self.units, self.errors = np.zeros(width, np.float32), np.zeros(width, np.float32)
         arrays = (self.words, self.units, self.errors)
         sizes = (ctypes.c_int64(self.n), ctypes.c_int64(self.d))
-        library.round_to_nearest(pointer(by_row), *sizes, *map(pointer, arrays))
-        halves = self.words[: W * (-(-self.d // 2))].view(np.int16).reshape(-1, W, 2)
-        integers = halves.transpose(1, 0, 2).reshape(W, -1)[: self.n, : self.d]
+        library.round_to_nearest(unit, pointer(by_row), *sizes, *map(pointer, arrays))
+        halves = self.words[: width * (-(-self.d // 2))].view(np.int16).reshape(-1, width, 2)
+        integers = halves.transpose(1, 0, 2).reshape(width, -1)[: self.n, : self.d]
         self.kept = integers * self.units[: self.n, None].astype(np.float64)
 
 
+@pytest.mark.parametrize("unit", [INTEGERS, NARROW])
 @pytest.mark.parametrize("kind", ["plain", "offset", "spiked", "zeros", "too small"])
-@pytest.mark.parametrize(("m", "n", "d"), [(48, 48, 130), (5, 31, 33), (1, 48, 400)])
-def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, kind, m, n, d):
+@pytest.mark.parametrize(("m", "n", "d"), [(48, 48, 130), (5, 21, 33), (1, 48, 400)])
+def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, unit, kind, m, n, d):
     rng = np.random.default_rng(d)
+    width = WIDTHS[unit]
+    m, n = min(m, width), min(n, width)
     x, y = (rng.normal(size=(rows, d)).astype(np.float32) for rows in (m, n))
     if kind == "offset":
         x, y = x + 100, y + 100
@@ -234,7 +244,7 @@ def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, kind, m, n, d)
         x[0], y[0] = 0, 0
     elif kind == "too small":
         x[0], y[0] = x[0] * 1e-30, y[0] * 1e-30
-    left, right = NearestSide(library, x), NearestSide(library, y)
+    left, right = NearestSide(library, unit, x), NearestSide(library, unit, y)
     for side, rows in ((left, x), (right, y)):
         gone = np.linalg.norm(rows - side.kept, axis=1)
         assert (gone <= side.errors[: side.n] * (1 + 1e-6)).all()
@@ -243,19 +253,19 @@ def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, kind, m, n, d)
         assert (side.errors[: side.n] <= 4 * gone + 1e-6 * lengths).all()
         assert (gone[lengths > 1e-6] <= 1.6e-5 * np.sqrt(d) * lengths[lengths > 1e-6]).all()
 
-    half_squares = np.zeros(W, np.float32)
+    half_squares = np.zeros(width, np.float32)
     half_squares[:n] = 0.5 * (y.astype(np.float64) ** 2).sum(1)
     want = x.astype(np.float64) @ y.astype(np.float64).T - half_squares[:n].astype(np.float64)
-    thresholds = np.zeros(W, np.float32)
+    thresholds = np.zeros(width, np.float32)
     thresholds[:m] = np.median(want, axis=1)
-    nearness, better = np.zeros((W, W), np.float32), np.zeros(W, np.uint64)
+    nearness, better = np.zeros((width, width), np.float32), np.zeros(width, np.uint64)
     inputs = (left.words, right.words, left.units, right.units, half_squares, thresholds)
     sizes = (ctypes.c_int64(d), m, n)
-    library.nearest_pairs(*map(pointer, inputs), *sizes, pointer(nearness), pointer(better))
+    library.nearest_pairs(unit, *map(pointer, inputs), *sizes, pointer(nearness), pointer(better))
     a, b = left.units[:m].astype(np.float64) * 46340, right.units[:n].astype(np.float64) * 46340
     bound = np.outer(left.errors[:m], b) + np.outer(a + left.errors[:m], right.errors[:n])
     bound += 2.0**-20 * (np.outer(a, b) + half_squares[:n])
     assert (np.abs(nearness[:m, :n] - want) <= bound).all()
-    bits = (better[:m, None] >> np.arange(W, dtype=np.uint64)) & np.uint64(1)
+    bits = (better[:m, None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)
     assert (bits[:, :n].astype(bool) == (nearness[:m, :n] > thresholds[:m, None])).all()
     assert not bits[:, n:].any()

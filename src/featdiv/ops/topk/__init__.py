@@ -8,10 +8,10 @@ have equal values in the backends native, triton, cuda and reference; a BLAS may
 Distances far from the origin lose what the rows have in common: subtract a common mean first. The backends triton and
 cuda take candidates by such products, and compute the values of the candidates again in float64.
 
-Native on a processor with AVX-512 VNNI compares rows rounded to 16-bit integers first, at twice the rate. With x' = x
-rounded and e(x) = |x - x'|, a product of those is off by at most e(x) |y| + (|x| + e(x)) e(y), some 1e-4 |x| |y|. What
-may still be among the k nearest by that bound is computed in float64 from the rows; a query for which that is more than
-1.75 k + 84 rows, as among copies, is compared in float32 as above.
+Native on a processor with AVX-512 VNNI or AVX-VNNI compares rows rounded to 16-bit integers first, at twice the rate.
+With x' = x rounded and e(x) = |x - x'|, a product of those is off by at most e(x) |y| + (|x| + e(x)) e(y), some 1e-4
+|x| |y|. What may still be among the k nearest by that bound is computed in float64 from the rows; a query for which
+that is more than 1.75 k + 84 rows, as among copies, is compared in float32 as above.
 """
 
 from __future__ import annotations
