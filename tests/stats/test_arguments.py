@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,30 @@ def test_statistics_refuse_a_seed_before_anything_is_read(seed):
 def test_what_is_no_device_is_refused_before_anything_is_read(device):
     with pytest.raises(InputError, match=r"Moments\.from_source: device: expected a device of this machine"):
         featdiv.Moments.from_source("nowhere.npy", device=device)
+
+
+def taking(argument):
+    """Returns the public functions that take an argument of that name."""
+    functions = [getattr(featdiv, name) for name in featdiv._PUBLIC]
+    return [one for one in functions if inspect.isfunction(one) and argument in inspect.signature(one).parameters]
+
+
+@pytest.mark.parametrize("value", [[0], np.array([0, 1]), 0.5])
+@pytest.mark.parametrize("function", taking("ignore"), ids=lambda function: function.__name__)
+def test_what_is_no_label_is_refused_by_all_that_take_one(function, value):
+    first = next(iter(inspect.signature(function).parameters))
+    rows = np.full((12, 4), 0.25) if first == "source_probs" else np.random.default_rng(0).normal(size=(12, 4))
+    with pytest.raises(InputError, match=rf"{function.__name__}(: train)?: ignore: expected one label, .*; got "):
+        function(rows, labels=np.arange(12) % 3, ignore=value)
+
+
+@pytest.mark.parametrize("value", ["yes", None, 1, np.array([True, False])])
+@pytest.mark.parametrize("function", taking("center"), ids=lambda function: function.__name__)
+def test_what_is_neither_true_nor_false_is_refused_by_all_that_center(function, value):
+    with pytest.raises(InputError, match=rf"{function.__name__}: center: expected True or False; got "):
+        function(np.eye(12), center=value)
+
+
+def test_labels_and_truths_of_numpy_are_taken():
+    arguments.check("f", center=np.bool_(False), ignore=np.int64(-1))
+    arguments.check("f", ignore=np.str_("unknown"))

@@ -125,7 +125,15 @@ def transferability(
         True
     """
     names = _names(metrics, source_probs)
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, seed=seed, progress=progress)
+    arguments.check(
+        FUNCTION,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        seed=seed,
+        progress=progress,
+        ignore=ignore,
+    )
     arguments.one_of(FUNCTION, "interval", interval, ("auto", "jackknife", None))
     k = positive(k, f"{FUNCTION}: k")
     if knn_queries is not None:

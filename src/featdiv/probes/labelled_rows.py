@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
-from featdiv.stats import budget
+from featdiv.stats import arguments, budget
 from featdiv.stats.class_labels import refuse_missing
 
 
@@ -30,6 +30,7 @@ def without(
         NotEnoughData: if no row is left.
         BudgetExceeded: if the rows that are left do not fit the budget.
     """
+    arguments.check_ignore(function, ignore)
     if ignore is None:
         refuse_missing(labels, function=function)
         return source, labels

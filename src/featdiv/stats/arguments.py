@@ -21,6 +21,8 @@ def check(
     nonfinite: str = "raise",
     seed: int = 0,
     progress: object = None,
+    center: object = True,
+    ignore: object = None,
 ) -> None:
     """Raises InputError if one of the shared arguments has a value that no function knows."""
     one_of(function, "normalize", normalize, (None, "l2"))
@@ -29,6 +31,18 @@ def check(
     check_name(backend, argument=f"{function}: backend")
     check_seed(function, seed)
     check_progress(progress, function=function)
+    if not isinstance(center, (bool, np.bool_)):
+        raise InputError(f"{function}: center: expected True or False; got {center!r}")
+    check_ignore(function, ignore)
+
+
+def check_ignore(function: str, ignore: object) -> None:
+    """Raises InputError unless ``ignore`` is one label, a whole number or text, or None."""
+    if not (ignore is None or isinstance(ignore, (int, str, np.integer, np.bool_))):
+        raise InputError(
+            f"{function}: ignore: expected one label, a whole number or text, or None; got {ignore!r}. Give several "
+            "labels the same one, such as -1, to leave out all of them"
+        )
 
 
 def check_seed(function: str, seed: object) -> None:

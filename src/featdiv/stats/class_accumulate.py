@@ -52,6 +52,7 @@ def read(
         nonfinite=nonfinite,
         seed=seed,
         progress=progress,
+        ignore=ignore,
     )
     device = grouped.check_device(device, function=_FUNCTION)
     limit = budget.budget_bytes(memory, function=_FUNCTION)

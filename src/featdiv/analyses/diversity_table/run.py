@@ -93,7 +93,7 @@ def diversity(
         >>> {name: round(value, 3) for name, value in table.scores.items()}
         {'vendi': 4.678, 'class_separation': 0.428}
     """
-    arguments.check(FUNCTION, precision=precision, backend=backend, seed=seed, progress=progress)
+    arguments.check(FUNCTION, precision=precision, backend=backend, seed=seed, progress=progress, ignore=ignore)
     arguments.one_of(FUNCTION, "interval", interval, INTERVALS)
     options = Options(
         interval=interval,

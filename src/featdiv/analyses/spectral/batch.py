@@ -122,7 +122,15 @@ def spectra(
         >>> batch.eigenvalues.shape, len(batch.column("effective_rank"))
         ((3, 8), 3)
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, nonfinite=nonfinite, seed=seed)
+    arguments.check(
+        FUNCTION,
+        normalize=normalize,
+        precision=precision,
+        backend=backend,
+        nonfinite=nonfinite,
+        seed=seed,
+        center=center,
+    )
     options = Options(
         center=bool(center),
         normalize=normalize,

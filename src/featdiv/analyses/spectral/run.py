@@ -116,6 +116,7 @@ def spectrum(
         nonfinite=nonfinite,
         seed=seed,
         progress=progress,
+        center=center,
     )
     options = Options(
         center=bool(center),

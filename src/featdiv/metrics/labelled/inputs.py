@@ -18,7 +18,7 @@ from featdiv.metrics import jackknife
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import Resolved, is_spectrum
 from featdiv.results import Provenance
-from featdiv.stats import ClassMoments, Moments, class_parts
+from featdiv.stats import ClassMoments, Moments, arguments, class_parts
 from featdiv.stats.class_labels import as_labels
 from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
 from featdiv.stats.moments import Float64Array
@@ -172,6 +172,7 @@ def read_parts(
     Raises:
         InputError: if an interval is demanded that cannot be had.
     """
+    arguments.check_ignore(function, ignore)
     dealt, reason = 1, ""
     if source.one_pass and interval is not None:
         reason = "an iterable hands out labels with its rows, too late to deal every class to all parts"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from featdiv import io
 from featdiv.errors import InputError, NonFiniteError, NotEnoughData, RowError
 from featdiv.ops.scatter import reference
+from featdiv.stats import arguments
 from featdiv.stats.class_labels import as_labels, refuse_missing
 
 Float64Array = npt.NDArray[np.float64]
@@ -67,6 +68,7 @@ class LabelledRows:
         """
         if normalize not in (None, "l2"):
             raise InputError(f"{function}: normalize: expected None or 'l2'; got {normalize!r}")
+        arguments.check_ignore(function, ignore)
         if source.one_pass or source.n is None:
             raise InputError(
                 f"{function}: x: expected rows that can be picked by index; got an iterable of chunks, which is read "

@@ -20,7 +20,7 @@ from featdiv.metrics.jackknife import Rests
 from featdiv.metrics.spectral import left_out
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues, has_unit_rows
 from featdiv.results import Interval, Provenance, Score
-from featdiv.stats import ClassMoments, Moments, grouped
+from featdiv.stats import ClassMoments, Moments, arguments, grouped
 from featdiv.stats.grouped import GroupedMoments
 
 Statistic = TypeVar("Statistic", ClassMoments, Eigenvalues, Moments)
@@ -145,6 +145,7 @@ def resolve_eigenvalues(
         InputError: if ``x`` is of the wrong kind, or was made with another ``center`` or ``normalize``.
         NotEnoughData: if there is no spectrum.
     """
+    arguments.check(function, center=center)
     x = _without_classes(x)
     rests = _rests_of(x, function=function, interval=interval, groups=groups)
     if isinstance(x, Eigenvalues):
@@ -172,8 +173,8 @@ def resolve_eigenvalues(
         spectrum = None
     if unit_rows and not eig.unit_rows:
         raise InputError(_need_unit_rows(function, x))
-    arguments = {"center": center, "normalize": normalize}
-    provenance = dataclasses.replace(provenance, arguments={**provenance.arguments, **arguments})
+    made = {**provenance.arguments, "center": center, "normalize": normalize}
+    provenance = dataclasses.replace(provenance, arguments=made)
     return Resolved(function=function, statistic=eig, provenance=provenance, spectrum=spectrum, rests=rests)
 
 
@@ -220,8 +221,8 @@ def resolve_moments(
         spectrum = None
     if unit_rows and not has_unit_rows(moments):
         raise InputError(_need_unit_rows(function, x))
-    arguments = {**provenance.arguments, "normalize": moments.normalize}
-    provenance = dataclasses.replace(provenance, arguments=arguments)
+    made = {**provenance.arguments, "normalize": moments.normalize}
+    provenance = dataclasses.replace(provenance, arguments=made)
     return Resolved(function=function, statistic=moments, provenance=provenance, spectrum=spectrum, rests=rests)
 
 

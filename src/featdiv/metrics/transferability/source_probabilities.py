@@ -11,6 +11,7 @@ import numpy.typing as npt
 from featdiv import __version__
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.results import Provenance
+from featdiv.stats import arguments
 from featdiv.stats.class_labels import as_labels, refuse_missing
 from featdiv.stats.moments import Float64Array
 
@@ -45,6 +46,7 @@ class SourceProbabilities:
                 labels do not fit them.
             NotEnoughData: if no row is left.
         """
+        arguments.check_ignore(function, ignore)
         theta = as_probabilities(source_probs, function=function)
         values = as_labels(labels, function=function)
         if len(values) != len(theta):
