@@ -78,6 +78,34 @@ def test_noise_explains_nothing_that_was_left_out_of_the_fit(rows):
     assert featdiv.directions(rows, other=noise, k=2).explained.max() < 0.1
 
 
+def test_without_centring_they_are_the_right_singular_vectors_of_the_rows(rows):
+    rows = rows + np.arange(6.0)
+    found = featdiv.directions(rows, k=3, extremes=2, center=False)
+    _, sigma, vectors = np.linalg.svd(rows, full_matrices=False)
+    assert np.abs(np.einsum("ij,ij->i", found.components, vectors[:3])) == pytest.approx(np.ones(3), abs=1e-9)
+    assert found.shares == pytest.approx((sigma**2 / (sigma**2).sum())[:3])
+    along = rows @ found.components[0]
+    assert found.high_values[0] == pytest.approx(np.sort(along)[::-1][:2])
+    assert found.low[0].tolist() == np.argsort(along)[:2].tolist()
+    page = featdiv.report(found)
+    assert "of the sum of squares" in page
+    assert "of the variance" not in page
+    assert "of the variance" in featdiv.report(featdiv.directions(rows, k=3))
+
+
+def test_main_part_and_rest_by_sums_of_singular_values():
+    # Deng et al. (2023): singular values 5, 3, 1, 1 of which the first two hold 80 % of the sum.
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.normal(size=(size, 4)))[0] for size in (50, 4))
+    x = u * [5.0, 3.0, 1.0, 1.0] @ v.T
+    sigma = featdiv.spectrum(x, center=False).singular_values
+    assert sigma == pytest.approx([5.0, 3.0, 1.0, 1.0])
+    components = featdiv.directions(x, k=2, extremes=1, center=False).components
+    main = x @ components.T @ components
+    assert main == pytest.approx(u[:, :2] * [5.0, 3.0] @ v[:, :2].T)
+    assert x - main == pytest.approx(u[:, 2:] @ v[:, 2:].T)
+
+
 def images(n):
     return [np.full((40, 80, 3), [row % 256, 0, 255], dtype=np.uint8) for row in range(n)]
 
@@ -123,6 +151,7 @@ def test_to_pandas(rows):
         ({"images": images(3)}, featdiv.InputError, "images: expected 400 images, one for each row; got 3"),
         ({"images": ["a.png"] * 400}, featdiv.InputError, "images: expected a PIL image or uint8 pixels"),
         ({"other": np.ones((3, 2))}, featdiv.InputError, "rows"),
+        ({"other": np.eye(400), "center": False}, featdiv.InputError, "center: expected True with other=; got False"),
     ],
 )
 def test_what_cannot_be_done(rows, arguments, error, message):
@@ -135,3 +164,6 @@ def test_rows_that_cannot_be_used(rows):
         featdiv.directions(iter([rows]), k=1)
     with pytest.raises(featdiv.NotEnoughData, match="the rows of x are all the same"):
         featdiv.directions(np.ones((10, 3)), k=1)
+    assert featdiv.directions(np.ones((10, 3)), k=1, center=False).shares == pytest.approx([1.0])
+    with pytest.raises(featdiv.NotEnoughData, match="the rows of x are all zero"):
+        featdiv.directions(np.zeros((10, 3)), k=1, center=False)

@@ -31,6 +31,9 @@ def directions(
     ] = None,
     k: Annotated[int, typer.Option("--k", "-k", metavar="K", min=1, help="How many directions.")] = 5,
     extremes: Annotated[int, typer.Option(metavar="N", min=1, help="Rows at each end.")] = 6,
+    center: Annotated[
+        bool, typer.Option("--center/--no-center", help="Subtract the mean row; without, shares are of squares.")
+    ] = True,
     key: options.Key = None,
     normalize: Annotated[
         options.Normalize | None, typer.Option(help="Divide each row by its Euclidean norm first.")
@@ -56,6 +59,8 @@ def directions(
     options.check_backend(backend)
     if other_name and other is None:
         raise typer.BadParameter("--other-name: expected beside --other, which it names")
+    if other is not None and not center:
+        raise typer.BadParameter("--no-center: expected without --other")
     if split and images is None:
         raise typer.BadParameter("--split: expected beside --images, of which it is a part")
     import featdiv
@@ -74,6 +79,7 @@ def directions(
             other_name=other_name or (None if other is None else Path(other).stem),
             k=k,
             extremes=extremes,
+            center=center,
             normalize=normalize.value if normalize else None,
             precision=precision.value,
             backend=backend,
@@ -90,8 +96,8 @@ def directions(
 
 
 def print_directions(found: Directions, *, title: str) -> None:
-    """Prints a line for each direction: its share of the variance, and the rows at its ends."""
-    columns = ["direction", "variance"]
+    """Prints a line for each direction: its share of the variance (or of the squares), and the rows at its ends."""
+    columns = ["direction", "variance" if found.provenance.arguments["center"] else "squares"]
     if found.explained is not None:
         columns.append(f"told by {found.other}")
     rows = []

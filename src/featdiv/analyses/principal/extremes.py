@@ -37,13 +37,19 @@ class Extremes:
 
 
 def find(
-    source: Embeddings, mean: Float64Array, components: Float64Array, *, most: int, normalize: str | None, progress: Any
+    source: Embeddings,
+    about: Float64Array,
+    components: Float64Array,
+    *,
+    most: int,
+    normalize: str | None,
+    progress: Any,
 ) -> tuple[Extremes, Extremes]:
-    """Reads the rows once more and returns (low end, high end), ``most`` rows each."""
+    """Reads the rows once more and returns (low end, high end), ``most`` rows each, projections ``about`` a point."""
     k = len(components)
     none = Extremes(rows=np.empty((k, 0), dtype=np.int64), values=np.empty((k, 0)))
     low, negated = none, none
-    offset = components @ mean
+    offset = components @ about
     for chunk in source.chunks():
         rows = as_float64(chunk.rows)
         along = components @ rows.T

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
 class Directions(Result):
     """Directions of a representation, each with the rows at its two ends.
 
-    ``scores`` hold the share of the variance that each direction has, as ``"direction_1"``, ``"direction_2"``, …
+    ``scores`` hold the share of the variance that each direction has, or of the sum of squares with ``center=False``,
+    as ``"direction_1"``, ``"direction_2"``, …
 
     Attributes:
         components: (k, d) float64 unit vectors, orthogonal to one another; the entry of largest magnitude is positive.
         mean: (d,) float64 mean of the rows.
-        shares: (k,) share of the variance of x along each.
+        shares: (k,) those shares.
         explained: (k,) with ``other``: the share of a direction's variance that ridge regression from the other
             representation explains on rows left out of the fit; else None.
         low: (k, m) int64 rows at the low end, the most extreme first.
         high: (k, m) int64 rows at the high end, the most extreme first.
-        low_values: (k, m) float64 projections of those rows, about the mean.
+        low_values: (k, m) float64 projections of those rows, about the mean, or about zero with ``center=False``.
         high_values: (k, m) float64.
         other: what the directions were found missing from, or None for the leading ones of x.
         thumbnails: row to a small picture of it as a data URI; empty without images.

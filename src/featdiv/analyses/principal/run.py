@@ -38,6 +38,7 @@ def directions(
     other_name: str | None = None,
     k: int = 5,
     extremes: int = 6,
+    center: bool = True,
     normalize: str | None = None,
     precision: str = "float64",
     backend: str = "auto",
@@ -47,7 +48,8 @@ def directions(
 ) -> Directions:
     """Finds the leading directions of a representation, and the rows at the two ends of each.
 
-    The directions are principal components: eigenvectors of the covariance. With ``other``, a second representation
+    The directions are principal components: eigenvectors of the covariance, or with ``center=False`` of X^T X, the
+    right singular vectors of the rows as they are. With ``other``, a second representation
     of the same rows, they are those that x has and the other lacks: the leading eigenvectors of the scatter that is
     left of x after ridge regression from the other, on rows left out of the fit. A direction of x that the other side
     also has, in any linear disguise, is not among them.
@@ -60,6 +62,8 @@ def directions(
         other_name: what the report calls it; None for where it comes from.
         k: how many directions.
         extremes: how many rows at each end.
+        center: whether to subtract the mean first; without, shares are of the sum of squares, and projections about
+            zero. Not without, where there is ``other``: a regression has an intercept.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
         precision: arithmetic of the products.
         backend: backend of the products.
@@ -73,7 +77,8 @@ def directions(
     Raises:
         InputError: if an argument cannot be used, the source can be read only once, or there are not as many images
             as rows.
-        NotEnoughData: if the rows do not vary, or with ``other`` are too few for parts to be left out.
+        NotEnoughData: if the rows do not vary (with ``center=False``: are zero), or with ``other`` are too few for
+            parts to be left out.
         MissingDependency: if there are images and Pillow is not installed.
 
     Complexity:
@@ -93,7 +98,11 @@ def directions(
         >>> int(lacking.components[0].argmax())
         1
     """
-    arguments.check(FUNCTION, normalize=normalize, precision=precision, backend=backend, progress=progress)
+    arguments.check(
+        FUNCTION, normalize=normalize, precision=precision, backend=backend, progress=progress, center=center
+    )
+    if other is not None and not center:
+        raise InputError(f"{FUNCTION}: center: expected True with other=; got {center}")
     counts = {"k": k, "extremes": extremes, "thumbnail": thumbnail, "image_budget": image_budget}
     for name, value in counts.items():
         positive(value, f"{FUNCTION}: {name}")
@@ -101,7 +110,7 @@ def directions(
         _check(source, images, k)
         most = min(extremes, source.n or extremes)
         moments, left, provenance = _statistics(source, other, normalize, precision, backend, progress)
-        found = _assembled(source, moments, left, k, most, normalize, progress, provenance, other_name)
+        found = _assembled(source, moments, left, k, most, center, normalize, progress, provenance, other_name)
     if images is None:
         return found
     rows = sorted({int(row) for row in np.concatenate([found.low.ravel(), found.high.ravel()])})
@@ -171,21 +180,24 @@ def _assembled(
     left: Float64Array | None,
     k: int,
     most: int,
+    center: bool,
     normalize: str | None,
     progress: Progress | None,
     provenance: Provenance,
     other_name: str | None,
 ) -> Directions:
-    total = float(np.trace(moments.scatter))
+    squares = moments.scatter if center else moments.gram
+    total = float(np.trace(squares))
     if not total > 0.0:
-        raise NotEnoughData(f"{FUNCTION}: the rows of x are all the same")
-    components = _eigenvectors(moments.scatter if left is None else left, k)
-    along = np.einsum("ij,ij->i", components @ moments.scatter, components)
+        raise NotEnoughData(f"{FUNCTION}: the rows of x are all {'the same' if center else 'zero'}")
+    components = _eigenvectors(squares if left is None else left, k)
+    along = np.einsum("ij,ij->i", components @ squares, components)
     explained = None
     if left is not None:
         unexplained = np.einsum("ij,ij->i", components @ left, components)
         explained = 1.0 - unexplained / np.maximum(along, np.finfo(np.float64).tiny)
-    low, high = ends.find(source, moments.mean, components, most=most, normalize=normalize, progress=progress)
+    about = moments.mean if center else np.zeros_like(moments.mean)
+    low, high = ends.find(source, about, components, most=most, normalize=normalize, progress=progress)
     shares = along / total
     return Directions(
         scores={f"direction_{place + 1}": float(share) for place, share in enumerate(shares)},
@@ -198,7 +210,9 @@ def _assembled(
         low_values=low.values,
         high_values=high.values,
         other=None if left is None else other_name or str(provenance.arguments["other"]),
-        provenance=dataclasses.replace(provenance, arguments={**provenance.arguments, "k": k, "extremes": most}),
+        provenance=dataclasses.replace(
+            provenance, arguments={**provenance.arguments, "center": bool(center), "k": k, "extremes": most}
+        ),
     )
 
 

@@ -86,10 +86,11 @@ def _model(entry: Entry, most: int) -> Markup:
     other = content.get("other")
     title = f"{entry.name}: what {other} lacks" if other else f"{entry.name}"
     explained = content.get("explained") or [None] * len(content["shares"])
+    centred = entry.content["provenance"].get("arguments", {}).get("center", True)
     lines = [
         tag(
             "tr",
-            _head(place, share, told, other),
+            _head(place, share, told, other, centred),
             _end(content, "low", place, most),
             _end(content, "high", place, most),
         )
@@ -98,7 +99,7 @@ def _model(entry: Entry, most: int) -> Markup:
     caption = (
         f"Directions in which {entry.name} varies most beyond what {other} tells."
         if other
-        else f"The leading {len(lines)} principal directions of {entry.name}."
+        else f"The leading {len(lines)} principal directions of {entry.name}{'' if centred else ', mean included'}."
     )
     heads = [tag("th", name, scope="col") for name in ("direction", "one end", "the other end")]
     grid = tag(
@@ -112,8 +113,8 @@ def _model(entry: Entry, most: int) -> Markup:
     return tag("section", tag("h3", title), frame)
 
 
-def _head(place: int, share: float, told: float | None, other: Any) -> Markup:
-    facts = f"{shown(100.0 * share, 3)} % of the variance"
+def _head(place: int, share: float, told: float | None, other: Any, centred: bool) -> Markup:
+    facts = f"{shown(100.0 * share, 3)} % of the {'variance' if centred else 'sum of squares'}"
     if told is not None:
         facts += f"; {other} explains {shown(100.0 * max(0.0, told), 2)} % of it"
     return tag("th", str(place + 1), tag("small", facts), scope="row")
