@@ -53,7 +53,7 @@ def _spectrum(digits: Any, folder: Path) -> None:
         with replacing(path) as file:
             np.save(file, array)
 
-    result = run_spectrum([rows], labels=labels)
+    result = run_spectrum([rows], labels=labels, per_class=True)
     print_spectrum(result)
     output.write_json(result.to_dict(), results)
     output.save_plot(result, picture)
