@@ -266,10 +266,14 @@ def test_rows_that_cannot_be_used(x, labels):
         assert "1234" in str(caught.value)
 
 
-def test_the_table_can_be_pasted_and_drawn(table):
+def test_the_table_is_a_data_frame(table):
+    pytest.importorskip("pandas")
     frame = table.to_pandas()
     assert list(frame.index) == [line.name for line in table.lines]
     assert frame.loc["vendi", "value"] == table["vendi"]
+
+
+def test_the_table_can_be_pasted_and_drawn(table):
     markdown = table.to_markdown().splitlines()
     assert len(markdown) == 2 + len(table.lines)
     assert all(line.count("|") - line.count("\\|") == 8 for line in markdown)

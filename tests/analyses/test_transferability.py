@@ -274,6 +274,11 @@ def test_it_shows_itself(table, task):
     assert "<td>h_score</td><td>shrunk</td>" in table._repr_html_()
     assert "h_score: Ibrahim" in table.cite()
     assert table.to_dict()["definitions"] == {"h_score": "shrunk", "transrate": "tllib", "gbc": "diagonal"}
+
+
+def test_the_table_is_a_data_frame(task):
+    pytest.importorskip("pandas")
+    table = featdiv.transferability(*task, metrics=["logme", "knn"])
     assert table.to_pandas().loc["knn", "value"] == table["knn"]
 
 
