@@ -73,6 +73,48 @@ def test_several_truths_and_their_ceiling(data):
     assert found.read("tuned: kendall") == featdiv.rank_agreement(frame(scores), frame(second), draws=0).read("kendall")
 
 
+def test_one_list_of_scores_is_compared_with_each_data_set_of_a_table_and_on_average(data):
+    scores, truth, _ = data
+    taus = [scipy.stats.kendalltau(scores[:, 0], truth[:, j]).statistic for j in range(3)]
+    found = featdiv.rank_agreement(mapping(scores[:, 0]), frame(truth), draws=50)
+    assert found.comparisons[:4] == ("mean over truths", "x", "y", "z")
+    assert [found.read(f"{name}: kendall") for name in "xyz"] == pytest.approx(taus, rel=1e-12)
+    assert found.read("mean over truths: kendall") == pytest.approx(np.mean(taus), rel=1e-12)
+    # The mean and its interval are those of tables in which each data set has the same scores.
+    table = featdiv.rank_agreement(frame(np.repeat(scores[:, :1], 3, axis=1)), frame(truth), draws=50)
+    interval, expected = found.intervals["mean over truths: kendall"], table.intervals["kendall"]
+    assert (interval.low, interval.high) == (expected.low, expected.high)
+    assert (interval.estimand, expected.estimand) == ("models and ground truths", "models and data sets")
+    alone = featdiv.rank_agreement(mapping(scores[:, 0]), mapping(truth[:, 1]), draws=50)
+    assert found.intervals["y: kendall"] == alone.intervals["kendall"]
+
+
+@pytest.mark.parametrize(
+    ("truths", "pairs", "compared"), [(3, None, 3), (4, None, 0), (4, True, 6), (3, False, 0), (1, True, 0)]
+)
+def test_pairs_of_many_ground_truths_are_compared_when_asked_for(truths, pairs, compared):
+    values = {f"t{j}": mapping(np.roll(np.arange(12.0), j)) for j in range(truths)}
+    found = featdiv.rank_agreement(mapping(range(12)), values, draws=0, pairs=pairs)
+    assert sum(" ~ " in name for name in found.comparisons) == compared
+    with pytest.raises(featdiv.InputError, match="pairs: expected True, False or None; got 'all'"):
+        featdiv.rank_agreement(mapping(range(12)), values, draws=0, pairs="all")
+
+
+def test_print_has_a_line_for_each_comparison_and_data_set(data):
+    scores, truth, _ = data
+    truth[:, 2] = 1.0
+    found = featdiv.rank_agreement(frame(scores), frame(truth), draws=20)
+    _, heads, *lines = str(found).splitlines()
+    assert heads.split()[:4] == ["weighted_kendall", "95", "%", "interval"]
+    assert [line.split()[0] for line in lines] == ["mean", "x", "y", "z"]
+    taus = [scipy.stats.weightedtau(scores[:, j], truth[:, j]).statistic for j in range(2)]
+    assert [float(line.split()[1]) for line in lines[:3]] == pytest.approx([np.mean(taus), *taus], abs=1e-4)
+    assert lines[3].split()[1] == "undefined"
+    assert "[" in lines[0]
+    several = featdiv.rank_agreement(mapping(scores[:, 0]), frame(truth), draws=20, pairs=False)
+    assert [line[:16].strip() for line in str(several).splitlines()[2:]] == ["mean over truths", "x", "y", "z"]
+
+
 def test_the_interval_covers_the_correlation_of_the_population():
     # Pearson's r of Gaussian pairs is 0.6; 95 % of intervals should hold it, those of small samples a little fewer.
     rng = np.random.default_rng(5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 FUNCTION = "featdiv.rank_agreement"
 LEAST_MODELS = 3
+MEAN = "mean over truths"
+"""The comparison with all ground truths at once, where scores are not of data sets."""
+
+FEW_TRUTHS = 3
+"""Ground truths of which each pair is compared without being asked for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,15 +37,17 @@ class RankAgreement(Result):
 
     ``scores`` hold ``"<measure>"`` where there is one ground truth, else ``"<truth>: <measure>"``, and
     ``"<truth> ~ <other truth>: <measure>"`` for the agreement of two ground truths: where it is low, no
-    score can agree with both.
+    score can agree with both. Where one list of scores meets several ground truths, such as a table of data sets,
+    ``"mean over truths: <measure>"`` comes first. `print` shows one line for each comparison and data set, with the
+    interval of the first measure; `table` has all.
 
     Attributes:
         models: names of the models.
         datasets: names of the data sets; empty where values are not of a data set.
         truths: names of the ground truths; empty for one without a name.
         measures: names of the measures.
-        cells: one dictionary for each comparison and data set: ``comparison``, ``dataset``, ``models`` (how many have
-            both values), and the measures (None where undefined).
+        cells: one dictionary for each comparison and data set (or ground truth, of their mean): ``comparison``,
+            ``dataset``, ``models`` (how many have both values), and the measures (None where undefined).
     """
 
     models: tuple[str, ...]
@@ -95,14 +102,29 @@ class RankAgreement(Result):
         return f"RankAgreement({len(self.models)} models{datasets}, {shown}{more})"
 
     def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        level = f"{100 * self.provenance.arguments['level']:g} % interval"
+        title = f"RankAgreement of {len(self.models)} models"
+        if len(self.cells) > 1:
+            return title, ("", self.measures[0], level, *self.measures[1:]), list(self._lines())
         lines = []
         for line in self.table():
-            value = "undefined" if line["value"] is None else f"{line['value']:.4g}"
             interval = "" if line["low"] is None else f"[{line['low']:.4g}, {line['high']:.4g}]"
-            lines.append([line["comparison"], line["measure"], value, interval or line["undefined"]])
-        heads = ("", "measure", "value", f"{100 * self.provenance.arguments['level']:g} % interval")
+            lines.append([line["comparison"], line["measure"], _shown(line["value"]), interval or line["undefined"]])
+        heads = ("", "measure", "value", level)
         first = 0 if any(self.comparisons) else 1  # without the names of ground truths, where the only one has none
-        return f"RankAgreement of {len(self.models)} models", heads[first:], [line[first:] for line in lines]
+        return title, heads[first:], [line[first:] for line in lines]
+
+    def _lines(self) -> Iterator[list[str]]:
+        """Yields a line of the printed table for each comparison, the data sets of each below it."""
+        for comparison in self.comparisons:
+            interval = self.intervals.get(_name(comparison, self.measures[0]))
+            first, *others = (_shown(self.scores.get(_name(comparison, measure))) for measure in self.measures)
+            span = "" if interval is None else f"[{interval.low:.4g}, {interval.high:.4g}]"
+            yield [comparison or "mean", first, span, *others]
+            for cell in self.cells if len(self.datasets) > 1 else ():
+                if cell["comparison"] == comparison:
+                    first, *others = (_shown(cell[measure]) for measure in self.measures)
+                    yield [f"  {cell['dataset']}", first, "", *others]
 
 
 def rank_agreement(
@@ -110,6 +132,7 @@ def rank_agreement(
     ground_truth: Any,
     *,
     k: int | Sequence[int] = (1, 3),
+    pairs: bool | None = None,
     draws: int = 2000,
     level: float = 0.95,
     seed: int = 0,
@@ -133,9 +156,10 @@ def rank_agreement(
         scores: higher is better: a mapping from model to value, a mapping from data set to such mappings, or a data
             frame, models as index and data sets as columns. NaN and None are missing values.
         ground_truth: the same models and data sets; or a mapping from name to such tables, for several ground truths
-            side by side. Their agreement with one another is then reported too: where that is low, so is
-            what any score can reach on all of them.
+            side by side. One list of scores with a table of data sets is compared with each of them, and on average.
         k: the k of ``regret@k``, one or several.
+        pairs: whether to compare ground truths with one another as well: where their agreement is low, so is what any
+            score can reach on all of them. None does so for up to three ground truths.
         draws: number of resamples; 0 for no intervals.
         level: coverage of the intervals.
         seed: seed of the resamples.
@@ -157,6 +181,8 @@ def rank_agreement(
         (0.6667, 1.0, 0.0)
     """
     among = tuple(positive(value, f"{FUNCTION}: k") for value in (k if isinstance(k, Sequence) else (k,)))
+    if pairs is not None and not isinstance(pairs, bool):
+        raise InputError(f"{FUNCTION}: pairs: expected True, False or None; got {pairs!r}")
     bootstrap.check(function=FUNCTION, level=level, seed=seed, draws=draws)
     table = tables.read(scores, function=FUNCTION, argument="scores")
     truths = _truths(ground_truth, table)
@@ -164,7 +190,10 @@ def rank_agreement(
         raise InputError(f"{FUNCTION}: scores: expected at least {LEAST_MODELS} models; got {len(table.models)}")
     measures = _measures(among)
     comparisons = [(name, table, truth) for name, truth in truths.items()]
-    comparisons += [(f"{a} ~ {b}", truths[a], truths[b]) for a, b in combinations(truths, 2)]
+    if len(truths) > 1 and table.datasets == ("",):
+        comparisons.insert(0, (MEAN, *_side_by_side(table, truths)))
+    if pairs if pairs is not None else len(truths) <= FEW_TRUTHS:
+        comparisons += [(f"{a} ~ {b}", truths[a], truths[b]) for a, b in combinations(truths, 2)]
     found: dict[str, float] = {}
     undefined: dict[str, str] = {}
     intervals: dict[str, Interval] = {}
@@ -182,7 +211,7 @@ def rank_agreement(
             interval = bootstrap.percentile_interval(
                 resampled[measure],
                 level=level,
-                estimand="models and data sets" if len(one.datasets) > 1 else "models",
+                estimand=_estimand(comparison, one),
                 groups=len(one.models),
             )
             if interval is not None:
@@ -199,7 +228,7 @@ def rank_agreement(
         provenance=Provenance(
             function=FUNCTION,
             version=__version__,
-            arguments={"k": among, "draws": draws, "level": level},
+            arguments={"k": among, "pairs": pairs, "draws": draws, "level": level},
             method="mean over data sets, percentile bootstrap",
             n=len(table.models),
             seed=seed,
@@ -226,6 +255,21 @@ def _truths(ground_truth: Any, table: Table) -> dict[str, Table]:
         tables.require_same_models(table, truth, function=FUNCTION, arguments=("scores", which))
         tables.require_same_datasets(table, truth, function=FUNCTION, arguments=("scores", which))
     return named
+
+
+def _side_by_side(table: Table, truths: Mapping[str, Table]) -> tuple[Table, Table]:
+    """Returns the scores, once for each ground truth, and the ground truths as the data sets of one table."""
+    names = tuple(sorted(truths))
+    return (
+        Table(models=table.models, datasets=names, values=np.repeat(table.values, len(names), axis=1)),
+        Table(models=table.models, datasets=names, values=np.hstack([truths[name].values for name in names])),
+    )
+
+
+def _estimand(comparison: str, table: Table) -> str:
+    if comparison == MEAN:
+        return "models and ground truths"
+    return "models and data sets" if len(table.datasets) > 1 else "models"
 
 
 def _measures(k: tuple[int, ...]) -> dict[str, coefficients.Coefficient]:
@@ -284,6 +328,7 @@ def _cells(comparison: str, one: Table, other: Table, by_dataset: Mapping[str, F
 
 
 def _notes(cells: list[Mapping[str, Any]], table: Table) -> tuple[str, ...]:
+    cells = [cell for cell in cells if cell["comparison"] != MEAN]  # which are those of each ground truth once more
     short = [cell for cell in cells if cell["models"] < len(table.models)]
     if not short:
         return ()
@@ -293,6 +338,10 @@ def _notes(cells: list[Mapping[str, Any]], table: Table) -> tuple[str, ...]:
         f"values are missing: {len(short)} of {len(cells)} comparisons are over fewer models than {len(table.models)}, "
         f"the fewest, {least['models']}, on {where}",
     )
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4g}"
 
 
 def _name(comparison: str, measure: str) -> str:
