@@ -78,8 +78,8 @@ FEATDIV_INLINE float unit_of_row(const float* row, int64_t panel_stride, int64_t
   // Rounding adds less than the root of d to the norm of the integers; the sum of squares is off by d 2^-24 at most,
   // unless they vanish.
   const float root = __builtin_sqrtf(float(d)), room = largest_norm - root;
-  if (peak < 0x1p-40f) return peak * root / room;
-  const float by_peak = peak / largest_integer, by_norm = __builtin_sqrtf(square) * (1 + float(d) * 0x1p-24f) / room;
+  const float norm = peak < 0x1p-40f ? peak * root : __builtin_sqrtf(square) * (1 + float(d) * 0x1p-24f);
+  const float by_peak = peak / largest_integer, by_norm = norm / room;
   return by_peak > by_norm ? by_peak : by_norm;
 }
 

@@ -38,7 +38,8 @@ struct PairResult {
   double nearest_value = 0;
 };
 
-// `out_of_range`: squares of the entries overflow or vanish; if not in `doubles` already, the same job with it may do.
+// `out_of_range`: squares of the entries overflow or vanish, or rounded rows are too long for the rates; the same job
+// may do with rows that are not rounded, or then in `doubles`.
 enum class PairOutcome : int { done, not_finite, zero_norm, no_memory, out_of_range, stopped };
 
 PairOutcome pair_sums(const PairJob&, PairResult&);

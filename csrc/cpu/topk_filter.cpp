@@ -12,6 +12,8 @@ namespace {
 
 constexpr int64_t least_features = 32;
 constexpr double infinity = std::numeric_limits<double>::infinity();
+// Some times the smallest float, to which products below the range of normal floats are rounded.
+constexpr double least_float = 0x1p-146;
 
 // The nearness of a pair is its inner product, less half the square of the gallery's row for distances. That of the
 // integers is off by `slack` at most: by what rounding took from either row, at the length of the other, and by the
@@ -89,14 +91,11 @@ class FilteredTopk {
     const Rows part = rows.slice(p * width_, std::min(width_, rows.n - p * width_));
     auto by_row = aligned_array<float>(padded * width_);
     if (!pack_by_row(kernels_, part, by_row.get())) tasks_.worst = Outcome::not_finite;
-    float* const units = out.units.get() + to * width_;
-    float* const errors = out.errors.get() + to * width_;
+    filter_.round({by_row.get(), width_ * width_, part.n, d, 0, 0, out.words.get() + to * words_,
+                   out.units.get() + to * width_, out.errors.get() + to * width_});
     float* const half_squares = out.half_squares.get() + to * width_;
-    filter_.round({by_row.get(), width_ * width_, part.n, d, 0, 0, out.words.get() + to * words_, units, errors});
-    for (int64_t r = 0; r < width_; ++r) {
+    for (int64_t r = 0; r < width_; ++r)
       half_squares[r] = job_.l2 ? half_square(by_row.get(), width_, d, r) : 0.0f;
-      if (r >= part.n) errors[r] = 0;
-    }
   }
 
   Largest largest(const Panels& gallery, int64_t panels) const {
@@ -154,7 +153,7 @@ class FilteredTopk {
     for (int64_t i = 0; row + i < end; ++i) {
       State& state = states_[size_t(row + i)];
       const double own = norm(queries.units[size_t(p * width_ + i)]), error = queries.errors[size_t(p * width_ + i)];
-      const double rounding = 0x1p-20 * (own * most.norm + most.half_square);
+      const double rounding = 0x1p-20 * (own * most.norm + most.half_square) + least_float;
       state.slack = std::max(state.slack, error * most.norm + (own + error) * most.error + rounding);
       set_threshold(row + i);
       wanted |= !state.undecided;

@@ -198,6 +198,16 @@ def test_rounded_rows_of_two_sets_and_of_several_stretches(rng, threads):
         np.testing.assert_allclose(np.log(found[0].exp_sums), np.log(want.exp_sums), atol=4e-6)
 
 
+@pytest.mark.parametrize("normalize", ["l2", None])
+def test_rows_too_long_for_the_rate_are_not_rounded(normalize, rng):
+    """The noise of an exponent goes with t |x|^2: the sum over pairs was larger than their number."""
+    x = rng.normal(size=(300, 64)).astype(np.float32)
+    x[1] = x[0]
+    rate = 2e4 if normalize else 2e4 / 64
+    got = pair_sums(x, rates=[rate], normalize=normalize, precision="mixed", backend="native")
+    assert (got.precision, got.exp_sums[0]) == ("float32", pytest.approx(1.0, rel=1e-2))
+
+
 def test_rows_are_rounded_only_for_exponentials(isa, rng):
     x = rng.normal(size=(300, 16)).astype(np.float32)
     for wanted in ({"distances": True}, {"measure": "cosine", "bins": 4}):
@@ -269,3 +279,9 @@ def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, unit, kind, m,
     bits = (better[:m, None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)
     assert (bits[:, :n].astype(bool) == (nearness[:m, :n] > thresholds[:m, None])).all()
     assert not bits[:, n:].any()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-13])
+def test_single_features_fit_16_bits(library, scale):
+    x = np.array([[scale], [-scale]], np.float32)
+    np.testing.assert_allclose(NearestSide(library, x).kept, x, rtol=1e-4)

@@ -51,14 +51,16 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
     rates = np.array(task.rates, dtype=np.float64)
     left, right = _native.readable(x), None if other is None else _native.readable(other)
     n, d = (int(size) for size in x.shape)
-    close, i, j, value, doubles, rounded = 0, -1, -1, 0.0, False, False
+    close, i, j, value, precision = 0, -1, -1, 0.0, task.precision
     if n and (right is None or len(right)):
-        rounded = task.may_round and bool(_native.module().rounds_pairs(_native.isa()))
-        shift = _pilot_mean(left, task.normalize) if rounded or task.normalize is None else None
+        first = task.precision
+        if first == "float32" and task.may_round and _native.module().rounds_pairs(_native.isa()):
+            first = "mixed"
+        shift = _pilot_mean(left, task.normalize) if first == "mixed" or task.normalize is None else None
         hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
         m, threads, isa = 0 if right is None else len(right), _native.threads(), _native.isa()
 
-        def compared(doubles: bool, watch: int) -> Any:
+        def compared(precision: str, watch: int) -> Any:
             return _native.module().pair_sums(
                 x=hosts[0].address,
                 n=n,
@@ -72,8 +74,8 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
                 blocks=g,
                 shift=_native.address(shift),
                 normalize=task.normalize == "l2",
-                doubles=doubles,
-                rounded=rounded and not doubles,
+                doubles=precision == "float64",
+                rounded=precision == "mixed",
                 rates=_native.address(rates),
                 rate_count=len(rates),
                 distances=task.distances,
@@ -93,11 +95,12 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
             )
 
         total = n * m if m else n * (n - 1) // 2
-        for doubles in (True,) if task.precision == "float64" else (False, True):
+        precisions = ("mixed", "float32", "float64")
+        for precision in precisions[precisions.index(first) :]:
             if total * d > LONG_PRODUCTS or task.progress is not None:
-                found = watched(functools.partial(compared, doubles), total=total, progress=task.progress)
+                found = watched(functools.partial(compared, precision), total=total, progress=task.progress)
             else:
-                found = compared(doubles, 0)
+                found = compared(precision, 0)
             outcome, close, i, j, value = found
             if outcome != _native.OUT_OF_RANGE:
                 break
@@ -114,7 +117,7 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
         close=None if task.threshold is None else close,
         close_pairs=examples[examples[:, 0] >= 0],
         nearest=(i, j, value) if i >= 0 else None,
-        precision="float64" if doubles else "mixed" if rounded else "float32",
+        precision=precision,
         by_block=BlockSums(exp_sums=exp_sums, distance_sums=distance_sums, histogram=histogram, pairs=pairs),
     )
 
