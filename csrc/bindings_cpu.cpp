@@ -93,7 +93,8 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                     int64_t d, int element, uintptr_t block_edges, int blocks, uintptr_t shift, bool normalize,
                     bool doubles, bool rounded, uintptr_t rates, int rate_count, bool distances, int measure, int bins,
                     uintptr_t edges, bool has_threshold, double threshold, int64_t most_examples, uintptr_t exp_sums,
-                    uintptr_t distance_sums, uintptr_t histogram, uintptr_t examples, uintptr_t watch, int threads, int isa) {
+                    uintptr_t distance_sums, uintptr_t histogram, uintptr_t examples, uintptr_t watch, int threads,
+                    int isa) {
   const featdiv::PairJob job{rows_at(x, 0, n, d, x_stride, element),
                              rows_at(other, 0, m, d, other_stride, element),
                              at<const int64_t>(block_edges),
@@ -192,7 +193,8 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("blocks"), py::arg("shift"), py::arg("normalize"), py::arg("doubles"), py::arg("rounded"),
         py::arg("rates"), py::arg("rate_count"), py::arg("distances"), py::arg("measure"), py::arg("bins"),
         py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"), py::arg("most_examples"), py::arg("exp_sums"),
-        py::arg("distance_sums"), py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"), py::arg("isa"));
+        py::arg("distance_sums"), py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"),
+        py::arg("isa"));
   m.def("topk", &topk, py::kw_only(), py::arg("queries"), py::arg("m"), py::arg("query_stride"), py::arg("gallery"),
         py::arg("n"), py::arg("gallery_stride"), py::arg("d"), py::arg("element"), py::arg("k"), py::arg("l2"),
         py::arg("values"), py::arg("indices"), py::arg("watch"), py::arg("threads"), py::arg("isa"));

@@ -24,6 +24,8 @@ using Pair = std::array<int64_t, 2>;
 // Bytes of packed rows of either side that exist at a time: rows that take more are packed anew for every stretch of
 // the other side, which costs little beside the products of a stretch.
 constexpr int64_t packed_bytes = int64_t{32} << 20;
+// Panels of a stretch, since the tasks of two stretches are listed.
+constexpr int64_t most_panels = 2048;
 // Histograms of up to so many bins are counted in several tables in turn: adding one twice to the same number, one
 // right after the other, waits for the first to be stored.
 constexpr int most_turns = 4, bins_of_turns = 4096;
@@ -104,7 +106,7 @@ class PairRunner {
   const Norms& right_norms() const { return within_ ? left_norms_ : right_norms_; }
   int64_t fitting_panels(const PairJob& job) const {
     const int64_t bytes = width_ * (job.rounded ? kernels_.rounded->words(job.x.d) : job.x.d) * int64_t(sizeof(T));
-    return std::max(packed_bytes / bytes / task_panels * task_panels, task_panels);
+    return std::clamp(packed_bytes / bytes / task_panels * task_panels, task_panels, most_panels);
   }
 
   Panels panels_of(const Rows& rows) const {
@@ -156,7 +158,9 @@ class PairRunner {
   }
 
   // The pair of blocks that a task is about.
-  size_t cell_of(const Task& task) const { return size_t(task.down.block) * size_t(job_.blocks) + size_t(task.across.block); }
+  size_t cell_of(const Task& task) const {
+    return size_t(task.down.block) * size_t(job_.blocks) + size_t(task.across.block);
+  }
 
   void finish() {
     std::copy(exp_totals_.begin(), exp_totals_.end(), result_.exp_sums);
