@@ -133,4 +133,6 @@ def test_arguments(backend):
         topk(x * 1e30, x, k=1, backend=backend)
     with pytest.raises(InputError, match=r"expected rows with entries of at least 2\.78e-17, .* float32 can hold"):
         topk(x * 1e-20, x * 1e-20, k=1, backend=backend)
+    with pytest.raises(InputError, match=r"gallery: expected entries up to 1\.8e\+16, whose products float32 can hold"):
+        topk(np.zeros((1, 1 << 17), np.float32), np.full((1, 1 << 17), 2.0**55, np.float32), k=1, backend=backend)
     assert topk(x[:0], x, k=2, backend=backend).indices.shape == (0, 2)

@@ -17,6 +17,7 @@ that is more than 1.75 k + 84 rows, as among copies, is compared in float32 as a
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,9 @@ __all__ = ["Nearest", "topk"]
 
 MEASURES = ("inner", "l2")
 LARGEST = 2.0**55
-"""Magnitude up to which the products of thousands of features stay within float32."""
+"""Magnitude up to which squared distances of `MOST_FEATURES` features stay within float32; of more, less."""
+
+MOST_FEATURES = 1 << 15
 
 _CHECKED_BYTES = 1 << 24
 
@@ -128,17 +131,18 @@ def _checked_shapes(queries: Rows, gallery: Rows) -> tuple[str, str]:
 
 def check_range(rows: Rows, name: str) -> float:
     """Returns the largest magnitude; raises the error of rows that are not finite, or whose products overflow."""
-    largest = 0.0
-    step = max(1, _CHECKED_BYTES // (8 * int(rows.shape[1])))
+    d = int(rows.shape[1])
+    largest, allowed = 0.0, LARGEST * min(1.0, math.sqrt(MOST_FEATURES / d))
+    step = max(1, _CHECKED_BYTES // (8 * d))
     for start in range(0, int(rows.shape[0]), step):
         block = rows[start : start + step]
         low, high = _ends(block)
         if not (np.isfinite(low) and np.isfinite(high)):
             _raise_not_finite(rows, name)
         largest = max(largest, -low, high)
-    if largest > LARGEST:
+    if largest > allowed:
         raise InputError(
-            f"topk: {name}: expected entries up to {LARGEST:.3g}, whose products float32 can hold; got {largest:.3g}. "
+            f"topk: {name}: expected entries up to {allowed:.3g}, whose products float32 can hold; got {largest:.3g}. "
             "Multiply all rows by a small constant: neighbours do not change."
         )
     return largest
