@@ -214,7 +214,8 @@ def test_rows_are_rounded_only_for_exponentials(isa, rng):
         mixed, plain = (pair_sums(x, precision=name, backend="native", **wanted) for name in ("mixed", "float32"))
         assert mixed.precision == plain.precision == "float32"
         assert mixed.exp_sums.tolist() == plain.exp_sums.tolist()
-    assert pair_sums(x, precision="mixed", backend="native").precision == "float32"
+    rounds = _native.module().rounds_pairs(_native.isa())
+    assert pair_sums(x, precision="mixed", backend="native").precision == ("mixed" if rounds else "float32")
     assert pair_sums(x, precision="mixed", backend="torch").precision == "float32"
 
 
