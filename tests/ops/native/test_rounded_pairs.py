@@ -282,7 +282,8 @@ def test_rows_rounded_to_nearest_are_as_near_as_they_say(library, unit, kind, m,
     assert not bits[:, n:].any()
 
 
+@pytest.mark.parametrize("unit", [INTEGERS, NARROW])
 @pytest.mark.parametrize("scale", [1.0, 1e-13])
-def test_single_features_fit_16_bits(library, scale):
+def test_single_features_fit_16_bits(library, unit, scale):
     x = np.array([[scale], [-scale]], np.float32)
-    np.testing.assert_allclose(NearestSide(library, x).kept, x, rtol=1e-4)
+    np.testing.assert_allclose(NearestSide(library, unit, x).kept, x, rtol=1e-4)
