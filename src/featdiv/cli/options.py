@@ -34,8 +34,8 @@ Labels = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|COLUMN",
-        help="Label of each row: a .npy or text file, a pattern of one for each shard, or a column; default: those that "
-        "extract wrote beside the rows.",
+        help="Label of each row: a .npy or text file, a pattern of one for each shard, or a column; default: those "
+        "that extract wrote beside the rows.",
     ),
 ]
 Ids = Annotated[str | None, typer.Option(metavar="FILE|COLUMN", help="Identity of each row.")]
