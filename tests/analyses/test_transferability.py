@@ -187,10 +187,15 @@ def test_groups_stay_whole_and_few_of_them_have_no_jackknife(task):
     whole = featdiv.transferability(*repeated, metrics="logme", groups=groups).intervals["logme"]
     split = featdiv.transferability(*repeated, metrics="logme", groups=np.arange(1500)).intervals["logme"]
     assert whole.standard_error > 2.0 * split.standard_error
+    short = featdiv.transferability(x[:300], labels[:300], metrics="logme").provenance.notes[0]
+    reason = "a jackknife needs at least 5 slabs of 256 rows; got 300 rows"
+    assert short.endswith(reason)
+    for same in (featdiv.spectrum(x[:300]), featdiv.sparsity(x[:300])):  # the same words, whoever says it
+        assert f"no intervals: {reason}" in same.provenance.notes
     few = featdiv.transferability(*repeated, metrics="logme", groups=groups % 3)
     assert "logme" not in few.intervals
-    assert "there are 3 groups, and 5 are needed" in few.provenance.notes[0]
-    with pytest.raises(InputError, match="'jackknife' cannot be had here: there are 3 groups"):
+    assert "a jackknife needs at least 5 groups; got 3" in few.provenance.notes[0]
+    with pytest.raises(InputError, match="'jackknife' cannot be had here: a jackknife needs at least 5 groups; got 3"):
         featdiv.transferability(*repeated, metrics="logme", groups=groups % 3, interval="jackknife")
 
 

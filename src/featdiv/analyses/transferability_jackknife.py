@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from featdiv.errors import NotEnoughData
 from featdiv.results import Interval
-from featdiv.stats import ClassMoments, class_parts, resampling
+from featdiv.stats import ClassMoments, class_parts, partition, resampling
 
 PARTS = 10
-SLAB = 256
+SLAB = partition.MIN_SLAB
 MATRICES = 4
 """(d, d) matrices that a part needs while parts are merged, beside its own."""
 

@@ -17,15 +17,13 @@ from featdiv.errors import BudgetExceeded, InputError, NotEnoughData
 from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes
 from featdiv.metrics.transferability import gbc, h_score, logme, transrate
-from featdiv.stats import ClassMoments, arguments, budget, class_parts
+from featdiv.stats import ClassMoments, arguments, budget, class_parts, partition
 from featdiv.stats.class_labels import as_labels
 from featdiv.stats.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from featdiv.io import Embeddings
     from featdiv.io.progress import Progress
-
-LEAST_PARTS = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -222,7 +220,7 @@ def _read(source: Embeddings, options: Options, table: Table) -> tuple[ClassMome
     if source.labels is not None:
         source = source.replaced(labels=as_labels(source.labels, function=FUNCTION))
     parts, reason = _parts(source, c, options, per_class=per_class)
-    if parts < LEAST_PARTS:
+    if parts < partition.LEAST_PARTS:
         if options.interval == "jackknife":
             raise InputError(f"{FUNCTION}: interval: 'jackknife' cannot be had here: {reason}")
         if options.interval is not None and _of_moments_wanted(options):
@@ -278,11 +276,11 @@ def _parts(source: Embeddings, c: int, options: Options, *, per_class: bool) -> 
         return 1, "an iterable hands out labels with its rows, too late to deal every class to all parts"
     if source.groups is not None:
         groups = len(np.unique(source.groups))
-        parts, reason = min(groups, jackknife.PARTS), f"there are {groups} groups, and {LEAST_PARTS} are needed"
+        parts, reason = min(groups, jackknife.PARTS), partition.few_groups(groups)
     else:
         parts = min(source.n // jackknife.SLAB, jackknife.PARTS)
-        reason = f"{LEAST_PARTS} parts of {jackknife.SLAB} rows are needed; got {source.n} rows"
-    if parts >= LEAST_PARTS:
+        reason = partition.few_rows(source.n)
+    if parts >= partition.LEAST_PARTS:
         needed = jackknife.needed_bytes(source.d, c, parts=parts, per_class=per_class)
         if needed > options.memory:
             return 1, f"the moments of {parts} parts need {budget.size(needed)}, more than the memory budget"

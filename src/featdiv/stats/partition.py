@@ -110,16 +110,26 @@ def affordable(n: int, d: int, parts: int, *, always: bool) -> tuple[bool, str]:
     return exact, ""
 
 
+def few_rows(n: int) -> str:
+    """Returns why so few rows make no jackknife, in the same words for all scores."""
+    return f"a jackknife needs at least {LEAST_PARTS} slabs of {MIN_SLAB} rows; got {n} rows"
+
+
+def few_groups(groups: int) -> str:
+    """Returns why so few groups make no jackknife."""
+    return f"a jackknife needs at least {LEAST_PARTS} groups; got {groups}"
+
+
 def dealt(n: int | None, groups: int | None) -> tuple[int, int, str]:
     """Returns (parts, rows of a slab, why there can be no jackknife) for slabs of rows, or whole groups."""
     if groups is not None:
         if groups < LEAST_PARTS:
-            return groups, MAX_SLAB, f"a jackknife needs at least {LEAST_PARTS} groups; got {groups}"
+            return groups, MAX_SLAB, few_groups(groups)
         return min(groups, PARTS), MAX_SLAB, ""
     if n is None:
         return PARTS, _UNKNOWN_SLAB, ""
     slab = max(MIN_SLAB, min(MAX_SLAB, n // (PARTS * _SLABS_PER_PART)))
     slabs = n // slab
     if slabs < LEAST_PARTS:
-        return slabs, slab, f"a jackknife needs at least {LEAST_PARTS} slabs of {MIN_SLAB} rows; got {n} rows"
+        return slabs, slab, few_rows(n)
     return min(slabs, PARTS), slab, ""

@@ -16,12 +16,12 @@ from featdiv.errors import InputError, NotEnoughData, RowError
 from featdiv.metrics.geometric.rows import opened
 from featdiv.ops.scatter import reference
 from featdiv.results import Interval, Provenance, Result
-from featdiv.stats import arguments, resampling
+from featdiv.stats import arguments, partition, resampling
 from featdiv.stats.grouped import located
 from featdiv.stats.resampling import Float64Array
 
 EPSILON = 1e-3
-SLAB_ROWS = 256
+SLAB_ROWS = partition.MIN_SLAB
 BUCKETS = 20
 
 
@@ -206,12 +206,11 @@ def of_source(source: io.Embeddings, *, eps: float, interval: str | None) -> Spa
             undefined[name] = str(error)
     notes: tuple[str, ...] = ()
     intervals: dict[str, Interval] = {}
-    if interval is not None and len(parts) < resampling.LEAST_GROUPS:
-        kind = "groups" if source.groups is not None else f"slabs of {SLAB_ROWS} rows"
-        reason = f"a jackknife needs at least {resampling.LEAST_GROUPS} {kind}; got {len(parts)}"
+    if interval is not None and len(parts) < partition.LEAST_PARTS:
+        few = partition.few_rows(total.n) if source.groups is None else partition.few_groups(len(parts))
         if interval == "jackknife":
-            raise InputError(f"sparsity: interval: 'jackknife' cannot be had here: {reason}")
-        notes = (f"no intervals: {reason}",)
+            raise InputError(f"sparsity: interval: 'jackknife' cannot be had here: {few}")
+        notes = (f"no intervals: {few}",)
     elif interval is not None:
         intervals = _intervals(scores, total, parts)
     return Sparsity(
