@@ -150,3 +150,11 @@ def test_many_rows_are_rounded_where_the_native_module_can(monkeypatch):
     assert featdiv.uniformity(x[:-1]).provenance.precision == "float32"
     assert featdiv.uniformity(x, t=2.1).provenance.precision == "float32"
     assert featdiv.uniformity(x, precision="float32").provenance.precision == "float32"
+
+
+def test_rows_are_not_rounded_where_two_copies_may_make_up_the_sum():
+    from featdiv.metrics.geometric import uniformity
+
+    # At t = 20, of a million isotropic rows, one pair of copies is all of the sum.
+    assert uniformity.precision_for(1 << 30, 8.0, "auto") == "mixed"
+    assert uniformity.precision_for(1 << 30, 20.0, "auto") == "float32"

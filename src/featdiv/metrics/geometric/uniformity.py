@@ -26,6 +26,9 @@ def core(x: Float64Array, *, t: float = 2.0) -> float:
 ROUNDED_ROWS = 1 << 14
 """Rows from which on rounding them to 16 bits changes the score at t = 2 by less than 1e-6, one standard deviation."""
 
+ROUNDED_RATE = 8.0
+"""Largest t for that: at larger ones a few pairs of copies may make up the sum, and errors of few do not cancel."""
+
 
 def task(rows: Rows, t: float, precision: str, backend: str) -> dict[str, Any]:
     """Returns the arguments of the pair op."""
@@ -36,7 +39,7 @@ def precision_for(n: int, t: float, precision: str) -> str:
     """Returns the precision of the products where it is ``"auto"``: the error of rounding goes with t / sqrt(n)."""
     if precision != "auto":
         return precision
-    return "mixed" if n >= ROUNDED_ROWS * (t / 2.0) ** 2 else "float32"
+    return "mixed" if t <= ROUNDED_RATE and n >= ROUNDED_ROWS * (t / 2.0) ** 2 else "float32"
 
 
 def _value(found: pairs.Pairs, place: int = 0) -> float:
@@ -116,7 +119,8 @@ def uniformity(
         sample: how many rows to draw; None for all. The result then says "sample".
         precision: ``"float32"`` or ``"float64"`` products, ``"mixed"`` (of rows rounded to 16 bits at random, where
             the backend has them: at most 6.2e-5 t / sqrt(n) off, one standard deviation, mostly a hundredth of
-            that), or ``"auto"``: mixed from 16,384 (t / 2)^2 rows on, else float32.
+            that, unless a few copies make up the sum), or ``"auto"``: mixed from 16,384 (t / 2)^2 rows on, up to
+            t = 8, else float32.
         backend: backend of the pair sums.
         memory: budget for the rows, in bytes or as text; None for a quarter of the RAM.
         seed: of the sample and of the bootstrap.
