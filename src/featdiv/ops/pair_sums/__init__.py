@@ -23,7 +23,8 @@ row and feature. Rounded entries then have the right expectation whatever the ro
 cancel in sums over pairs: of rows of norm up to r, n of them, the standard deviation of the logarithm of a sum is at
 most 6.2e-5 t r^2 / sqrt(n), about what rows in two opposite points of one axis have; features of networks have some
 hundredth of it. That is where many pairs share the sum: where one makes most of it, as two copies at a large t may,
-nothing cancels, and it is 6.2e-5 t r^2. Where t r^2 passes 128, rows are not rounded. Nothing in it depends on the number of threads.
+nothing cancels, and it is 6.2e-5 t r^2. Where t r^2 passes 128, rows are not rounded. Nothing in it depends on the
+number of threads.
 """
 
 from __future__ import annotations
