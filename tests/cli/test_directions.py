@@ -43,11 +43,11 @@ def test_the_rows_at_the_ends_are_shown(run, rows):
 
 
 def test_without_the_mean_subtracted(run, rows, tmp_path):
-    np.save(tmp_path / "far.npy", rows + [0.0, 0.0, 50.0])
+    far = rows + np.array([0.0, 0.0, 50.0])
+    np.save(tmp_path / "far.npy", far)
     result = run("directions", "far.npy", "-k", "1", "--extremes", "1", "--no-center")
     assert result.exit_code == 0, result.stderr
     assert result.stdout.splitlines()[1].split()[:2] == ["direction", "squares"]
-    far = rows + [0.0, 0.0, 50.0]
     share = np.linalg.svd(far, compute_uv=False)[0] ** 2 / (far**2).sum()
     assert float(result.stdout.splitlines()[2].split()[1]) == pytest.approx(100 * share, abs=0.06)
     assert "--no-center: expected without --other" in run(
