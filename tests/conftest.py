@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +36,33 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real data in ../shared/data, which this machine does not have")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def run_ranks() -> Callable[..., None]:
+    """Runs a script as both ranks of a gloo group: ``python worker RANK *arguments``, to the end of both."""
+
+    def run(worker: Path, *arguments: object, timeout: float = 240) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, str(worker), str(rank), *map(str, arguments)],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for rank in (0, 1)
+        ]
+        try:
+            output = [process.communicate(timeout=timeout)[0] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        for rank, process in enumerate(processes):
+            assert process.returncode == 0, f"rank {rank}:\n{output[rank]}"
+
+    return run
 
 
 @pytest.fixture
