@@ -175,7 +175,8 @@ class RowPacker {
     } else {
       turn(by_row.get(), n, d, packed.panels.get() + panel * width_ * d);
     }
-    add_squares(by_row.get(), n, d, packed.squares.get() + panel * width_);
+    T* const squares = packed.squares.get() + panel * width_;
+    for (int64_t r = 0; r < width_; ++r) squares[r] = r < n ? T(packed_square(by_row.get(), width_, d, r)) : T(0);
     return double(*std::max_element(peaks.get(), peaks.get() + d));
   }
 
@@ -187,20 +188,6 @@ class RowPacker {
       for (int64_t r = 0; r < n; ++r)
         for (int64_t j = 0; j < features; ++j) out[(first + j) * width_ + r] = from[r * width_ + j];
       for (int64_t j = first; j < first + features; ++j) std::fill(out + j * width_ + n, out + (j + 1) * width_, T(0));
-    }
-  }
-
-  // In four chains at a time, which do not wait for each other.
-  void add_squares(const T* by_row, int64_t n, int64_t d, T* squares) const {
-    std::fill_n(squares, width_, T(0));
-    for (int64_t r = 0; r < n; ++r) {
-      double sums[4] = {};
-      for (int64_t first = 0; first < d; first += width_) {
-        const T* from = by_row + first * width_ + r * width_;
-        const int64_t features = std::min(width_, d - first);
-        for (int64_t j = 0; j < features; ++j) sums[j % 4] += double(from[j]) * double(from[j]);
-      }
-      squares[r] = T((sums[0] + sums[1]) + (sums[2] + sums[3]));
     }
   }
 

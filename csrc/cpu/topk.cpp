@@ -66,7 +66,8 @@ class TopkRunner {
       const float* from = by_row.get() + j / width_ * width_ * width_ + j % width_;
       for (int64_t r = 0; r < width_; ++r) panel[j * width_ + r] = from[r * width_];
     }
-    for (int64_t r = 0; half_squares && r < width_; ++r) half_squares[r] = half_square(by_row.get(), width_, d, r);
+    for (int64_t r = 0; half_squares && r < width_; ++r)
+      half_squares[r] = float(0.5 * packed_square(by_row.get(), width_, d, r));
   }
 
   // Compares one task's share of the m queries that are held, from row `first` on, with a packed block of the gallery.

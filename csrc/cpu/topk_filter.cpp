@@ -47,7 +47,7 @@ class FilteredTopk {
         tasks_.each((block.n + width_ - 1) / width_, [&](int64_t p) { pack(block, p, gallery, p); });
         const Largest most = largest(gallery, (block.n + width_ - 1) / width_);
         tasks_.each((m + task_panels * width_ - 1) / (task_panels * width_),
-             [&](int64_t task) { compare(first, m, task, block, start, gallery, most); });
+                    [&](int64_t task) { compare(first, m, task, block, start, gallery, most); });
         if (tasks_.worst != Outcome::done) return tasks_.worst;
       }
       tasks_.each((m + width_ - 1) / width_, [&](int64_t p) {
@@ -95,7 +95,7 @@ class FilteredTopk {
                    out.units.get() + to * width_, out.errors.get() + to * width_});
     float* const half_squares = out.half_squares.get() + to * width_;
     for (int64_t r = 0; r < width_; ++r)
-      half_squares[r] = job_.l2 ? half_square(by_row.get(), width_, d, r) : 0.0f;
+      half_squares[r] = job_.l2 ? float(0.5 * packed_square(by_row.get(), width_, d, r)) : 0.0f;
   }
 
   Largest largest(const Panels& gallery, int64_t panels) const {

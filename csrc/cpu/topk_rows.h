@@ -78,15 +78,4 @@ inline bool pack_by_row(const Kernels& kernels, const Rows& rows, float* by_row)
   return kernels.f32.pack(block);
 }
 
-// Half the squared norm of row r of those.
-inline float half_square(const float* by_row, int64_t width, int64_t d, int64_t r) {
-  double sums[4] = {};
-  for (int64_t first = 0; first < d; first += width) {
-    const float* from = by_row + first * width + r * width;
-    const int64_t features = std::min(width, d - first);
-    for (int64_t j = 0; j < features; ++j) sums[j % 4] += double(from[j]) * double(from[j]);
-  }
-  return float(0.5 * ((sums[0] + sums[1]) + (sums[2] + sums[3])));
-}
-
 }  // namespace featdiv
