@@ -22,7 +22,7 @@ SUFFIXES = (".npy", ".txt", ".csv", ".parquet")
 
 
 def attach(source: Embeddings, **given: Any) -> Embeddings:
-    """Returns ``source`` with labels, ids and groups; those it has already may be given again only unchanged.
+    """Returns ``source`` with labels, ids and groups; what it already carries may be given again only if equal.
 
     Raises:
         InputError: for a wrong length, a wrong shape, or a conflict with what the source carries.
@@ -48,9 +48,10 @@ def attach(source: Embeddings, **given: Any) -> Embeddings:
 
 
 def attach_beside(source: Embeddings, folder: str, given: Mapping[str, Any]) -> Embeddings:
-    """Returns the features of a directory of `featdiv.extract` with the labels and ids that it wrote beside them.
+    """Returns features that `featdiv.extract` wrote, with the labels and ids that it wrote into the same directory.
 
-    Those that the caller gives are left to him, and so are the labels of images that have several classes each.
+    Nothing is attached for labels or ids that the caller gives. Labels of images with several classes each are
+    skipped too: they are a matrix, and a source holds one label for each row.
 
     Raises:
         InputError: if they do not fit the rows.
@@ -210,7 +211,7 @@ def _from_csv(file: files.File, column: str | None, what: str) -> npt.NDArray[An
 
 
 def pick_column(columns: list[str], column: str | None, what: str, where: str) -> str:
-    """Returns the column of a file of annotations: the one named, the only, or that called like ``what``.
+    """Returns the name of the column to read: the one asked for, or the only one, or the one named after ``what``.
 
     Raises:
         InputError: if the choice is not clear; the message lists the columns.

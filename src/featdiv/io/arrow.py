@@ -204,9 +204,8 @@ def _assemble(
             layout, first = found, index
         elif found != layout:
             raise InputError(
-                f"{WHERE}: {opener.name}: its rows are {found}, but those of {openers[first].name} "
-                f"are {layout}; "
-                "all shards must agree"
+                f"{WHERE}: {opener.name}: its rows are {found}, but those of {openers[first].name} are {layout}; all "
+                "shards must agree"
             )
     if layout is None:
         layout = layout_of(facts[0][0], key, f"{WHERE}: {openers[0].name}")

@@ -22,7 +22,7 @@ class Layout:
     Attributes:
         columns: names of the columns.
         flat: True for numeric columns, False for a list column.
-        d: number of features; -1 for variable lists until a row was seen.
+        d: number of features; -1 for lists of variable length, until the first row is read.
         dtype: element type.
     """
 
@@ -36,7 +36,7 @@ class Layout:
         return f"{kind} of {'any length' if self.d < 0 else self.d} {self.dtype}"
 
     def with_d(self, d: int) -> Layout:
-        """Returns the layout with the length of its lists."""
+        """Returns the layout with the length of its lists filled in."""
         return dataclasses.replace(self, d=d)
 
     def decode(self, batch: Any, start: int, name: str) -> npt.NDArray[Any]:
@@ -61,8 +61,7 @@ class Layout:
         if values.null_count:
             first = int(np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False))[0])
             raise FormatError(
-                f"{where}: {values.null_count} values are missing (null), the first in row "
-                f"{start + first // self.d}; "
+                f"{where}: {values.null_count} values are missing (null), the first in row {start + first // self.d}; "
                 "fill or drop them"
             )
         rows: npt.NDArray[Any] = values.to_numpy(zero_copy_only=False).reshape(batch.num_rows, self.d)
@@ -90,8 +89,7 @@ def _check_lengths(column: Any, d: int, start: int, where: str) -> None:
     wrong = np.flatnonzero(lengths != d)
     if wrong.size:
         raise FormatError(
-            f"{where}: row {start + int(wrong[0])} has {int(lengths[wrong[0]])} values, but the "
-            f"first row has {d}; "
+            f"{where}: row {start + int(wrong[0])} has {int(lengths[wrong[0]])} values, but the first row has {d}; "
             "every row must have the same length"
         )
 
@@ -124,7 +122,7 @@ def layout_of(schema: Any, key: Any, where: str) -> Layout:
         found = schema.field(columns[0]).type
         element = _list_element(found)
         if element is not None:
-            return Layout(columns, False, _fixed_length(found), element)
+            return Layout(columns, flat=False, d=_fixed_length(found), dtype=element)
         if single:
             raise InputError(f"{where}: key: expected a list column of numbers, {key!r} is {found}{_hint(found, key)}")
     types = {name: _element(schema.field(name).type) for name in columns}
@@ -134,7 +132,7 @@ def layout_of(schema: Any, key: Any, where: str) -> Layout:
     if len(set(types.values())) > 1:
         first, second = list(dict.fromkeys(types.values()))[:2]
         raise InputError(f"{where}: key: expected columns of one type, got {first} and {second}; cast them first")
-    return Layout(columns, True, len(columns), str(types[columns[0]]))
+    return Layout(columns, flat=True, d=len(columns), dtype=str(types[columns[0]]))
 
 
 def _hint(found: Any, key: str) -> str:

@@ -109,8 +109,7 @@ def _format(path: str, format: str | None, shard_rows: int | None) -> str:
     if suffix not in FORMATS:
         raise InputError(
             "featdiv.convert: dst: expected a file with one of the extensions "
-            f"{' '.join('.' + name for name in FORMATS)} "
-            f"(or shard_rows= for a directory of shards); got {path!r}"
+            f"{' '.join('.' + name for name in FORMATS)} (or shard_rows= for a directory of shards); got {path!r}"
         )
     if chosen not in (None, suffix):
         raise InputError(f"featdiv.convert: format: {chosen!r} contradicts the extension of {path!r}")
@@ -221,8 +220,7 @@ def _pump(source: Embeddings, target: str, emit: Emit, progress: Progress | None
     if lost:
         raise InputError(
             f"featdiv.convert: dtype: {lost} {'value does' if lost == 1 else 'values do'} not fit {target} "
-            f"({largest(target)}{', whole numbers only' if 'int' in target else ''}), the first in "
-            f"row {first}: "
+            f"({largest(target)}{', whole numbers only' if 'int' in target else ''}), the first in row {first}: "
             f"{example!r}. Choose a wider type; nothing was written"
         )
     found = {what: getattr(source, what) for what in NAMES if getattr(source, what) is not None}

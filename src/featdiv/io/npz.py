@@ -163,9 +163,8 @@ def open_npz(file: File, key: Any = None) -> StoredMember | CompressedMember:
     objects = [entry.name for entry in entries if entry.dtype == "object"]
     if objects and (len(entries) == 1 or key in objects):
         raise FormatError(
-            f"{where}[{objects[0] if len(entries) == 1 else key!r}]: it holds Python objects (a "
-            "pickle), which "
-            "featdiv never loads; save a numeric array"
+            f"{where}[{objects[0] if len(entries) == 1 else key!r}]: it holds Python objects (a pickle), which featdiv "
+            "never loads; save a numeric array"
         )
     name = choose(entries, key, where).name
     info, header = members[name]

@@ -86,8 +86,7 @@ def _load(file: File, where: str) -> Any:
         # torch 2.4 says the same of a storage that is too short for its tensor.
         if objects and "resize storage" not in reason:
             raise FormatError(
-                f"{where}: it holds Python objects other than tensors (a pickle), which featdiv "
-                "never loads, because "
+                f"{where}: it holds Python objects other than tensors (a pickle), which featdiv never loads, because "
                 "that can run code; save tensors, or a mapping of names to tensors and lists of strings"
             ) from None
         raise FormatError(f"{where}: torch cannot read it ({reason[:200]}); it is truncated or damaged") from None

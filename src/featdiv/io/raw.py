@@ -64,9 +64,8 @@ def open_vecs(file: File, key: Any = None) -> Flat:
         )
     if size % stride:
         raise FormatError(
-            f"{where}: rows of {d} {dtype} take {stride} bytes each, and {size} bytes are not a "
-            "whole number of "
-            f"them ({size % stride} bytes are left over); the file is truncated, or its rows differ in length"
+            f"{where}: rows of {d} {dtype} take {stride} bytes each, and {size} bytes are not a whole number of them "
+            f"({size % stride} bytes are left over); the file is truncated, or its rows differ in length"
         )
     return Flat(
         file,

@@ -79,9 +79,8 @@ def read_tensors(file: File, where: str) -> dict[str, Tensor]:
         position = tensor.end
     if position > size:
         raise FormatError(
-            f"{where}: the header promises {position - 8 - length} bytes of data, but only "
-            f"{size - 8 - length} "
-            "follow it; the file is truncated, or its copy is not finished"
+            f"{where}: the header promises {position - 8 - length} bytes of data, but only {size - 8 - length} follow "
+            "it; the file is truncated, or its copy is not finished"
         )
     if position < size:
         raise FormatError(f"{where}: {size - position} bytes follow the last tensor; the file is damaged")
@@ -106,9 +105,8 @@ def _tensor(name: str, spec: Any, base: int, where: str) -> Tensor:
     )
     if not ok:
         raise FormatError(
-            f"{where}: the tensor {name[:80]!r} must have a dtype, a shape and two data_offsets, "
-            "none negative; "
-            "the file is damaged"
+            f"{where}: the tensor {name[:80]!r} must have a dtype, a shape and two data_offsets, none negative; the "
+            "file is damaged"
         )
     begin, end = spec["data_offsets"]
     dtype = DTYPES.get(spec["dtype"], spec["dtype"][:20])
@@ -119,9 +117,8 @@ def _tensor(name: str, spec: Any, base: int, where: str) -> Tensor:
             count *= length
         if end - begin != count:
             raise FormatError(
-                f"{where}: the tensor {name[:80]!r} of shape {_short(spec['shape'])} and type "
-                f"{dtype} does not fill its "
-                "data_offsets; the file is damaged"
+                f"{where}: the tensor {name[:80]!r} of shape {_short(spec['shape'])} and type {dtype} does not fill "
+                "its data_offsets; the file is damaged"
             )
     elif end < begin:
         raise FormatError(f"{where}: the data_offsets of the tensor {name[:80]!r} run backwards; the file is damaged")

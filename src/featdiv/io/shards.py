@@ -31,10 +31,8 @@ class Shards(Staged):
         for part in parts[1:]:
             if (part.d, part.dtype, part.device) != (first.d, first.dtype, first.device):
                 raise InputError(
-                    f"{WHERE}: {description}: {_identity(part)} is n x {part.d} {part.dtype} on "
-                    f"{part.device}, but "
-                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all "
-                    "shards must agree"
+                    f"{WHERE}: {description}: {_identity(part)} is n x {part.d} {part.dtype} on {part.device}, but "
+                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all shards must agree"
                 )
         counts = [cast(int, part.n) for part in parts]
         super().__init__(

@@ -186,9 +186,8 @@ def _open_sequence(source: Sequence[Any], key: Any, given: dict[str, Any]) -> Em
         return Shards(parts, description=f"{type(source).__name__} of arrays")
     if isinstance(source[0], (list, tuple, int, float, complex)) and not _is_pair(source[0]):
         raise InputError(
-            f"{WHERE}: got a {type(source).__name__} of {type(source[0]).__name__}s; a list is read "
-            "as a list of "
-            "paths or of 2-D chunks. Pass np.asarray(x) for nested lists of numbers"
+            f"{WHERE}: got a {type(source).__name__} of {type(source[0]).__name__}s; a list is read as a list of paths "
+            "or of 2-D chunks. Pass np.asarray(x) for nested lists of numbers"
         )
     return _open_iterable(source, key, given)
 

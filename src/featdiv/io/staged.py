@@ -93,10 +93,14 @@ class Flat(Staged):
     Args:
         file: the file.
         offset: bytes before the first row.
-        stored: dtype as in the file, of either byte order (int16 for bfloat16).
-        stride: bytes from one row to the next, or None for rows that touch.
+        n: number of rows.
+        d: number of features.
+        dtype: element type by its featdiv name; see `featdiv.io.dtypes`.
+        stored: dtype as in the file, of either byte order (int16 for bfloat16). Default: that of ``dtype``, native.
         prefix: for formats that repeat ``d`` before each row: the expected bytes there (fvecs).
         fortran: True where the file holds the columns one after the other.
+        format: kind of the file, for example ``"npy"``.
+        entry: name of the array within the file, for the description; None where the file holds just one.
     """
 
     def __init__(
@@ -142,10 +146,8 @@ class Flat(Staged):
             row = int(np.argmax(wrong))
             found = int(raw[row, :size].copy().view("<i4")[0])
             raise FormatError(
-                f"{WHERE}: {self.file.name}: row {start + row} says it has {found} "
-                "values, but the "
-                f"first row has {self.d}; every row must have the same length, or the file is not "
-                "what its name says"
+                f"{WHERE}: {self.file.name}: row {start + row} says it has {found} values, but the first row has "
+                f"{self.d}; every row must have the same length, or the file is not what its name says"
             )
         rows = raw[:, size:].view(self.stored)
         return rows if self.stored.isnative else rows.astype(self.stored.newbyteorder("="))

@@ -212,10 +212,9 @@ class Stream(Embeddings):
             got = (rows.d, rows.dtype, rows.device)
             if got != (self.d, self.dtype, self.device):
                 raise InputError(
-                    f"featdiv.open: source: chunk {self._pieces.index - 1} has {rows.d} features of "
-                    f"{rows.dtype} "
-                    f"on {rows.device}, but the first chunk has {self.d} features of {self.dtype} on "
-                    f"{self.device}; all chunks must agree"
+                    f"featdiv.open: source: chunk {self._pieces.index - 1} has {rows.d} features of {rows.dtype} on "
+                    f"{rows.device}, but the first chunk has {self.d} features of {self.dtype} on {self.device}; all "
+                    "chunks must agree"
                 )
             if rows.n:
                 yield piece

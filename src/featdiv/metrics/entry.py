@@ -161,9 +161,8 @@ class Metric:
         unknown = {*self.invariances, *self.contrasts} ^ set(TRANSFORMATIONS)
         if unknown or set(self.invariances) & set(self.contrasts):
             raise InputError(
-                f"Metric {self.name!r}: invariances and contrasts: expected each transformation in exactly "
-                f"one of "
-                f"the two; {', '.join(sorted(unknown)) or 'some are in both'} are not"
+                f"Metric {self.name!r}: invariances and contrasts: expected each transformation in exactly one of the "
+                f"two; {', '.join(sorted(unknown)) or 'some are in both'} are not"
             )
         if self.needs not in NEEDS:
             raise InputError(f"Metric {self.name!r}: needs: expected one of {NEEDS}; got {self.needs!r}")

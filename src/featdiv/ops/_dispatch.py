@@ -149,8 +149,8 @@ def choose(request: Request, backend: str = "auto") -> str:
         if reason is None:
             return name
         raise BackendUnavailable(
-            f"{request.op}: backend {name!r} cannot run this: {reason}. "
-            "Choose another backend, or backend='auto'; `featdiv doctor` lists what runs here.",
+            f"{request.op}: backend {name!r} cannot run this: {reason}. Choose another backend, or backend='auto'; "
+            "`featdiv doctor` lists what runs here.",
             reasons={name: reason},
         )
     reasons: dict[str, str] = {}

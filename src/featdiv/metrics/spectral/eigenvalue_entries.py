@@ -45,25 +45,22 @@ METRICS = (
                 formula="as garrido2023, with 1e-5 in place of 1e-7",
                 source=sources.STABLE_PRETRAINING,
                 defect="The constants add up over small shares: 7 % too high at 1,024 features with sigma_i "
-                "= 1/i, "
-                "41 % at 4,096.",
+                "= 1/i, 41 % at 4,096.",
             ),
             Definition(
                 name="reptrix",
                 formula="exp(-sum p_i ln p_i), p_i = lambda_i / sum(lambda) + 1e-7, lambda of the centred covariance",
                 source=sources.REPTRIX,
                 defect="Eigenvalues where the paper has singular values, and centred where it is not: "
-                "5.1 instead of 182.5 at 1,024 features with sigma_i = 1/i. (The package keeps 2,048 "
-                "eigenvalues "
-                "at most; here all count.)",
+                "5.1 instead of 182.5 at 1,024 features with sigma_i = 1/i. (The package keeps 2,048 eigenvalues at "
+                "most; here all count.)",
             ),
             Definition(
                 name="normalized",
                 formula="ln(garrido2023) / ln(min(n, d))",
                 source=sources.RANKME_PACKAGE,
                 defect="A normalised entropy under the name of a rank: 0.75 instead of 182.5 at 1,024 "
-                "features "
-                "with sigma_i = 1/i.",
+                "features with sigma_i = 1/i.",
             ),
         ),
         bounds=Bounds(
@@ -150,8 +147,7 @@ METRICS = (
             "fit_max": "last index of the range",
         },
         note="Undefined with fewer than 10 eigenvalues of the range above the noise floor. Read it with its "
-        "R^2: "
-        "a spectrum that is no power law has no exponent. Values near 1 went with the best transfer in the "
+        "R^2: a spectrum that is no power law has no exponent. Values near 1 went with the best transfer in the "
         "source.",
     ),
     metric(
@@ -204,8 +200,7 @@ METRICS = (
         "marchenko_pastur",
         summary="The number of directions whose variance exceeds what noise of equal variance would give.",
         definitions=only(
-            "number of lambda_i > s^2 (1 + sqrt(d/n))^2, s^2 = median(lambda) / mu_beta (times n/d if n < "
-            "d), mu_beta "
+            "number of lambda_i > s^2 (1 + sqrt(d/n))^2, s^2 = median(lambda) / mu_beta (times n/d if n < d), mu_beta "
             "the median of the Marchenko-Pastur law at beta = min(n, d)/max(n, d)",
             sources.GAVISH_2014,
         ),
@@ -216,8 +211,7 @@ METRICS = (
         invariances=ABOUT_THE_MEAN,
         jackknife=COUNT,
         note="Pure noise counts one in about 17 % of draws. Where more than half of the directions hold "
-        "signal the "
-        "median measures signal, and the count is a description, not a test.",
+        "signal the median measures signal, and the count is a description, not a test.",
     ),
     metric(
         "isoscore",

@@ -21,9 +21,8 @@ def core(moments: Moments, other: Moments) -> float:
         raise InputError(f"frechet_distance: other: expected d={moments.d} features, as x has; got d={other.d}")
     if moments.normalize != other.normalize:
         raise InputError(
-            f"frechet_distance: other: expected moments made with normalize={moments.normalize!r}, as those "
-            f"of x; "
-            f"got normalize={other.normalize!r}"
+            f"frechet_distance: other: expected moments made with normalize={moments.normalize!r}, as those of x; got "
+            f"normalize={other.normalize!r}"
         )
     for side in (moments, other):
         if side.n < 2:

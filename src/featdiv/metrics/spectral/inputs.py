@@ -206,9 +206,8 @@ def resolve_moments(
         provenance = dataclasses.replace(x.provenance, function=f"featdiv.{function}")
     elif isinstance(x, Eigenvalues):
         raise InputError(
-            f"{function}: {argument}: expected Moments, a Spectrum or rows; got Eigenvalues, which do not "
-            f"hold "
-            "the means and directions that this score needs"
+            f"{function}: {argument}: expected Moments, a Spectrum or rows; got Eigenvalues, which do not hold the "
+            "means and directions that this score needs"
         )
     else:
         with grouped.opened(x, **jackknife.given(groups=groups)) as source:
@@ -318,20 +317,17 @@ def _check_normalize(asked: str | None, made: str | None, *, function: str, kind
         raise InputError(f"{function}: normalize: expected None or 'l2'; got {asked!r}")
     if asked is not None and asked != made:
         raise InputError(
-            f"{function}: normalize: expected None with {kind} of rows as they are; got {asked!r}. Rows "
-            f"cannot be "
-            f"normalised after the fact: make the {kind} with normalize={asked!r}, or pass the rows as "
-            f"{argument}."
+            f"{function}: normalize: expected None with {kind} of rows as they are; got {asked!r}. Rows cannot be "
+            f"normalised after the fact: make the {kind} with normalize={asked!r}, or pass the rows as {argument}."
         )
 
 
 def _need_unit_rows(function: str, x: Any) -> str:
     if isinstance(x, Moments):
         return (
-            f"{function}: x: expected moments of rows with norm one; got moments of rows as they are. Make "
-            f"them with "
-            "Moments.from_source(rows, normalize='l2'), or pass the rows. (Rows that have norm one already "
-            "prove it with norm_sums=True.)"
+            f"{function}: x: expected moments of rows with norm one; got moments of rows as they are. Make them with "
+            "Moments.from_source(rows, normalize='l2'), or pass the rows. (Rows that have norm one already prove it "
+            "with norm_sums=True.)"
         )
     kind = type(x).__name__
     return (

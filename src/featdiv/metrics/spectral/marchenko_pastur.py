@@ -57,9 +57,8 @@ def fit(eig: Eigenvalues) -> NoiseEdge:
     middle = float(np.median(eig.values))
     if middle <= eig.values[0] * eig.floor**2:
         raise NotEnoughData(
-            f"the median eigenvalue lies below the noise floor ({eig.resolved} of {eig.rank_limit} lie "
-            f"above it), "
-            "so there is no level of noise to compare with"
+            f"the median eigenvalue lies below the noise floor ({eig.resolved} of {eig.rank_limit} lie above it), so "
+            "there is no level of noise to compare with"
         )
     small, large = sorted((eig.n, eig.d))
     variance = middle / median(small / large)

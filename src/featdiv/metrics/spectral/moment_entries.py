@@ -93,8 +93,7 @@ METRICS = (
         summary="How the variance is spread over the feature dimensions: dead ones, inequality, largest share.",
         needs="moments",
         definitions=only(
-            "number of v_i = 0; sum_i (2i - d - 1) v_i / (d sum(v)), v ascending; max(v) / sum(v); v the "
-            "variances of "
+            "number of v_i = 0; sum_i (2i - d - 1) v_i / (d sum(v)), v ascending; max(v) / sum(v); v the variances of "
             "the dimensions",
             sources.HURLEY_2009,
         ),

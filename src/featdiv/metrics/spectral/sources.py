@@ -136,8 +136,7 @@ ETHAYARAJH_2019 = Source(
     authors="Ethayarajh",
     year=2019,
     title="How contextual are contextualized word representations? Comparing the geometry of BERT, ELMo, "
-    "and GPT-2 "
-    "embeddings",
+    "and GPT-2 embeddings",
     venue="Conference on Empirical Methods in Natural Language Processing",
 )
 BENEDETTO_2003 = Source(

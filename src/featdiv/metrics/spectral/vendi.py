@@ -177,8 +177,7 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
     with io.open(x) as source:
         if source.n is None:
             raise InputError(
-                "vendi: x: a kernel other than cosine needs rows that can be picked by index; got an "
-                "iterable of "
+                "vendi: x: a kernel other than cosine needs rows that can be picked by index; got an iterable of "
                 "chunks of unknown length. Pass an array or a file."
             )
         if sample is not None and not 1 <= sample <= source.n:
