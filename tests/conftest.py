@@ -66,6 +66,22 @@ def run_ranks() -> Callable[..., None]:
 
 
 @pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The k of every search for neighbours that is made during the test, one after the other."""
+    from featdiv.stats.neighbours_search import Search
+
+    made: list[int] = []
+    run = Search.run
+
+    def counted(search: Search, k: int) -> tuple[np.ndarray, np.ndarray]:
+        made.append(k)
+        return run(search, k)
+
+    monkeypatch.setattr(Search, "run", counted)
+    return made
+
+
+@pytest.fixture
 def nan_filled_scratch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fills what `np.empty` returns with NaN (or the largest integer), which cannot pass for zeros."""
     empty, empty_like = np.empty, np.empty_like

@@ -10,7 +10,6 @@ from sklearn.neighbors import KNeighborsClassifier
 import featdiv
 from featdiv import BudgetExceeded, ClassMoments, InputError, Neighbours, NotEnoughData
 from featdiv.probes.proportion import of_rows
-from featdiv.stats import neighbours as neighbours_module
 from featdiv.testing import cases
 
 DEFAULT = ["logme", "h_score", "transrate", "gbc", "lda", "lda_accuracy", "ridge", "knn"]
@@ -80,12 +79,11 @@ def test_asking_some_rows_gives_their_share(task):
     assert not featdiv.transferability(x, labels, metrics="knn", knn_queries=None).details["knn"]["sample"]
 
 
-def test_a_table_of_neighbours_is_reused(task):
+def test_a_table_of_neighbours_is_reused(task, searches):
     x, labels = task
     near = Neighbours.of(x, k=20)
-    before = neighbours_module.searches()
     found = featdiv.transferability(x, labels, metrics=["knn"], neighbours=near)
-    assert neighbours_module.searches() == before
+    assert searches == [20]
     assert found["knn"] == featdiv.transferability(x, labels, metrics=["knn"])["knn"]
     with pytest.raises(InputError, match="neighbours: expected the leave-one-out neighbours of the 1500 rows"):
         featdiv.transferability(x, labels, metrics=["knn"], neighbours=near.head(3))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,9 +24,12 @@ from featdiv.stats.moments import Float64Array
 FUNCTION = "fewshot_probe"
 LEVEL = 0.95
 _QUANTILE = 1.96
-_ROWS = 8192
+_NORMALISED_ROWS = 8192
+"""Rows that are normalised at a time."""
 _STORED = {"bfloat16": "uint16"}
 """A type of the same width where NumPy lacks one."""
+
+Int64Array = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,11 +37,11 @@ class FewshotProbe(Result):
     """Result of `fewshot_probe`; ``scores`` hold ``"1_shot"``, ``"5_shot"``, … each with its interval.
 
     Attributes:
-        shots: support rows of each class, ascending; those there is data for.
+        shots: numbers of support rows of each class, ascending, as far as there are rows enough.
         ways: classes of an episode.
         queries: query rows of each class.
         accuracies: (s, e) accuracy of every episode.
-        eligible: (s,) classes that have rows enough for each of ``shots``.
+        eligible: (s,) for each of ``shots``, how many classes have rows enough.
     """
 
     shots: tuple[int, ...]
@@ -87,13 +90,13 @@ def fewshot_probe(
 ) -> FewshotProbe:
     """Few-shot probe: mean accuracy of the nearest centroid over random episodes, by squared Euclidean distance.
 
-    An episode draws ``ways`` classes, and of each ``shots`` rows, whose mean is the centroid, and ``queries`` other
-    rows to classify. All episodes are drawn at once, with a generator of their own for each number of shots, and
-    judged in batches.
+    An episode draws ``ways`` classes. From each it draws ``shots`` rows, whose mean is the centroid of the class, and
+    ``queries`` other rows to classify. All episodes are drawn at once, with a generator of their own for each number
+    of shots, and judged in batches.
 
     Args:
-        x: rows (array on any device, path, source that can be read by index). An array is used where it lies; a file
-            is read whole, in its own type. Distances are taken in float32.
+        x: rows (array on any device, path, source that can be read by index). An array is not copied; a file is read
+            whole, in its own type. Distances are computed in float32.
         labels: one integer or string for each row; None where ``x`` carries them.
         shots: support rows of each class, one number or several.
         ways: classes of an episode.
@@ -102,13 +105,13 @@ def fewshot_probe(
         protocol: name of a published protocol, such as ``"ericsson2021"``, whose values take the place of defaults.
         normalize: ``"l2"`` to divide each row by its norm first.
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
-        seed: of the draws; the row order changes them, their law stays.
+        seed: of the draws. Rows in another order give other episodes, drawn from the same distribution.
         memory: budget for the rows, in bytes or as text; None for a quarter of the RAM.
 
     Returns:
-        A frozen `FewshotProbe`: mean accuracies, with mean ± 1.96 std/sqrt(episodes). The intervals say how well the
-        mean over episodes of these rows is known, not what other rows would give. Classes with fewer than shots +
-        queries rows are left out (``eligible`` counts the others); with fewer than ``ways`` of them, the score is
+        A frozen `FewshotProbe`: mean accuracies, with the interval mean ± 1.96 std/sqrt(episodes). It says how well
+        the mean over episodes of these rows is known, not what other rows would give. Classes with fewer than shots +
+        queries rows are left out (``eligible`` counts the others); where fewer than ``ways`` remain, the score is
         undefined.
 
     Raises:
@@ -130,21 +133,13 @@ def fewshot_probe(
         >>> probe.scores["5_shot"] >= probe.scores["1_shot"] > 0.9
         True
     """
+    given: dict[str, Any] = {"shots": shots, "ways": ways, "queries": queries, "episodes": episodes}
     notes: tuple[str, ...] = ()
     if protocol is not None:
-        given = {"shots": shots, "ways": ways, "queries": queries, "episodes": episodes}
         defaults = {name: inspect.signature(fewshot_probe).parameters[name].default for name in given}
         resolution = protocols.get(protocol).resolve(FUNCTION, given, defaults)
-        shots, ways, queries, episodes = resolution.arguments.values()
-        notes = resolution.notes
-    wanted = sorted({positive(k, f"{FUNCTION}: shots") for k in (shots if isinstance(shots, Iterable) else [shots])})
-    if not wanted:
-        raise InputError(f"{FUNCTION}: shots: expected at least one number; got none")
-    queries, ways = positive(queries, f"{FUNCTION}: queries"), positive(ways, f"{FUNCTION}: ways")
-    episodes = positive(episodes, f"{FUNCTION}: episodes")
-    for name, value, least in (("ways", ways, 2), ("episodes", episodes, 2)):
-        if value < least:
-            raise InputError(f"{FUNCTION}: {name}: expected at least {least}; got {value}")
+        given, notes = dict(resolution.arguments), resolution.notes
+    design = _Design.checked(**given)
     arguments.one_of(FUNCTION, "normalize", normalize, (None, "l2"))
     arguments.check_seed(FUNCTION, seed)
     if isinstance(x, ClassMoments):
@@ -156,22 +151,12 @@ def fewshot_probe(
         rows = _rows(found, limit)
     counts = found.counts
     order = _by_class(found)
-    able = {k: np.flatnonzero(counts >= k + queries) for k in wanted}
-    undefined = {
-        f"{k}_shot": f"{ways} classes with at least {k + queries} rows are needed; {len(classes)} of {len(counts)} "
-        "have them. Lower ways, shots or queries"
-        for k, classes in able.items()
-        if len(classes) < ways
-    }
+    eligible = {k: np.flatnonzero(counts >= k + design.queries) for k in design.shots}
+    undefined = design.undefined(eligible, classes=len(counts))
     judged, backends = {}, {}
-    for k, classes in able.items():
-        if len(classes) >= ways:
-            # A stream of its own for each number of shots: asking for more of them changes none.
-            random = np.random.default_rng([seed, k])
-            drawn = Episodes.draw(
-                counts[classes], ways=ways, shots=k, queries=queries, episodes=episodes, random=random
-            )
-            drawn = dataclasses.replace(drawn, classes=classes[drawn.classes])
+    for k, classes in eligible.items():
+        if len(classes) >= design.ways:
+            drawn = design.drawn(k, counts, classes, seed)
             judged[k], backends["nearest_centroid"] = _judged(rows, order, counts, drawn)
     if not judged:
         raise NotEnoughData(f"{FUNCTION}: {next(iter(undefined.values()))}")
@@ -183,13 +168,7 @@ def fewshot_probe(
             function=f"featdiv.{FUNCTION}",
             version=__version__,
             definition=None if protocol is None else protocols.get(protocol).identity,
-            arguments={
-                "shots": wanted,
-                "ways": ways,
-                "queries": queries,
-                "episodes": episodes,
-                "normalize": normalize,
-            },
+            arguments={**dataclasses.asdict(design), "normalize": normalize},
             method="nearest centroid",
             precision="float32",
             n=int(counts.sum()),
@@ -204,17 +183,61 @@ def fewshot_probe(
             extraction=source.extraction,
         ),
         shots=tuple(judged),
-        ways=ways,
-        queries=queries,
+        ways=design.ways,
+        queries=design.queries,
         accuracies=np.array(list(judged.values())),
-        eligible=tuple(len(able[k]) for k in judged),
+        eligible=tuple(len(eligible[k]) for k in judged),
     )
 
 
-def _judged(
-    rows: Any, order: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], drawn: Episodes
-) -> tuple[Float64Array, str]:
-    """Returns the accuracy of every episode, and the backend that found it; errors speak of the rows of the probe."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Design:
+    """What episodes are made of, and how many are drawn for each number of shots."""
+
+    shots: list[int]
+    ways: int
+    queries: int
+    episodes: int
+
+    @classmethod
+    def checked(cls, *, shots: Any, ways: Any, queries: Any, episodes: Any) -> _Design:
+        """Returns the design, its numbers of shots ascending and each once.
+
+        Raises:
+            InputError: if a number is too small, or there are no shots.
+        """
+        several = shots if isinstance(shots, Iterable) else [shots]
+        wanted = sorted({positive(k, f"{FUNCTION}: shots") for k in several})
+        if not wanted:
+            raise InputError(f"{FUNCTION}: shots: expected at least one number; got none")
+        queries, ways = positive(queries, f"{FUNCTION}: queries"), positive(ways, f"{FUNCTION}: ways")
+        episodes = positive(episodes, f"{FUNCTION}: episodes")
+        for name, value in (("ways", ways), ("episodes", episodes)):
+            if value < 2:
+                raise InputError(f"{FUNCTION}: {name}: expected at least 2; got {value}")
+        return cls(shots=wanted, ways=ways, queries=queries, episodes=episodes)
+
+    def undefined(self, eligible: Mapping[int, Int64Array], *, classes: int) -> dict[str, str]:
+        """Returns the scores for which too few of the ``classes`` have rows enough, with the reason."""
+        return {
+            f"{k}_shot": f"{self.ways} classes with at least {k + self.queries} rows are needed; {len(found)} of "
+            f"{classes} have them. Lower ways, shots or queries"
+            for k, found in eligible.items()
+            if len(found) < self.ways
+        }
+
+    def drawn(self, shots: int, counts: Int64Array, classes: Int64Array, seed: int) -> Episodes:
+        """Returns the episodes for one number of shots, drawn from the eligible ``classes``."""
+        # A stream of its own for each number of shots: asking for more of them changes none.
+        random = np.random.default_rng([seed, shots])
+        episodes = Episodes.draw(
+            counts[classes], ways=self.ways, shots=shots, queries=self.queries, episodes=self.episodes, random=random
+        )
+        return dataclasses.replace(episodes, classes=classes[episodes.classes])
+
+
+def _judged(rows: Any, order: Int64Array, counts: Int64Array, drawn: Episodes) -> tuple[Float64Array, str]:
+    """Returns the accuracy of every episode, and the backend that found it; errors name the probe and its argument."""
     try:
         return accuracies(rows, order, counts, drawn)
     except NonFiniteError as error:
@@ -245,12 +268,12 @@ def _rows(found: LabelledRows, limit: int) -> Any:
     if found.normalize is None:
         return source.take(np.arange(source.n))
     rows = np.empty((source.n, source.d), dtype=np.float32)
-    for part in np.array_split(np.flatnonzero(found.codes >= 0), max(1, len(rows) // _ROWS)):
+    for part in np.array_split(np.flatnonzero(found.codes >= 0), max(1, len(rows) // _NORMALISED_ROWS)):
         rows[part] = found.take(part)
     return rows
 
 
-def _by_class(found: LabelledRows) -> npt.NDArray[np.int64]:
+def _by_class(found: LabelledRows) -> Int64Array:
     """Returns the rows that count, class after class."""
     # A stable sort of short integers is a radix sort.
     codes = found.codes.astype(np.int16) if len(found.classes) < np.iinfo(np.int16).max else found.codes

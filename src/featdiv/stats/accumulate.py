@@ -29,11 +29,24 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[Any] | torch.Tensor
 
 PILOT_ROWS = 256
+"""Rows of a chunk that its pilot looks at."""
+
 _SHIFT_ABOVE = 0.75
+"""Standard deviations from which a mean is subtracted before rows are multiplied; measured, see above."""
+
 _RESHIFT_ABOVE = 1.5
+"""Standard deviations that the mean of a later pilot may lie from the shift in force before new sums begin."""
+
 _SCALE_LIMIT = {"float64": 400, "other": 40}
+"""Powers of two, up and down, that columns may reach unscaled: sums of 2^40 of their squares stay within the range of
+float64, or of float32 in any other working precision."""
+
 _UNIT_TOLERANCE = 1e-2
+"""How far |x|^2 of a row of norm one may be from 1: rounding its values to bfloat16 moves it by up to 2^-7."""
+
 _EXPONENT_LIMIT = {"wide": 1000, "other": 126}
+"""Largest power of two that rows are multiplied by, up and down, so that the factor itself is a normal float64, or
+float32."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,14 +23,10 @@ from featdiv.stats.neighbours_search import BLOCK_ROWS, SPARE, Search
 FUNCTION = "Neighbours.of"
 DISTANCES = ("cosine", "l2")
 RECALL_QUERIES = 1000
+"""Queries, spread over all, on which the recall of an approximate index is measured."""
 
-_lock = threading.Lock()
-_searches = 0
-
-
-def searches() -> int:
-    """Returns how many tables `Neighbours.of` has made in this process: what shows that one was shared."""
-    return _searches
+_ENTRY_BYTES = 12
+"""Bytes of a neighbour in the table: a float32 and an int64."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,9 +146,6 @@ class Neighbours:
             search = _search(found, asked, k, same, engine, distance, index, allowed, progress)
             nearness, indices = search.run(k)
             recall = None if engine.exact else _measured_recall(search, indices, k)
-        global _searches
-        with _lock:
-            _searches += 1
         assert found.n is not None
         return cls(
             indices=indices,
@@ -267,11 +259,11 @@ def _search(
         )
         for name, source in (("gallery", found), ("queries", asked))
     )
-    table = 12 * asked.n * k + 4 * BLOCK_ROWS * found.d
+    table = _ENTRY_BYTES * asked.n * k + 4 * BLOCK_ROWS * found.d
     shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=memory, function=FUNCTION)
     if shard_rows < found.n:
         _check_streaming(index)
-        table += 12 * asked.n * (k + SPARE)
+        table += _ENTRY_BYTES * asked.n * (k + SPARE)
         shard_rows = neighbours_rows.shard_rows(found.n, found.d, taken=table, memory=memory, function=FUNCTION)
     return Search(
         gallery=left,

@@ -166,14 +166,13 @@ def test_mutual_knn_is_that_of_scikit_learn(pair, k):
     assert score.details["noise"] == pytest.approx(k / 149)
 
 
-def test_mutual_knn_of_tables_found_before(pair):
-    from featdiv.stats.neighbours import searches
-
+def test_mutual_knn_of_tables_found_before(pair, searches):
     x, y = pair
     tables = [featdiv.Neighbours.of(rows, k=12) for rows in pair]
-    before = searches()
-    assert float(featdiv.mutual_knn(*tables, k=4)) == float(featdiv.mutual_knn(x, y, k=4))
-    assert searches() == before + 2  # those of the rows, none of the tables
+    of_tables = float(featdiv.mutual_knn(*tables, k=4))
+    assert searches == [12, 12]
+    assert of_tables == float(featdiv.mutual_knn(x, y, k=4))
+    assert searches == [12, 12, 4, 4]
     with pytest.raises(InputError, match="mutual_knn: other: expected Neighbours, as the other side is; got ndarray"):
         featdiv.mutual_knn(tables[0], y)
     with pytest.raises(NotEnoughData, match="x: expected at least k=13 neighbours of each row; got 12"):
