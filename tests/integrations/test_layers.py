@@ -58,6 +58,39 @@ def test_a_flush_leaves_nothing_waiting(rows, truth):
     assert watch.scores()["vendi"] == pytest.approx(truth(rows, "vendi"), rel=1e-9)
 
 
+@pytest.mark.parametrize("compiled_before", [False, True])
+def test_a_compiled_model_is_watched_whenever_it_was_compiled(rows, truth, compiled_before):
+    model, watch, compiled = Encoder(), watcher(names=("rankme",)), []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph
+
+    fast = torch.compile(model, backend=backend)
+    if compiled_before:
+        fast(rows[:25] + 7.0)
+    watching = True
+    handle = watch.attach(model, when=lambda: watching)
+    compiled.clear()
+    for batch in rows.split(25):
+        fast(batch)
+    assert watch.scores() == {"rankme": pytest.approx(truth(rows, "rankme"), rel=1e-6)}
+    assert len(compiled) <= 2  # a part of the model for each side of the hook, whatever the number of batches
+    watching = False
+    fast(rows[:25] + 7.0)
+    assert watch.take() == {"rankme": pytest.approx(truth(rows, "rankme"), rel=1e-6)}
+    handle.remove()
+
+
+def test_a_layer_that_nothing_goes_through_is_a_warning(rows):
+    watch = watcher()
+    watch.attach(Encoder())
+    with pytest.warns(UserWarning, match=r"here: nothing went through layer 'body', so that there are no scores of it"):
+        assert watch.take() == {}
+    watch.see(rows[:1])
+    assert watch.take() == {}  # one row, of which no score is defined, is no reason for a warning
+
+
 def test_gradients_flow_as_before_and_none_is_kept(rows):
     def gradient(watched):
         torch.manual_seed(0)

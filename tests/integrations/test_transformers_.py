@@ -96,6 +96,30 @@ def test_training_rows_every_so_many_steps(rows, truth, ft, trainer):
     assert logged["encoder_0_rankme"] == pytest.approx(truth(rows[:200] + 1.0, "rankme"), rel=1e-9)
 
 
+def test_a_score_can_stop_a_run_early(ft, trainer):
+    import transformers
+
+    trainer = trainer(eval_strategy="epoch", metric_for_best_model="encoder_0_rankme")
+    trainer.add_callback(transformers.EarlyStoppingCallback(early_stopping_patience=1))
+    ft.LayerScores("encoder.0", ["rankme"]).attach(trainer)
+    trainer.args.num_train_epochs = 9
+    trainer.train()
+    # The features never change: their first score stays the best.
+    assert trainer.state.epoch == 2.0
+
+
+def test_the_model_of_a_new_training_is_watched(rows, truth, ft, trainer):
+    trainer = trainer(eval_strategy="epoch")
+    trainer.model_init = Model
+    first = trainer.model
+    ft.LayerScores("encoder.0", ["rankme"]).attach(trainer)
+    trainer.train()
+    assert trainer.model is not first
+    logged = [entry["eval_encoder_0_rankme"] for entry in trainer.state.log_history if "eval_encoder_0_rankme" in entry]
+    assert logged == [pytest.approx(truth(rows, "rankme"), rel=1e-9)] * 2
+    assert not first.encoder[0]._forward_hooks
+
+
 def test_it_must_be_attached(ft, trainer):
     trainer = trainer()
     trainer.add_callback(ft.LayerScores("encoder.0"))

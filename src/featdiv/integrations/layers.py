@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -87,6 +88,9 @@ class LayerWatcher:
     ) -> torch.utils.hooks.RemovableHandle:
         """Starts watching; the handle that is returned stops it.
 
+        Code that ``torch.compile`` made before has no hook in it and looks for none, so that it is all compiled anew:
+        attach once, and let ``when`` say which passes count.
+
         Args:
             model: the model, unwrapped.
             when: asked at every forward pass whether to watch it.
@@ -102,11 +106,14 @@ class LayerWatcher:
                 f"model.named_modules(), such as {', '.join(near)}"
             )
 
+        # Compiled with the model, it would be compiled again for every number of calls.
+        @torch.compiler.disable
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             if when():
                 self.see(output)
 
         handle: torch.utils.hooks.RemovableHandle = modules[self.layer].register_forward_hook(hook)
+        torch.compiler.reset()
         return handle
 
     def see(self, output: Any) -> None:
@@ -164,6 +171,18 @@ class LayerWatcher:
                 names = [name for name, how in self._normalize.items() if how == normalize]
                 found |= scores.values(names, moments)[0]
         return {name: found[name] for name in self.names if name in found}
+
+    def take(self) -> dict[str, float]:
+        """Returns `scores`, and forgets all rows; warns where the layer has put out nothing at all."""
+        found = self.scores()
+        if not found and not self._calls:
+            warnings.warn(
+                f"{self.function}: nothing went through layer {self.layer!r}, so that there are no scores of it; is it "
+                "a part of the model that runs?",
+                stacklevel=2,
+            )
+        self.reset()
+        return found
 
     def _moments(self, normalize: str | None) -> Moments | None:
         state = self._states.get(normalize)

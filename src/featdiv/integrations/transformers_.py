@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
 from featdiv._optional import require
 from featdiv.errors import InputError
 from featdiv.integrations import layers
@@ -30,7 +32,8 @@ class LayerScores(TrainerCallback):  # type: ignore[misc]
     to ``trainer.state.log_history`` and to the metrics that ``trainer.evaluate()`` returns, where
     ``metric_for_best_model`` finds them; with several evaluation sets, each has its prefix. Stage ``"train"`` logs
     ``<layer>_<score>`` of the rows since the last time, every ``log_every`` optimiser steps. A score that is undefined
-    for the rows seen is not logged. Under DDP, rows that accelerate repeats to fill the last batches count twice.
+    for the rows seen is not logged, and a layer that none went through is a warning. Under DDP, rows that accelerate
+    repeats to fill the last batches count twice. In a compiled model, ``torch.compile`` breaks its graph at the layer.
 
     Args:
         layer: name of the layer, as ``model.named_modules()`` gives it.
@@ -83,21 +86,38 @@ class LayerScores(TrainerCallback):  # type: ignore[misc]
             nonfinite=nonfinite,
         )
         self._trainer: Any = None
+        self._model: Any = None
+        self._handle: torch.utils.hooks.RemovableHandle | None = None
 
     def attach(self, trainer: Any) -> LayerScores:
         """Adds the callback to a trainer, watches its model, and returns the callback.
+
+        It comes before the trainer's other callbacks, so that one that stops early finds the scores.
 
         Raises:
             InputError: if the model has no such layer, or the callback is attached already.
         """
         if self._trainer is not None:
             raise InputError("transformers_.LayerScores.attach: trainer: this callback has one already; make another")
-        model = trainer.model
-        training = self.stage == "train"
-        self.watcher.attach(model, when=lambda: bool(model.training) == training)
+        self._watch(trainer.model)
         trainer.add_callback(self)
+        callbacks = trainer.callback_handler.callbacks
+        callbacks.insert(0, callbacks.pop())
         self._trainer = trainer
         return self
+
+    def _watch(self, model: Any) -> None:
+        training = self.stage == "train"
+        if self._handle is not None:
+            self._handle.remove()
+        self._handle = self.watcher.attach(model, when=lambda: bool(model.training) == training)
+        self._model = model
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Watches the trainer's model, of which ``model_init`` makes a new one for each training."""
+        # A wrapper, such as FSDP's, has the watched model inside it.
+        if self._trainer is not None and all(part is not self._model for part in self._trainer.model.modules()):
+            self._watch(self._trainer.model)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         """Logs, for the stage ``"evaluation"``."""
@@ -124,8 +144,7 @@ class LayerScores(TrainerCallback):  # type: ignore[misc]
                 "which does not let it log"
             )
         parts = [part for part in (self.watcher.layer.replace(".", "_"),) if part]
-        found = {prefix + "_".join([*parts, name]): value for name, value in self.watcher.scores().items()}
-        self.watcher.reset()
+        found = {prefix + "_".join([*parts, name]): value for name, value in self.watcher.take().items()}
         if found:
             self._trainer.log(dict(found))
         return found
