@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent
 CPU_SOURCES = (
     *(f"csrc/cpu/isa_{name}.cpp" for name in ("avx512", "avx512vnni", "amx", "avx2", "avx2vnni", "baseline")),
     *(f"csrc/cpu/{name}.cpp" for name in ("isa", "amx", "pool", "rows", "scatter", "class_scatter", "pair_sums")),
-    *(f"csrc/cpu/{name}.cpp" for name in ("cross_gram", "nearest_centroid", "topk", "topk_filter")),
+    *(f"csrc/cpu/{name}.cpp" for name in ("cross_gram", "nearest_centroid", "topk", "topk_filter", "centred_rows")),
     "csrc/bindings_cpu.cpp",
 )
 CUDA_SOURCES = ("csrc/cuda/launch.cpp", "csrc/bindings_cuda.cpp")

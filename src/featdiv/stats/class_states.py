@@ -44,14 +44,14 @@ class Op:
 
     def __init__(self, *, precision: str, backend: str, seed: int) -> None:
         self.precision = precision
-        self._backend = backend
+        self.backend = backend
         # The rows it sees are centred and of unit norm already, where that was asked for.
         self.spot = SpotCheck(seed=seed, precision=precision, normalize=None, backend=backend)
         self.ran: set[str] = set()
 
     def add(self, z: Rows, sums: Sums) -> None:
         """Adds the products of z to ``sums``."""
-        self.ran.add(scatter(z, sums, precision=self.precision, backend=self._backend))
+        self.ran.add(scatter(z, sums, precision=self.precision, backend=self.backend))
 
     def check(self, z: Rows) -> None:
         """Compares the op with float64 on a stretch of z, if such a check is due."""
@@ -147,7 +147,12 @@ class Pooled:
         pilots = self._pilots[numbers]
         if self._centring is None:
             self._centring = Centring.for_rows(
-                rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision
+                rows,
+                inverse,
+                pilots,
+                normalize=self._normalize,
+                precision=self._op.precision,
+                backend=self._op.backend,
             )
         total = _empty_sums(rows, self._d, self._scratch)
         class_sums = np.zeros_like(pilots)
@@ -243,7 +248,12 @@ class PerClass:
         pilots = pilots_of(rows, inverse, everyone, normalize=self._normalize)
         if self._centring is None:
             self._centring = Centring.for_rows(
-                rows, inverse, pilots, normalize=self._normalize, precision=self._op.precision
+                rows,
+                inverse,
+                pilots,
+                normalize=self._normalize,
+                precision=self._op.precision,
+                backend=self._op.backend,
             )
         ends = np.cumsum(counts)
         step = tile_rows(self._d)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError
+from featdiv.ops.class_scatter import centred_rows
 from featdiv.ops.scatter import reference
 from featdiv.stats.accumulate import Pilot
 from featdiv.stats.moments import Float64Array
@@ -93,11 +94,13 @@ class Centring:
         normalize: ``"l2"`` or None.
         exponent: (d,) int32 powers of two that multiply the columns of z, or None.
         dtype: type in which z is kept: float64 for that precision, else float32.
+        backend: backend of the scatters, or ``"auto"``.
     """
 
     normalize: str | None
     exponent: npt.NDArray[np.int32] | None
     dtype: str
+    backend: str = "auto"
     _buffer: Any = dataclasses.field(default=None, repr=False)
 
     @classmethod
@@ -109,6 +112,7 @@ class Centring:
         *,
         normalize: str | None,
         precision: str,
+        backend: str,
     ) -> Centring:
         """Returns the centring that suits these rows, judged by a few hundred of them."""
         m = int(rows.shape[0])
@@ -120,12 +124,14 @@ class Centring:
             x -= pilots[inverse[::step]]
         exponent = Pilot.of(x).exponent(None, precision=precision, uniform=False)
         dtype = "float64" if precision == "float64" else "float32"
-        return cls(normalize=normalize, exponent=exponent, dtype=dtype)
+        return cls(normalize=normalize, exponent=exponent, dtype=dtype, backend=backend)
 
     def tile(
         self, rows: Rows, index: Index, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array
     ) -> Rows:
         """Returns z of the rows at ``index``, valid until the next call; adds their class sums to ``sums``.
+
+        They come class by class where that takes less time.
 
         Args:
             rows: (m, d) chunk.
@@ -138,8 +144,28 @@ class Centring:
             NonFiniteError: if a row holds NaN or infinity.
             ZeroNormError: with ``normalize="l2"``, if a row is zero.
         """
-        on_host = isinstance(rows, np.ndarray) or rows.device.type == "cpu"
-        return (self._on_host if on_host else self._on_device)(rows[index], pilots, codes, sums)
+        if not (isinstance(rows, np.ndarray) or rows.device.type == "cpu"):
+            return self._on_device(rows[index], pilots, codes, sums)
+        out = self._room(len(codes), int(rows.shape[1]))
+        order = np.argsort(codes, kind="stable")
+        places = order + index.start if isinstance(index, slice) else index[order]
+        try:
+            done = centred_rows(
+                rows,
+                places,
+                codes[order],
+                pilots=pilots,
+                sums=sums,
+                out=out,
+                exponent=self.exponent,
+                normalize=self.normalize,
+                backend=self.backend,
+            )
+        except FloatingPointError:
+            _explain(rows[index])
+        if not done:
+            self._on_host(rows[index], pilots, codes, sums, out)
+        return out
 
     def unscaled(self, columns: Float64Array) -> Float64Array:
         """Returns sums of z in the units of the rows."""
@@ -157,15 +183,24 @@ class Centring:
             scaled: Float64Array = np.ldexp(np.ldexp(matrix, -self.exponent), -self.exponent[:, None])
         return scaled
 
-    def _on_host(self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array) -> Rows:
-        m, d = (int(size) for size in rows.shape)
+    def _room(self, m: int, d: int) -> npt.NDArray[Any]:
         if self._buffer is None or self._buffer.shape[0] < m:
             self._buffer = np.empty((m, d), dtype=self.dtype)
-        out: npt.NDArray[Any] = self._buffer[:m]
+        room: npt.NDArray[Any] = self._buffer[:m]
+        return room
+
+    def _on_host(
+        self,
+        rows: Rows,
+        pilots: Float64Array,
+        codes: npt.NDArray[np.int64],
+        sums: Float64Array,
+        out: npt.NDArray[Any],
+    ) -> None:
         # Blocks that stay in the cache while they are converted, shifted and summed in float64.
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
-            for start in range(0, m, _BLOCK_ROWS):
-                block = slice(start, min(m, start + _BLOCK_ROWS))
+            for start in range(0, len(codes), _BLOCK_ROWS):
+                block = slice(start, start + _BLOCK_ROWS)
                 z = reference.to_float64(rows[block])
                 if self.normalize == "l2":
                     unit_rows(z)
@@ -178,7 +213,6 @@ class Centring:
                     _explain(rows)
                 sums[unique] += added
                 out[block] = z
-        return out
 
     def _on_device(self, rows: Rows, pilots: Float64Array, codes: npt.NDArray[np.int64], sums: Float64Array) -> Rows:
         import torch

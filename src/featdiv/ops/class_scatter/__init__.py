@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError
 from featdiv.ops._arrays import takes_arrays
-from featdiv.ops._dispatch import Request, choose, load
+from featdiv.ops._dispatch import Request, choose, load, requested, unsupported_reason
 from featdiv.ops.scatter import describe_rows
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-__all__ = ["ClassSums", "class_scatter", "class_scatter_dense"]
+__all__ = ["ClassSums", "centred_rows", "class_scatter", "class_scatter_dense"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -170,3 +170,46 @@ def class_scatter_dense(
         dtype=dtype,
         backend=backend,
     )
+
+
+def centred_rows(
+    rows: Rows,
+    index: npt.NDArray[np.int64],
+    codes: npt.NDArray[np.int64],
+    *,
+    pilots: npt.NDArray[np.float64],
+    sums: npt.NDArray[np.float64],
+    out: npt.NDArray[Any],
+    exponent: npt.NDArray[np.int32] | None,
+    normalize: str | None,
+    backend: str = "auto",
+) -> bool:
+    """Writes z_i = (x_i - p_k) 2^e of some rows, p_k the pilot of their class k, and adds up z of every class.
+
+    The native backend does; any other leaves all as it is, and so do rows whose norms are zero or beyond float64.
+
+    Args:
+        rows: (n, d) rows on the host.
+        index: (m,) which of them, class by class.
+        codes: (m,) their classes as rows of ``pilots``, equal ones side by side.
+        pilots: (c, d).
+        sums: (c, d), changed in place.
+        out: (m, d) float64 or float32, z in the order of ``index``.
+        exponent: (d,) powers of two that multiply the columns, or None.
+        normalize: ``"l2"`` divides each row by its Euclidean norm first.
+        backend: backend name or ``"auto"``.
+
+    Returns:
+        Whether it was done.
+
+    Raises:
+        FloatingPointError: if a sum is not finite, because a row is not or its difference from the pilot is not.
+    """
+    device, element = describe_rows(rows)
+    request = Request(op="class_scatter", device=device, dtype=element, n=len(index), d=int(rows.shape[1]))
+    if requested(backend) not in ("auto", "native") or unsupported_reason(request, "native") is not None:
+        return False
+    done: bool = load("class_scatter", "native").centred_rows(
+        rows, index, codes, pilots=pilots, sums=sums, out=out, exponent=exponent, normalize=normalize
+    )
+    return done

@@ -95,6 +95,45 @@ def _run(
     return means, scatters
 
 
+def centred_rows(
+    rows: Rows,
+    index: npt.NDArray[np.int64],
+    codes: npt.NDArray[np.int64],
+    *,
+    pilots: Float64Array,
+    sums: Float64Array,
+    out: npt.NDArray[Any],
+    exponent: npt.NDArray[np.int32] | None,
+    normalize: str | None,
+) -> bool:
+    """Writes centred rows and adds up their classes; see `featdiv.ops.class_scatter.centred_rows`."""
+    if not _native.is_readable(rows):
+        rows, index = _native.readable(rows[index]), np.arange(len(index))
+    host = _native.HostRows(rows)
+    outcome = _native.module().centred_rows(
+        rows=host.address,
+        n=len(index),
+        d=int(rows.shape[1]),
+        row_stride=host.row_stride,
+        element=host.element,
+        index=_native.address(index),
+        codes=_native.address(codes),
+        pilots=_native.address(pilots),
+        exponent=_native.address(exponent),
+        normalize=normalize == "l2",
+        out=_native.address(out),
+        narrow=out.dtype == np.float32,
+        sums=_native.address(sums),
+        threads=_native.threads(),
+        isa=_native.isa(),
+    )
+    if outcome == _native.NO_MEMORY:
+        raise BudgetExceeded(f"class_scatter: no memory for a row of {rows.shape[1]} features")
+    if outcome == _native.NOT_FINITE:
+        raise FloatingPointError("the sums of a class are not finite")
+    return bool(outcome == _native.DONE)
+
+
 def _aligned(shape: tuple[int, ...], dtype: str) -> npt.NDArray[Any]:
     """Returns an uninitialised array that begins with a cache line, so that whole lines can be written."""
     itemsize = np.dtype(dtype).itemsize
