@@ -1,4 +1,4 @@
-"""From what was found out about each model to the ranking."""
+"""Puts together the ranking from what was found out about each model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ESTIMAND = "accuracy on the population of the images, with training sets of this
 
 
 def by_probe(measured: Sequence[Measured], plan: Plan, *, draws: int) -> tuple[list[Measured], Selection]:
-    """Returns the models by the first probe, the best first, and what it says of them."""
+    """Returns the models ordered by the first probe, the best first, and what that probe says of them."""
     probe = plan.probes[0]
     # By name first, so that equals come in an order that does not depend on how models were listed.
     named = sorted(measured, key=lambda one: one.name)
@@ -38,9 +38,9 @@ class Order:
     """The models in their order, and what the criterion says of them.
 
     Attributes:
-        ranked: all of them, the best first; after fine-tuning, those that were not come last.
-        judged: names of those that the criterion judged.
-        found: what it says of those.
+        ranked: all of them, the best first; models that were not fine-tuned come after those that were.
+        judged: names of those that the criterion judged, the best first.
+        found: what the criterion says of those.
         criterion: the column that ranks.
         n: images that they were judged on.
     """
@@ -51,9 +51,19 @@ class Order:
     criterion: str
     n: int
 
+    @property
+    def contenders(self) -> tuple[str, ...]:
+        """Names of the models that cannot be told from the best."""
+        return tuple(self.judged[i] for i in self.found.contenders)
+
+    @property
+    def regret(self) -> float:
+        """What the pick is expected to lose against the best."""
+        return float(self.found.regret[0])
+
 
 def ordered(measured: Sequence[Measured], tuned: FineTuned | None, plan: Plan, *, draws: int) -> Order:
-    """Returns the models by fine-tuning where there was any, else by the first probe."""
+    """Returns the models ordered by fine-tuning where there was any, else by the first probe."""
     ranked, found = by_probe(measured, plan, draws=draws)
     if tuned is None or not tuned.correct:
         names = [one.name for one in ranked]
@@ -83,38 +93,34 @@ def assemble(
     Args:
         order: what was found out about each model, the best first.
         failed: model to the reason why it is missing.
-        steps: what was done.
-        plan: how.
+        steps: the steps that were taken, or found in the store.
+        plan: what was done for every model.
         imagenet: model to its accuracy on ImageNet; None for no such column.
         tuned: what fine-tuning found; None where none was asked for.
-        relations: what was found out between models.
+        relations: what was found by comparing models with one another.
         notes: further remarks.
         arguments: for the provenance.
     """
-    ranked, found, criterion, judged = order.ranked, order.found, order.criterion, order.judged
+    ranked, criterion, judged = order.ranked, order.criterion, order.judged
     names = tuple(one.name for one in ranked)
     table = _table(ranked, plan, imagenet, tuned)
     columns = tuple(dict.fromkeys(column for row in table.values() for column in row))
     cells = {f"{name}: {column}": row.get(column) for name, row in table.items() for column in columns}
     intervals = _intervals(ranked, len(plan.data), tuned)
     ends = {key: (interval.low, interval.high) for key, interval in intervals.items()}
-    contenders = tuple(judged[i] for i in found.contenders)
-    regret = float(found.regret[0])
-    p_best = (*map(float, found.p_best), *(0.0,) * (len(names) - len(judged)))
     agreement, agreement_note = _agreement(table, columns, criterion, plan)
-    undefined = {
-        f"{one.name}: {column}": _reason(one, column, tuned)
-        for one in ranked
-        for column in columns
-        if table[one.name].get(column) is None
-    }
 
     def matrix(end: int) -> tuple[tuple[float | None, ...], ...]:
         return tuple(tuple(ends.get(f"{name}: {column}", (None, None))[end] for column in columns) for name in names)
 
     return Ranking(
         scores={key: value for key, value in cells.items() if value is not None},
-        undefined=undefined,
+        undefined={
+            f"{one.name}: {column}": _reason(one, column, tuned)
+            for one in ranked
+            for column in columns
+            if table[one.name].get(column) is None
+        },
         intervals=intervals,
         models=names,
         columns=columns,
@@ -123,20 +129,10 @@ def assemble(
         high=matrix(1),
         criterion=criterion,
         best=names[0],
-        p_best=p_best,
-        contenders=contenders,
-        regret=regret,
-        recommendation=words.recommendation(
-            ranked=judged,
-            accuracy=dict(zip(judged, map(float, found.accuracy), strict=True)),
-            bounds={name: ends[f"{name}: {criterion}"] for name in judged},
-            p_best=dict(zip(names, p_best, strict=True)),
-            contenders=contenders,
-            regret=regret,
-            criterion=criterion,
-            n=order.n,
-            failed=len(failed),
-        ),
+        p_best=(*map(float, order.found.p_best), *(0.0,) * (len(names) - len(judged))),
+        contenders=order.contenders,
+        regret=order.regret,
+        recommendation=_recommendation(order, {name: ends[f"{name}: {criterion}"] for name in judged}, len(failed)),
         agreement=agreement,
         failed=dict(failed),
         steps=tuple(steps),
@@ -162,6 +158,24 @@ def assemble(
             fingerprint=plan.data.fingerprint,
             notes=(*_notes(ranked, plan), *_tuning_notes(tuned, len(names)), *relations.notes, *notes, *agreement_note),
         ),
+    )
+
+
+def _recommendation(order: Order, bounds: Mapping[str, tuple[float, float]], failed: int) -> str:
+    accuracy, p_best = (
+        dict(zip(order.judged, map(float, values), strict=True))
+        for values in (order.found.accuracy, order.found.p_best)
+    )
+    return words.recommendation(
+        ranked=order.judged,
+        accuracy=accuracy,
+        bounds=bounds,
+        p_best=p_best,
+        contenders=order.contenders,
+        regret=order.regret,
+        criterion=order.criterion,
+        n=order.n,
+        failed=failed,
     )
 
 
@@ -220,7 +234,7 @@ def _intervals(ranked: Sequence[Measured], n: int, tuned: FineTuned | None) -> d
             held = right.shape[1]
             found[f"{one.name}: finetune"] = wilson(round(float(right.mean()) * held), held, estimand=ESTIMAND)
         for probe, judgement in one.judgements.items():
-            # Repeats judge the same images again: they make no more of them.
+            # Repeats judge the same images again, so they do not make the sample larger.
             share = round(float(judgement.correct.mean()) * n)
             found[f"{one.name}: {probe}"] = wilson(share, n, estimand=ESTIMAND)
         for part in one.parts:

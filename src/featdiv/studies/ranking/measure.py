@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import time
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,7 +35,7 @@ DIRECTIONS = "directions"
 EXTREMES = 5
 """Images at each end of a direction."""
 SHARD_ROWS = 256
-"""Images that a kill can cost; a multiple of the usual batches, so that a shard is the same batches in any call."""
+"""Images whose features a kill can cost; a multiple of usual batch sizes, so that no batch lies in two shards."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,71 +109,19 @@ def measure(candidate: Candidate, plan: Plan, store: Store, tick: Tick) -> Measu
     Raises:
         FeatdivError: whatever keeps its features from being extracted, or the first probe from being made.
     """
-    n = len(plan.data)
     model = load_model(candidate.model, **candidate.loading)
     features = _extracted(candidate, plan, store, lambda done: tick("extracting features", done))
-    values: dict[str, float | None] = {}
-    bounds: dict[str, tuple[float, float]] = {}
-    undefined: dict[str, str] = {}
-    judgements: dict[str, Judgement] = {}
-    parts: list[Mapping[str, Any]] = []
-    notes: list[str] = []
-    facts = {"extraction": features.extraction, "rows": features.fingerprint, "seed": plan.seed}
-    done = n
+    steps = _Steps(candidate.name, model, features, plan, store, tick)
     for probe in plan.probes:
-        tick(f"{probe} probe", done)
-        settings = {**facts, **crossvalidation.SETTINGS[probe], "folds": plan.division()}
-        try:
-            judgements[probe] = _judged(candidate.name, probe, features, plan, store, settings)
-        except FeatdivError as error:
-            if probe == plan.probes[0]:
-                raise
-            values[probe], undefined[probe] = None, reason(error)
-        else:
-            values[probe] = float(judgements[probe].correct.mean())
-        done += n
+        steps.judge(probe)
     for step, names in plan.scores.items():
-        tick(step, done)
-        try:
-            content = _scored(candidate.name, step, names, features, model, plan, store, facts)
-        except FeatdivError as error:
-            undefined.update(dict.fromkeys(names, reason(error)))
-            values.update(dict.fromkeys(names))
-        else:
-            parts.append(content)
-            notes += [note for note in content["provenance"]["notes"] if note.startswith("gbc: ")]
-            for name in scores.columns(step, names, content):
-                values[name] = content["scores"].get(name)
-                interval = content["intervals"].get(name)
-                if values[name] is None:
-                    undefined[name] = content["undefined"].get(name, "the result has no such score")
-                elif interval is not None:
-                    bounds[name] = interval["low"], interval["high"]
-        done += n
+        steps.score(step, names)
     if plan.directions:
-        tick(DIRECTIONS, done)
-        try:
-            parts.append(_directed(candidate.name, features, plan, store, facts))
-        except FeatdivError as error:
-            notes.append(f"no directions: {reason(error)}")
-        done += n
-    tick("done", done)
-    return Measured(
-        name=candidate.name,
-        values=values,
-        bounds=bounds,
-        undefined=undefined,
-        judgements=judgements,
-        parts=tuple(parts),
-        features=features,
-        facts={"extraction": features.extraction},
-        notes=tuple(notes),
-    )
+        steps.direct()
+    return steps.measured()
 
 
 def _extracted(candidate: Candidate, plan: Plan, store: Store, report: Callable[[int], None]) -> Features:
-    import time
-
     fresh = 0
     first: int | None = None
 
@@ -196,56 +145,120 @@ def _extracted(candidate: Candidate, plan: Plan, store: Store, report: Callable[
     return features
 
 
-def _judged(name: str, probe: str, features: Features, plan: Plan, store: Store, facts: Mapping[str, Any]) -> Judgement:
-    def compute() -> dict[str, Any]:
+class _Steps:
+    """The steps of one model after its features were extracted, and what they have found so far."""
+
+    def __init__(self, name: str, model: Model, features: Features, plan: Plan, store: Store, tick: Tick) -> None:
+        self.name, self.model, self.features = name, model, features
+        self.plan, self.store, self.tick = plan, store, tick
+        self.facts = {"extraction": features.extraction, "rows": features.fingerprint, "seed": plan.seed}
+        self.done = len(plan.data)
+        self.values: dict[str, float | None] = {}
+        self.bounds: dict[str, tuple[float, float]] = {}
+        self.undefined: dict[str, str] = {}
+        self.judgements: dict[str, Judgement] = {}
+        self.parts: list[Mapping[str, Any]] = []
+        self.notes: list[str] = []
+
+    def judge(self, probe: str) -> None:
+        """Judges the features by a probe.
+
+        Raises:
+            FeatdivError: if the first probe, by which models are ranked, cannot be made.
+        """
+        self._begin(f"{probe} probe")
+        settings = {**self.facts, **crossvalidation.SETTINGS[probe], "folds": self.plan.division()}
+        try:
+            content = self.store.step(self.name, f"{probe} probe", settings, lambda: self._judgement(probe))
+        except FeatdivError as error:
+            if probe == self.plan.probes[0]:
+                raise
+            self.values[probe], self.undefined[probe] = None, reason(error)
+        else:
+            self.judgements[probe] = Judgement.from_dict(content)
+            self.values[probe] = float(self.judgements[probe].correct.mean())
+
+    def _judgement(self, probe: str) -> dict[str, Any]:
+        plan = self.plan
         judge = crossvalidation.PROBES[probe]
-        return judge(features, plan.labels, plan.folds, seed=plan.seed, memory=plan.memory).to_dict()
+        return judge(self.features, plan.labels, plan.folds, seed=plan.seed, memory=plan.memory).to_dict()
 
-    return Judgement.from_dict(store.step(name, f"{probe} probe", facts, compute))
+    def score(self, step: str, names: tuple[str, ...]) -> None:
+        """Computes the scores that one call gives, and keeps those that were asked for."""
+        self._begin(step)
+        try:
+            facts = {**self._shaping(step, names), "version": __version__}
+            content = self.store.step(self.name, step, facts, lambda: self._scores(step, names))
+        except FeatdivError as error:
+            self.undefined.update(dict.fromkeys(names, reason(error)))
+            self.values.update(dict.fromkeys(names))
+            return
+        self.parts.append(content)
+        self.notes += [note for note in content["provenance"]["notes"] if note.startswith("gbc: ")]
+        for name in scores.columns(step, names, content):
+            self._keep(name, content)
 
+    def _shaping(self, step: str, names: tuple[str, ...]) -> dict[str, Any]:
+        """Returns what shapes the scores of a step, by which its file is found again."""
+        if step == "filter diversity":
+            # Of the weights alone: neither other images nor other names change what is computed.
+            return {"weights": self.model.weights_hash(), "names": []}
+        return {**self.facts, "interval": self.plan.interval, "names": list(names)}
 
-def _scored(
-    name: str,
-    step: str,
-    names: tuple[str, ...],
-    features: Features,
-    model: Model,
-    plan: Plan,
-    store: Store,
-    facts: Mapping[str, Any],
-) -> dict[str, Any]:
-    if step == "filter diversity":
-        # Of the weights alone: other images change nothing.
-        facts = {"weights": model.weights_hash()}
-        names = ()
-    else:
-        facts = {**facts, "interval": plan.interval}
-
-    def compute() -> dict[str, Any]:
+    def _scores(self, step: str, names: tuple[str, ...]) -> dict[str, Any]:
+        plan = self.plan
         with warnings.catch_warnings():
             # The results carry the same remark among their notes.
             warnings.simplefilter("ignore", SmallSampleWarning)
             found = scores.compute(
                 step,
                 names,
-                features,
+                self.features,
                 plan.labels,
-                model,
+                self.model,
                 interval=plan.interval,
                 seed=plan.seed,
                 memory=plan.memory,
             )
-        if step == "filter diversity":
-            found = {**found, "layers": []}
-        return found
+        return {**found, "layers": []} if step == "filter diversity" else found
 
-    return store.step(name, step, {**facts, "names": list(names), "version": __version__}, compute)
+    def _keep(self, name: str, content: Mapping[str, Any]) -> None:
+        """Takes one score, with its interval or the reason why it is undefined, from the dictionary of a result."""
+        value, interval = content["scores"].get(name), content["intervals"].get(name)
+        self.values[name] = value
+        if value is None:
+            self.undefined[name] = content["undefined"].get(name, "the result has no such score")
+        elif interval is not None:
+            self.bounds[name] = interval["low"], interval["high"]
 
+    def direct(self) -> None:
+        """Finds the images at the ends of the leading directions."""
+        self._begin(DIRECTIONS)
+        settings = {**self.facts, "k": self.plan.directions, "extremes": EXTREMES}
+        try:
+            self.parts.append(self.store.step(self.name, DIRECTIONS, settings, self._directions))
+        except FeatdivError as error:
+            self.notes.append(f"no directions: {reason(error)}")
 
-def _directed(name: str, features: Features, plan: Plan, store: Store, facts: Mapping[str, Any]) -> dict[str, Any]:
-    def compute() -> dict[str, Any]:
-        k = min(plan.directions, features.d)
-        return directions(features, plan.data, k=k, extremes=EXTREMES).to_dict()
+    def _directions(self) -> dict[str, Any]:
+        k = min(self.plan.directions, self.features.d)
+        return directions(self.features, self.plan.data, k=k, extremes=EXTREMES).to_dict()
 
-    settings = {**facts, "k": plan.directions, "extremes": EXTREMES}
-    return store.step(name, DIRECTIONS, settings, compute)
+    def _begin(self, what: str) -> None:
+        self.tick(what, self.done)
+        self.done += len(self.plan.data)
+
+    def measured(self) -> Measured:
+        """Returns all that was found."""
+        self.tick("done", self.done)
+        return Measured(
+            name=self.name,
+            values=self.values,
+            bounds=self.bounds,
+            undefined=self.undefined,
+            judgements=self.judgements,
+            parts=tuple(self.parts),
+            features=self.features,
+            facts={"extraction": self.features.extraction},
+            notes=tuple(self.notes),
+        )
