@@ -97,7 +97,14 @@ def test_wrong_length(what):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((4, 1)), r"expected a 1-D array, one value for each row; got shape \(4, 1\)"),
+        (
+            np.zeros((4, 1)),
+            r"expected a 1-D array, .*; got shape \(4, 1\)\. Pass np\.ravel\(labels\)",
+        ),
+        (
+            np.eye(4),
+            r"expected .*; got shape \(4, 4\)\. Where .* one-hot code of its class, pass np\.argmax\(labels, axis=1\)",
+        ),
         (3, r"expected a 1-D array, one value for each row; got shape \(\)"),
         ([1, None, 2, 3], "expected all strings or all integers, none missing; got values of type NoneType, int"),
         ([[1], [2, 3], [4], [5]], "expected one value for each row; got what is not an array|got values of type list"),

@@ -65,6 +65,32 @@ def test_several_labels_a_row_are_as_many_binary_problems():
     assert list(probe.per_class.values()) == pytest.approx(precision, abs=1e-9)
 
 
+def test_one_hot_labels_are_remarked_upon():
+    x, labels = data(c=4, n=400)
+    one_hot = np.eye(4, dtype=int)[labels]
+    (note, _) = featdiv.linear_probe(x, one_hot, C=0.5).provenance.notes
+    assert note.startswith("every row has exactly one of 4 labels")
+    one_hot[0] = 1
+    (other,) = featdiv.linear_probe(x, one_hot, C=0.5).provenance.notes
+    assert "exactly one" not in other
+
+
+def test_a_single_c_without_rows_to_judge_on_says_why_there_is_no_accuracy():
+    x, labels = data(c=4, n=400)
+    probe = featdiv.linear_probe(x, labels, C=0.5)
+    assert probe.provenance.notes == (
+        "no accuracy: a single C leaves nothing to choose; test=, val= or folds= give rows to judge on",
+    )
+    judged = featdiv.linear_probe(x[:300], labels[:300], C=0.5, test=x[300:], test_labels=labels[300:])
+    assert not judged.provenance.notes
+
+
+def test_a_column_of_classes_is_no_table_of_labels():
+    x, labels = data(c=4, n=400)
+    with pytest.raises(featdiv.InputError, match=r"labels: .* got shape \(400, 1\) .* np\.ravel\(labels\)"):
+        featdiv.linear_probe(x, labels[:, None], C=0.5)
+
+
 def test_average_precision_by_hand():
     scores, truth = np.array([4.0, 3.0, 2.0, 1.0]), np.array([1, 0, 1, 0])
     assert average_precision(scores, truth) == pytest.approx((1 + 2 / 3) / 2)

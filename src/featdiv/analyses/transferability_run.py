@@ -14,6 +14,7 @@ from featdiv.analyses.transferability_result import FUNCTION, Transferability
 from featdiv.analyses.transferability_rows import SecondReading, add_neighbours, add_pairs, add_probabilities
 from featdiv.analyses.transferability_table import ALL, DEFAULT, DEFINITIONS, OF_MOMENTS, Table
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData
+from featdiv.io.caller import called_by
 from featdiv.io.embeddings import positive
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes
 from featdiv.metrics.transferability import gbc, h_score, logme, transrate
@@ -159,7 +160,8 @@ def transferability(
         if groups is not None:
             from featdiv import io
 
-            source = io.open(source, groups=groups)
+            with called_by(FUNCTION):
+                source = io.open(source, groups=groups)
         classes, parts = _read(source, options, table)
         require_classes_of(classes)
         _score_moments(classes, parts, table, options)

@@ -98,7 +98,9 @@ def as_values(values: Any, what: str) -> npt.NDArray[Any]:
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: expected one value for each row; got what is not an array: {error}") from None
     if array.ndim != 1:
-        raise InputError(f"{where}: expected a 1-D array, one value for each row; got shape {array.shape}")
+        raise InputError(
+            f"{where}: expected a 1-D array, one value for each row; got shape {array.shape}{_flattened(array, what)}"
+        )
     if array.dtype.kind == "O":
         kinds = {type(value) for value in array.tolist()}
         if not (kinds <= {str} or kinds <= {int} or kinds <= {bytes}):
@@ -110,6 +112,17 @@ def as_values(values: Any, what: str) -> npt.NDArray[Any]:
     if array.dtype.kind not in "biufUS":
         raise InputError(f"{where}: expected integers, floats or strings; got {array.dtype.name}")
     return array
+
+
+def _flattened(array: npt.NDArray[Any], what: str) -> str:
+    """Returns what to pass in the place of a 2-D array, or an empty text."""
+    if array.ndim != 2:
+        return ""
+    if array.shape[1] == 1:
+        return f". Pass np.ravel({what})"
+    if what == "labels":
+        return ". Where each row is the one-hot code of its class, pass np.argmax(labels, axis=1)"
+    return ""
 
 
 def _from_path(path: str, source: Embeddings, what: str, *, as_name: bool) -> npt.NDArray[Any]:

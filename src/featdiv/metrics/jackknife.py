@@ -127,6 +127,7 @@ def read(
     parts: Partition,
     *,
     function: str,
+    argument: str = "x",
     normalize: str | None,
     precision: str,
     backend: str,
@@ -136,6 +137,7 @@ def read(
     return grouped.read(
         source,
         function=function,
+        argument=argument,
         buckets=parts.parts,
         slab=parts.slab,
         use_groups=source.groups is not None,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData, RowError
+from featdiv.io.caller import called_by
 from featdiv.probes import labelled_rows
 from featdiv.probes.knn_result import joined
 from featdiv.probes.knn_vote import Int64Array
@@ -100,7 +101,9 @@ def labelled(
         NotEnoughData: for ``train``, if there is one class.
     """
     given = {key: value for key, value in (("labels", labels), ("groups", groups)) if value is not None}
-    opened = io.open(rows, **given)
+    groups_name = "groups" if name == "train" else f"{name}_groups"
+    with called_by(FUNCTION, source=name, labels=labels_name, groups=groups_name):
+        opened = io.open(rows, **given)
     source = neighbours_rows.opened(opened, function=FUNCTION, name=name, memory=memory)
     if source.labels is None:
         raise InputError(

@@ -193,6 +193,7 @@ def linear_probe(
             if rows is not None or name == "train"
         }
         probe = _Probe(sides, settings, taken["normalize"], where, allowed, progress)
+        notes += given.remarks(sides["train"][1])
         probe.check_metric(metric)
         plan = probe.plan(folds, None if len(grid) == 1 else holdout, seeds, class_weight)
         return probe.run(plan, grid, bool(taken["refit"]), class_weight, protocol, seeds, notes)

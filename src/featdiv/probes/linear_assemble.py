@@ -96,6 +96,8 @@ def result(
         for name in names:
             scores[f"test_{name}"] = float(on_test.values(name)[0])
             intervals |= _interval(f"test_{name}", name, [on_test], 0)
+    if scores.keys() == {"C"}:
+        notes.append("no accuracy: a single C leaves nothing to choose; test=, val= or folds= give rows to judge on")
     failed = [one.C for one in fitted if not one.converged]
     if final is not path and not bool(final.minimum.converged.all()):
         failed.append(fitted[chosen if chosen is not None else -1].C)

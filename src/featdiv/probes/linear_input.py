@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.caller import called_by
 from featdiv.probes import labelled_rows
 from featdiv.probes.holdout import split as holdout_split
 from featdiv.probes.holdout import units
@@ -72,17 +73,19 @@ def opened(
         InputError: if there are no labels, or not one for each row.
     """
     words = "labels" if name == "train" else f"{name}_labels"
-    several = _several(labels)
+    several = _several(labels, words)
     if several is not None and ignore is not None:
         raise InputError(f"{FUNCTION}: ignore: expected None with several labels a row; got {ignore!r}")
     given = {"labels": None if several is not None else labels, "groups": groups}
-    source = io.open(x, **{key: value for key, value in given.items() if value is not None})
+    groups_name = "groups" if name == "train" else f"{name}_groups"
+    with called_by(FUNCTION, source=name, labels=words, groups=groups_name):
+        source = io.open(x, **{key: value for key, value in given.items() if value is not None})
     try:
         known = several if several is not None else source.labels
         if known is None:
             raise InputError(
                 f"{FUNCTION}: {words}: expected one label for each row of {name}; got None, and the source has none. "
-                "Rows that are read once must be given with labels= as an array"
+                f"Pass {words}=, or a source that carries them; rows that are read once need them as an array"
             )
         if source.n is not None and len(known) != source.n:
             raise InputError(f"{FUNCTION}: {words}: expected {source.n} rows, like {name}; got {len(known)}")
@@ -97,7 +100,7 @@ def opened(
             source.close()
 
 
-def _several(labels: Any) -> npt.NDArray[np.int64] | None:
+def _several(labels: Any, words: str) -> npt.NDArray[np.int64] | None:
     """Returns (n, l) labels as zeros and ones, or None where there is one label for each row.
 
     Raises:
@@ -109,8 +112,21 @@ def _several(labels: Any) -> npt.NDArray[np.int64] | None:
         return None
     array = np.asarray(labels)
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all() or not array.shape[1]:
-        raise InputError(f"{FUNCTION}: labels: expected zeros and ones where they are (n, l), one column a label")
+        raise InputError(
+            f"{FUNCTION}: {words}: expected one label for each row, or (n, l) zeros and ones, one column a label; got "
+            f"shape {array.shape} of other {array.dtype.name}. For one column of classes pass np.ravel({words})"
+        )
     return array.astype(np.int64)
+
+
+def remarks(labels: npt.NDArray[Any]) -> tuple[str, ...]:
+    """Returns what to say of labels that are taken as several a row and look like one class."""
+    if labels.ndim == 1 or labels.shape[1] < 2 or not (labels.sum(axis=1) == 1).all():
+        return ()
+    return (
+        f"every row has exactly one of {labels.shape[1]} labels, which are taken for as many binary problems; "
+        "np.argmax(labels, axis=1) makes them the classes of one softmax, judged by accuracy",
+    )
 
 
 def classes_of(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -118,7 +118,7 @@ class LinearProbe(Result):
         Raises:
             InputError: if the rows have another number of features.
         """
-        with grouped.opened(x) as source:
+        with grouped.opened(x, function="LinearProbe.decision_function") as source:
             d = self.coefficients.shape[1]
             if source.d != d:
                 raise InputError(f"LinearProbe.decision_function: x: expected {d} features; got {source.d}")

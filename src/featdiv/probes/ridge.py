@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.io.caller import called_by
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, speaking_for
 from featdiv.metrics.transferability.labelled_blocks import require_two_readings
 from featdiv.metrics.transferability.regression import LinearMoments, check_targets, read_targets
@@ -124,8 +125,8 @@ def ridge_probe(
             raise InputError(f"{FUNCTION}: groups: expected None with ClassMoments, which no longer hold the rows")
         fitted = _fitted(train, labels, targets, strengths, options, reading)
         return _probe(fitted, None, sides, options)
-    with grouped.opened(train) as rows:
-        source = _annotated(rows, groups)
+    with grouped.opened(train, function=FUNCTION, argument="train") as rows:
+        source = _annotated(rows, groups, name="groups")
         if leave_one_out:
             require_two_readings(source, function=FUNCTION, what="leave_one_out=True")
         fitted = _fitted(source, labels, targets, strengths, options, reading)
@@ -150,9 +151,12 @@ def check_strengths(lambdas: Any) -> Float64Array | None:
     return np.unique(strengths)
 
 
-def _annotated(source: io.Embeddings, groups: Any) -> io.Embeddings:
+def _annotated(source: io.Embeddings, groups: Any, *, name: str) -> io.Embeddings:
     """Returns a source with groups, where they are given."""
-    return source if groups is None else io.open(source, groups=groups)
+    if groups is None:
+        return source
+    with called_by(FUNCTION, groups=name):
+        return io.open(source, groups=groups)
 
 
 def _check_pairs(regression: bool, *, labels: Any, **sides: tuple[Any, Any, Any, Any]) -> None:
@@ -203,7 +207,7 @@ def _fit_classes(train: Any, labels: Any, strengths: Float64Array | None, **opti
             raise InputError(f"{FUNCTION}: labels: expected None with ClassMoments, which were made with their labels")
         classes, provenance = train, provenance_of(train, function=FUNCTION)
     else:
-        with opened(train, labels, function=FUNCTION) as source:
+        with opened(train, labels, function=FUNCTION, names={"source": "train"}) as source:
             classes = read_classes(source, function=FUNCTION, **options)
             provenance = provenance_of(classes, function=FUNCTION, source=source, precision=options["precision"])
     require_classes(classes)
@@ -222,7 +226,7 @@ def _fit_targets(
 
 def _left_out(source: io.Embeddings, labels: Any, targets: Any, fit: _Fit, options: Mapping[str, Any]) -> Evaluation:
     known = labels if targets is None else check_targets(targets, source.n, function=FUNCTION)
-    with _opened_side(source, known, fit.classes) as rows, speaking_for(FUNCTION):
+    with _opened_side(source, known, fit.classes, "train") as rows, speaking_for(FUNCTION):
         return evaluation.leave_one_out(rows, fit.path, fit.classes, known, function=FUNCTION, **options)
 
 
@@ -234,8 +238,8 @@ def _held_out(
         known = check_targets(known, None, function=function)
         if known.shape[1] != fit.path.moments.t:
             raise InputError(f"{FUNCTION}: {name}_targets: expected {fit.path.moments.t} columns; got {known.shape[1]}")
-    with _opened_side(rows, known, fit.classes) as opened_rows:
-        source = _annotated(opened_rows, groups)
+    with _opened_side(rows, known, fit.classes, name) as opened_rows:
+        source = _annotated(opened_rows, groups, name=f"{name}_groups")
         if source.d != fit.path.moments.d:
             raise InputError(f"{function}: expected {fit.path.moments.d} features, like train; got {source.d}")
         if fit.classes is not None and source.labels is not None:
@@ -279,8 +283,11 @@ def _probe(
     )
 
 
-def _opened_side(rows: Any, known: Any, classes: npt.NDArray[Any] | None) -> Any:
-    return grouped.opened(rows) if classes is None else opened(rows, known, function=FUNCTION)
+def _opened_side(rows: Any, known: Any, classes: npt.NDArray[Any] | None, name: str) -> Any:
+    if classes is None:
+        return grouped.opened(rows, function=FUNCTION, argument=name)
+    names = {"source": name, "labels": "labels" if name == "train" else f"{name}_labels"}
+    return opened(rows, known, function=FUNCTION, names=names)
 
 
 def _choice(path: RidgePath, loo: Evaluation | None, on_val: Evaluation | None) -> tuple[int, str]:

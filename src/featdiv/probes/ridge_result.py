@@ -71,7 +71,7 @@ class RidgeProbe(Result):
 
     def decision(self, x: Any) -> Float64Array:
         """Returns (m, t) predicted targets for rows: of classes, the larger the more likely."""
-        with grouped.opened(x) as source:
+        with grouped.opened(x, function="RidgeProbe.decision") as source:
             if source.d != len(self.coefficients):
                 raise InputError(f"RidgeProbe.decision: x: expected {len(self.coefficients)} features; got {source.d}")
             normalize = self.provenance.arguments.get("normalize")

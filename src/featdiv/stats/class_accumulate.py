@@ -57,7 +57,7 @@ def read(
     device = grouped.check_device(device, function=_FUNCTION)
     limit = budget.budget_bytes(memory, function=_FUNCTION)
     annotations = {} if labels is None else {"labels": labels}
-    with grouped.opened(source, **annotations) as embeddings:
+    with grouped.opened(source, function=_FUNCTION, argument="source", **annotations) as embeddings:
         reader = _Reader(
             embeddings.d,
             per_class=per_class,

@@ -66,7 +66,7 @@ def opened(models: Any, *, function: str) -> Iterator[dict[str, Embeddings]]:
         for name, source in models.items():
             if not isinstance(name, str) or not name:
                 raise InputError(f"{function}: models: expected names that are text; got {name!r}")
-            found[name] = stack.enter_context(grouped.opened(source))
+            found[name] = stack.enter_context(grouped.opened(source, function=function, argument=name))
         once = [id(source) for source in found.values() if source.one_pass]
         if len(set(once)) < len(once):
             raise InputError(f"{function}: models: a source that can be read only once is given twice")

@@ -52,11 +52,20 @@ class GroupedMoments:
 
 
 @contextlib.contextmanager
-def opened(source: Any, **annotations: Any) -> Iterator[Embeddings]:
-    """Opens whatever `featdiv.open` takes, and closes it again unless it came open."""
-    from featdiv import io
+def opened(source: Any, *, function: str, argument: str = "x", **annotations: Any) -> Iterator[Embeddings]:
+    """Opens whatever `featdiv.open` takes, and closes it again unless it came open.
 
-    embeddings = io.open(source, **annotations)
+    Args:
+        source: the rows.
+        function: that was called, for errors.
+        argument: what it calls the rows.
+        annotations: labels, ids and groups.
+    """
+    from featdiv import io
+    from featdiv.io.caller import called_by
+
+    with called_by(function, source=argument):
+        embeddings = io.open(source, **annotations)
     try:
         yield embeddings
     finally:
@@ -89,6 +98,7 @@ def read(
     source: Embeddings,
     *,
     function: str,
+    argument: str = "x",
     chunk_rows: int | None = None,
     buckets: int = 1,
     slab: int = 4096,
@@ -107,6 +117,7 @@ def read(
     Args:
         source: where the rows come from.
         function: public name for error messages.
+        argument: what it calls the rows.
         chunk_rows: rows to read at a time; None for the source's own size.
         buckets: number of parts.
         slab: consecutive rows that go to the same part.
@@ -162,7 +173,9 @@ def read(
                 accumulators[bucket].add(part, pilot)
         except RowError as error:
             droppable = nonfinite is not None
-            raise located(error, rows, chunk.start, normalize, function, index=index, droppable=droppable) from None
+            raise located(
+                error, rows, chunk.start, normalize, function, argument=argument, index=index, droppable=droppable
+            ) from None
         if progress is not None:
             progress(chunk.start + int(chunk.rows.shape[0]), source.n)
     parts = [moments for moments in (accumulator.moments() for accumulator in accumulators) if moments.n]
@@ -261,6 +274,7 @@ def located(
     normalize: str | None,
     function: str,
     *,
+    argument: str = "x",
     index: npt.NDArray[np.int64] | None = None,
     droppable: bool = False,
 ) -> RowError:
@@ -272,6 +286,7 @@ def located(
         start: index in the source of the chunk's first row.
         normalize: as in `read`.
         function: public name for the message.
+        argument: what it calls the rows.
         index: where in the chunk the rows lie, if some were left out.
         droppable: whether the function takes ``nonfinite="drop"``.
     """
@@ -283,12 +298,12 @@ def located(
     if isinstance(error, NonFiniteError):
         advice = DROP_THEM if droppable else LEAVE_THEM_OUT
         message = (
-            f"{function}: x: expected finite rows; got {error.count} NaN or infinite entries by row "
+            f"{function}: {argument}: expected finite rows; got {error.count} NaN or infinite entries by row "
             f"{start + int(rows.shape[0])}, the first in row {first}. {advice}"
         )
     else:
         message = (
-            f"{function}: x: normalize='l2' expected rows of non-zero norm; got {error.count} zero rows by row "
-            f"{start + int(rows.shape[0])}, the first is row {first}. {LEAVE_THEM_OUT}"
+            f"{function}: {argument}: normalize='l2' expected rows of non-zero norm; got {error.count} zero rows by "
+            f"row {start + int(rows.shape[0])}, the first is row {first}. {LEAVE_THEM_OUT}"
         )
     return type(error)(message, count=error.count, first_row=first)

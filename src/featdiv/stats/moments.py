@@ -225,7 +225,7 @@ class Moments:
             progress=progress,
         )
         device = grouped.check_device(device, function="Moments.from_source")
-        with grouped.opened(source) as embeddings:
+        with grouped.opened(source, function="Moments.from_source", argument="source") as embeddings:
             read = grouped.read(
                 embeddings,
                 function="Moments.from_source",

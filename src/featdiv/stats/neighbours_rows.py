@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from featdiv import io
 from featdiv.errors import InputError, RowError
+from featdiv.io.caller import called_by
 from featdiv.io.collected import collected
 from featdiv.ops.scatter import reference
 from featdiv.ops.topk import LARGEST
@@ -163,7 +164,8 @@ def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings
     Raises:
         InputError: if a source that is read only once does not fit.
     """
-    source = io.open(rows)
+    with called_by(function, source=name):
+        source = io.open(rows)
     if not source.one_pass and source.n is not None:
         return source
 

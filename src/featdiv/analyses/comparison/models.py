@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from featdiv import io
 from featdiv.errors import InputError
+from featdiv.io.caller import called_by
 from featdiv.stats import CrossMoments, Moments, cross_moments_read
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def opened(
         annotated = {}
         sides = _ids_by_key(found, ids, other_ids)
         for place, (key, value) in enumerate(models.items()):
-            source = io.open(value, ids=sides.get(key), groups=groups if place == 0 else None)
+            with called_by(FUNCTION, source=key):
+                source = io.open(value, ids=sides.get(key), groups=groups if place == 0 else None)
             if source is not value and not isinstance(value, io.Embeddings):
                 stack.callback(source.close)
             annotated[key] = source

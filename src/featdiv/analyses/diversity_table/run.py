@@ -110,7 +110,7 @@ def diversity(
         raise InputError(f"{FUNCTION}: x: expected rows, Moments or ClassMoments; got {type(x).__name__}")
     if isinstance(x, (Moments, ClassMoments)):
         return _of_statistic(x, labels, groups, ignore, metrics, options)
-    with grouped.opened(x, **_given(labels=labels, groups=groups)) as opened:
+    with grouped.opened(x, function=FUNCTION, **_given(labels=labels, groups=groups)) as opened:
         source = _prepared(opened, ignore, memory=options.memory)
         if source.n is None or source.n < 2:
             raise NotEnoughData(f"{FUNCTION}: x: expected at least 2 rows; got {source.n}")

@@ -106,7 +106,7 @@ def directions(
     counts = {"k": k, "extremes": extremes, "thumbnail": thumbnail, "image_budget": image_budget}
     for name, value in counts.items():
         positive(value, f"{FUNCTION}: {name}")
-    with grouped.opened(x) as source:
+    with grouped.opened(x, function=FUNCTION) as source:
         _check(source, images, k)
         most = min(extremes, source.n or extremes)
         moments, left, provenance = _statistics(source, other, normalize, precision, backend, progress)

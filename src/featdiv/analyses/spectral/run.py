@@ -135,7 +135,7 @@ def spectrum(
         if labels is not None or groups is not None:
             raise InputError(f"{FUNCTION}: labels and groups go with rows; x is Moments, which have forgotten them")
         return of_moments(x, options)
-    with grouped.opened(x, labels=labels, groups=groups) as source:
+    with grouped.opened(x, function=FUNCTION, labels=labels, groups=groups) as source:
         if labels is None and source is not x:
             # A spectrum a class costs more than the whole: labels that lie beside the rows of a path do not ask for it.
             source = source.replaced(labels=None)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData, RowError
 from featdiv.io.arrays import ArrayRows
+from featdiv.io.caller import called_by
 from featdiv.io.collected import collected
 from featdiv.io.embeddings import positive
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
@@ -64,7 +65,8 @@ def opened(x: Any, *, function: str, argument: str = "x", **annotations: Any) ->
     """
     if isinstance(x, (Eigenvalues, Moments, ClassMoments)) or is_spectrum(x):
         raise InputError(f"{function}: {argument}: expected rows; got {type(x).__name__}, which no longer holds them")
-    source = io.open(x, **{name: value for name, value in annotations.items() if value is not None})
+    with called_by(function, source=argument):
+        source = io.open(x, **{name: value for name, value in annotations.items() if value is not None})
     try:
         yield source
     finally:

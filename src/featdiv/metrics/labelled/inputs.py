@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from featdiv import __version__, io
 from featdiv.errors import BudgetExceeded, InputError, NotEnoughData, RowError
+from featdiv.io.caller import called_by
 from featdiv.metrics import jackknife
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import Resolved, is_spectrum
@@ -24,6 +25,7 @@ from featdiv.stats.grouped import DROP_THEM, LEAVE_THEM_OUT
 from featdiv.stats.moments import Float64Array
 
 _ACCUMULATOR = "ClassMoments.from_source"
+_NAMES: Mapping[str, str] = {"source": "x"}
 
 
 def root_of(matrix: Float64Array, *, beside: str) -> Float64Array:
@@ -106,8 +108,17 @@ def resolve_classes(
 
 
 @contextlib.contextmanager
-def opened(x: Any, labels: Any, *, function: str, groups: Any = None) -> Iterator[io.Embeddings]:
+def opened(
+    x: Any, labels: Any, *, function: str, groups: Any = None, names: Mapping[str, str] = _NAMES
+) -> Iterator[io.Embeddings]:
     """Opens rows with their labels, and closes them again unless they came open.
+
+    Args:
+        x: the rows.
+        labels: of each row.
+        function: that was called, for errors.
+        groups: of each row.
+        names: what it calls the source and its annotations.
 
     Raises:
         InputError: if ``x`` is a statistic without classes, or there are no labels.
@@ -117,13 +128,15 @@ def opened(x: Any, labels: Any, *, function: str, groups: Any = None) -> Iterato
             f"{function}: x: expected ClassMoments or labelled rows; got {type(x).__name__}, which no longer knows "
             "the classes. Pass the rows with labels=, or ClassMoments.from_source(rows, labels=...)."
         )
-    source = io.open(x, **jackknife.given(labels=labels, groups=groups))
+    with called_by(function, **names):
+        source = io.open(x, **jackknife.given(labels=labels, groups=groups))
     try:
         # An iterable may hand out its labels with the rows.
         if source.labels is None and not source.one_pass:
+            own = names.get("labels", "labels")
             raise InputError(
-                f"{function}: labels: expected one label for each row; got None, and the source has none. "
-                "Pass labels=, or open the source with featdiv.open(source, labels=...)."
+                f"{function}: {own}: expected one label for each row; got None, and the source has none. "
+                f"Pass {own}=, or open the source with featdiv.open(source, labels=...)."
             )
         yield source
     finally:

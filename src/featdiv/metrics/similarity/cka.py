@@ -11,6 +11,7 @@ import numpy as np
 from featdiv import io
 from featdiv.errors import InputError
 from featdiv.io import Embeddings
+from featdiv.io.caller import called_by
 from featdiv.metrics import jackknife
 from featdiv.metrics.similarity import cka_kernels, cka_linear, cka_rbf, left_out
 from featdiv.metrics.similarity.cka_linear import ESTIMATES, Alignment, Side
@@ -174,7 +175,8 @@ def _of_kernels(
     sources = dict(sources)
     order = cross_moments_align.orders(sources, function="cka")
     if groups is not None:
-        sources["x"] = io.open(sources["x"], groups=groups)
+        with called_by("cka"):
+            sources["x"] = io.open(sources["x"], groups=groups)
     grouped = cross_moments_align.groups_of(sources, function="cka")
     assert sources["x"].n is not None
     dealt = cka_kernels.parts(sources["x"].n, grouped, interval=interval, function="cka")

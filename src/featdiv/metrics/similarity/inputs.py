@@ -14,6 +14,7 @@ import numpy as np
 from featdiv import __version__, io
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io import Embeddings
+from featdiv.io.caller import called_by
 from featdiv.metrics import jackknife
 from featdiv.metrics.similarity import left_out
 from featdiv.metrics.similarity.pairs import Models, Pair
@@ -221,7 +222,8 @@ def resolve_pair(
         cross_moments_read.require_memory([source.d for source in sources.values()], None, function=function)
         order = cross_moments_align.orders(sources, function=function)
         if groups is not None:
-            sources["x"] = io.open(sources["x"], groups=groups)
+            with called_by(function):
+                sources["x"] = io.open(sources["x"], groups=groups)
         grouped = cross_moments_align.groups_of(sources, function=function)
         dealt = left_out.plan(
             n=n,

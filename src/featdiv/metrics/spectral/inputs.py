@@ -210,10 +210,17 @@ def resolve_moments(
             "means and directions that this score needs"
         )
     else:
-        with grouped.opened(x, **jackknife.given(groups=groups)) as source:
+        annotations = jackknife.given(groups=groups)
+        with grouped.opened(x, function=function, argument=argument, **annotations) as source:
             parts = jackknife.dealt(source, function=function, interval=interval, decomposed=False)
             read = jackknife.read(
-                source, parts, function=function, normalize=normalize, precision=precision, backend=backend
+                source,
+                parts,
+                function=function,
+                argument=argument,
+                normalize=normalize,
+                precision=precision,
+                backend=backend,
             )
             moments, rests = read.total, jackknife.of_moments(read, parts, interval=interval)
             provenance = _of_source(moments, source, function=function, precision=precision)
@@ -268,7 +275,7 @@ def _of_rows(
     interval: str | None,
     groups: Any,
 ) -> tuple[Eigenvalues, Provenance, Rests]:
-    with grouped.opened(x, **jackknife.given(groups=groups)) as source:
+    with grouped.opened(x, function=function, **jackknife.given(groups=groups)) as source:
         parts = jackknife.dealt(source, function=function, interval=interval, decomposed=True)
 
         def read(arithmetic: str) -> tuple[GroupedMoments, Eigenvalues]:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from featdiv import __version__, io
+from featdiv import __version__
 from featdiv.errors import BudgetExceeded, InputError
 from featdiv.metrics.spectral.eigenvalues import EPSILON, Eigenvalues, Float64Array
 from featdiv.metrics.spectral.entropy import renyi_entropy
 from featdiv.metrics.spectral.inputs import FLOOR_SHARE, is_spectrum, resolve_eigenvalues, unit
 from featdiv.metrics.spectral.stable_rank import jackknife_problem
 from featdiv.results import Provenance, Score
-from featdiv.stats import Moments, arguments
+from featdiv.stats import Moments, arguments, grouped
 
 Kernel = Callable[[npt.NDArray[Any], npt.NDArray[Any]], npt.NDArray[Any]]
 
@@ -174,7 +174,7 @@ def _by_kernel(x: Any, *, q: float, kernel: Kernel, sample: int | None, seed: in
         raise InputError(
             f"vendi: x: a kernel other than cosine needs the rows; got {type(x).__name__}, which no longer holds them"
         )
-    with io.open(x) as source:
+    with grouped.opened(x, function="vendi") as source:
         if source.n is None:
             raise InputError(
                 "vendi: x: a kernel other than cosine needs rows that can be picked by index; got an iterable of "

@@ -161,7 +161,7 @@ def read_targets(
         )
     if normalize not in (None, "l2"):
         raise InputError(f"{function}: normalize: expected None or 'l2'; got {normalize!r}")
-    with grouped.opened(x) as source:
+    with grouped.opened(x, function=function) as source:
         columns = check_targets(targets, source.n, function=function)
         d, t = source.d, columns.shape[1]
         parts = (
