@@ -42,3 +42,10 @@ def test_models_in_any_order_are_shown_the_best_first():
     for key in ("models", "values", "p_best"):
         content[key] = [content[key][i] for i in (2, 3, 0, 1)]
     assert names(featdiv.report({"ranking": content})) == (MODELS, MODELS)
+
+
+def test_the_best_is_called_so_and_the_other_contenders_are_not_told_from_it():
+    page = featdiv.report({"ranking": ranking() | {"contenders": ["first", "third"]}})
+    heads = re.findall(r'<th scope="row"[^>]*>(.*?)</th>', page)[:4]
+    told = [re.sub(r"<[^>]*>", " ", head).split(maxsplit=1)[1:] for head in heads]
+    assert [" ".join(words).strip() for words in told] == ["best", "", "cannot be told from the best", ""]

@@ -79,8 +79,8 @@ def _table(content: Mapping[str, Any]) -> Markup:
     rows = []
     for i in _order(content):
         model = models[i]
-        head = Cell(content=model, note="cannot be told from the best" if model in contenders else "")
-        line: list[Cell | str] = [head]
+        alike = "cannot be told from the best" if model in contenders else ""
+        line: list[Cell | str] = [Cell(content=model, note="best" if model == content.get("best") else alike)]
         if p_best:
             line.append(Cell(content=f"{p_best[i]:.2f}", key=p_best[i], strong=model == content.get("best")))
         for j in range(len(scores)):
