@@ -351,3 +351,18 @@ def test_the_picture_shows_every_eigenvalue_above_the_floor(d):
     places = eigenvalues.transLimits.transform(eigenvalues.transScale.transform(points))
     assert ((places > 0.0) & (places < 1.0)).all()
     assert shares.lines[0].get_xydata()[[0, -1]] == pytest.approx(np.array([[0.0, 0.0], [d, 1.0]]))
+
+
+@pytest.mark.parametrize(("scale", "shown"), [(1e-14, True), (1.0, False)])
+def test_the_legend_says_where_the_floor_lies_below_the_picture(scale, shown):
+    x = np.random.default_rng(0).normal(size=(400, 20))
+    x[:, 10:] *= 1e-6 if shown else 1.0
+    x[:, 19] = x[:, 18]
+    x[:, 18:] *= scale
+    axes = featdiv.spectrum(x, method="gram", precision="float64").plot().axes[0]
+    floors = [line for line in axes.lines if "numerical noise floor" in str(line.get_label())]
+    (label,) = [text.get_text() for text in axes.get_legend().get_texts() if "noise floor" in text.get_text()]
+    assert len(floors) == 1
+    assert label.startswith("numerical noise floor (" if shown else "below the picture: numerical noise floor (")
+    level = floors[0].get_ydata()
+    assert (len(level) > 0 and axes.get_ylim()[0] < level[0]) if shown else not len(level)

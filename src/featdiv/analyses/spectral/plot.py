@@ -109,9 +109,13 @@ def _spectrum(spectrum: Spectrum, ax: Axes) -> None:
     below = len(spectrum.eigenvalues) - int(resolved.sum())
     if below:
         label = f"numerical noise floor ({below} of {len(spectrum.eigenvalues)} below)"
-        ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label=label)
         # A floor many decades down would squeeze the spectrum into the top of the picture.
-        ax.set_ylim(bottom=max(0.3 * floor, _DECADES_SHOWN * values[resolved][-1]))
+        bottom = _DECADES_SHOWN * values[resolved][-1]
+        if floor >= bottom:
+            ax.axhline(floor, color=_FLOOR, linestyle=":", linewidth=1.0, label=label)
+        else:
+            ax.plot([], [], " ", label=f"below the picture: {label}")
+        ax.set_ylim(bottom=max(0.3 * floor, bottom))
     ax.legend(fontsize=8, loc="lower left" if resolved.sum() > _FEW else "best")
 
 
