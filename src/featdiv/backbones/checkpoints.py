@@ -64,7 +64,7 @@ def unwrapped(state: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[s
 def resampled(
     module: torch.nn.Module, state: Mapping[str, torch.Tensor]
 ) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
-    """Brings position embeddings that were saved at another image size to that of a timm model, as timm does it.
+    """Resamples position embeddings saved at another image size to that of a timm model, as timm does.
 
     Entries that are not about positions, and those that timm cannot bring to the shape of the model, stay as they are.
 

@@ -108,7 +108,7 @@ def generators_kept() -> Iterator[None]:
 
 
 def seed_generators(seed: Sequence[int]) -> None:
-    """Seeds the generators that transforms draw from, those of Python, NumPy and torch on the CPU."""
+    """Seeds the generators that transforms draw from: those of Python, NumPy, and torch on the CPU."""
     import torch
 
     words = np.random.SeedSequence(seed).generate_state(2)

@@ -142,7 +142,7 @@ def _default_device() -> str:
 
 
 def _loaded(model: Any, checkpoint: Any, pretrained: bool, size: tuple[int, ...] | None) -> Model:
-    """Returns the network; a copy of one that was given, whose owner keeps it as it is."""
+    """Returns the network; a copy of a module that the caller passed, so that training leaves the original alone."""
     import torch
 
     if isinstance(model, Model):

@@ -201,7 +201,7 @@ def _timm(
 
 
 def check_name(name: str, *, where: str) -> None:
-    """Refuses a name that timm does not know, with those near it, or weights that it has none of.
+    """Refuses a name that timm does not know, suggesting similar ones, and a name that timm has no weights for.
 
     Args:
         name: of a model of timm, with or without the tag of its weights.

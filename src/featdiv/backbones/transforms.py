@@ -75,7 +75,7 @@ def prepare(
 
 
 def prescribed(protocol: str | None, *, function: str) -> dict[str, Any]:
-    """Returns what a published recipe changes in the model's own configuration; mean and std stay those of the model.
+    """Returns what a published recipe changes in the configuration of the model, which keeps its own mean and std.
 
     The short side is resized, the centre is cropped, as ``extract`` in the recipe's file says; where that says
     ``"model"``, nothing is changed.
