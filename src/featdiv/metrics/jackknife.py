@@ -1,4 +1,4 @@
-"""The interval of a score that stands alone: the statistic without each part of the rows in turn, and what it says."""
+"""Jackknife intervals for scores that are called alone, from the statistic without each part of the rows in turn."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def compare(
         backend: backend of the products.
         device: torch device on which to accumulate; None for where the rows are.
         interval: ``"auto"`` (95 % jackknife intervals for linear CKA, CCA and Procrustes where they fit the budget),
-            ``"jackknife"`` (or an error that says why not), or None.
+            ``"jackknife"`` (or an error that says why there are none), or None for no intervals.
         memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
         nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows that hold NaN or infinity in any model.
         seed: seed of spot checks and samples.

@@ -63,7 +63,7 @@ def diversity(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         interval: ``"auto"`` (95 % intervals: jackknife for what comes from moments, where it costs less than a fifth
             of the pass or pairs of rows are compared as well, which costs more; block bootstrap for means over pairs),
-            ``"jackknife"`` (the same at any cost, or an error that says why not), or None.
+            ``"jackknife"`` (the same at any cost, or an error that says why there are none), or None for no intervals.
         precision: arithmetic of the second moments; few rows are read in float64 in any case.
         backend: backend of the second moments and of the pair sums.
         memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
@@ -129,7 +129,7 @@ def _given(**annotations: Any) -> dict[str, Any]:
 
 
 def _prepared(source: io.Embeddings, ignore: int | str | None, *, memory: int) -> io.Embeddings:
-    """Returns rows that can be read as often as it takes, without those that are to be ignored."""
+    """Returns rows that can be read several times, without those to be ignored."""
     if source.one_pass or source.n is None:
         source = collected(source, check=functools.partial(_require_room, memory=memory))
     if source.labels is None:

@@ -79,7 +79,8 @@ def spectrum(
         backend: backend of the second moments.
         device: torch device on which to accumulate; None for where the rows are.
         interval: ``"auto"`` (95 % jackknife intervals where they cost less than a fifth of the pass, or a
-            fraction of a second), ``"jackknife"`` (always, or an error that says why not), or None.
+            fraction of a second), ``"jackknife"`` (always, or an error that says why there are none), or None for
+            no intervals.
         memory: budget, in bytes or as text (``"2GB"``); None for a quarter of the RAM.
         nonfinite: ``"raise"``, or ``"drop"`` for leaving out rows with NaN or infinity (the count is in the notes).
         seed: seed of the spot checks and of the randomised method.

@@ -207,7 +207,7 @@ def intrinsic_dimension(
         neighbours: `Neighbours` of all rows by ``distance="l2"``, made elsewhere; None to search.
         groups: (n,) group ids: the jackknife leaves out whole groups.
         interval: ``"auto"`` (95 % jackknife over rows, their neighbours kept, where there are rows enough),
-            ``"jackknife"`` (always, or an error that says why not), or None.
+            ``"jackknife"`` (always, or an error that says why there is none), or None for no interval.
         sample: how many rows to draw; None for all. Fewer rows mean a coarser scale; the result says "sample".
         backend: backend of the search.
         memory: budget; None for a quarter of the RAM.

@@ -98,7 +98,7 @@ def _measured(
 
 
 def _points(rows: Rows, copied: Int64Array) -> Int64Array:
-    """Returns (n,) for each row the first row that is equal to it; ``copied`` are those that may have an equal."""
+    """Returns (n,) the index of the first row equal to each; ``copied`` are the rows that may have an equal."""
     point = np.arange(rows.n)
     if len(copied):
         # Adding zero makes the two zeros one.
@@ -110,7 +110,7 @@ def _points(rows: Rows, copied: Int64Array) -> Int64Array:
 
 
 def buckets(rows: Rows, distances: Distances) -> tuple[Int64Array, str]:
-    """Returns ((m,) part of a jackknife that each row goes to, what the parts are made of).
+    """Returns ((m,) the part of the jackknife that each row belongs to, in words what the parts are made of).
 
     The user's groups whole; else slabs of rows. Rows that are one another's nearest share a distance, so that a row
     goes where its nearest one goes: all that hang together that way go to the slab of one of them.

@@ -162,7 +162,7 @@ def sparsity(x: Any, *, eps: float = EPSILON, groups: Any = None, interval: str 
             1/sqrt(d), so compare at equal d.
         groups: (n,) group ids (video, patient, document): the jackknife leaves out whole groups.
         interval: ``"auto"`` (95 % jackknife where there are at least 5 slabs of 256 rows, or 5 groups),
-            ``"jackknife"`` (always, or an error that says why not), or None.
+            ``"jackknife"`` (always, or an error that says why there is none), or None for no interval.
 
     Returns:
         A `Sparsity`: ``sparsity``, ``hoyer``, ``treves_rolls_per_sample``, ``treves_rolls_per_unit``.

@@ -28,7 +28,7 @@ def core(classes: ClassMoments, definition: str = "kornblith2021") -> float:
     else:
         pairs = shares = np.full(classes.c, 1.0 / classes.c)
     mean = shares @ classes.means
-    # 1 - |mean|^2 as a sum of parts that are not negative: that within classes, and that of the class means.
+    # 1 - |mean|^2, as a sum of two parts that cannot be negative: within classes, and of the class means.
     apart = classes.means - mean
     total = float(shares @ spread) + float(shares @ np.einsum("ij,ij->i", apart, apart))
     if total <= 16.0 * np.finfo(np.float64).eps:
@@ -68,8 +68,8 @@ def class_separation(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
-            an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where rows can be dealt to parts;
+            ``"jackknife"`` for one, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:

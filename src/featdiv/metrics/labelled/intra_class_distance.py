@@ -19,9 +19,11 @@ from featdiv.stats import ClassMoments, arguments, class_parts, resampling
 
 DEFINITIONS = ("euclidean", "squared")
 BLOCKS = 10
-"""Blocks of rows for the bootstrap, fewer than elsewhere: a large class takes a call for each pair of blocks."""
+"""Blocks of rows for the bootstrap; fewer than elsewhere, because a large class takes a call for each pair of them."""
 
 LEAST_BLOCK_ROWS = 128
+"""Rows below which a block of the bootstrap is too small."""
+
 SLAB_ROWS = 16 * BLOCK_ROWS
 """Rows of a class whose pairs with as many others are added up in one go."""
 
@@ -218,9 +220,9 @@ def intra_class_distance(
         precision: ``"float32"`` or ``"float64"``: arithmetic of the products. Near copies are always compared in
             float64.
         backend: backend of the second moments for ``"squared"``, else of the sums over pairs.
-        interval: None; ``"auto"`` (a 95 % interval where there are rows enough); or, with an error that says why where
-            there are not, ``"bootstrap"`` for ``"euclidean"`` (ten blocks of rows, of which each class has its share)
-            and ``"jackknife"`` for ``"squared"``. For rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % interval where there are rows enough; or, to get an error
+            that says why where there are not, its method: ``"bootstrap"`` for ``"euclidean"`` (of ten blocks of rows,
+            with a share of every class in each) and ``"jackknife"`` for ``"squared"``. For rows only.
         groups: (n,) group ids (video, patient, document): resampling keeps groups whole; for rows only.
         seed: of the bootstrap.
 
@@ -249,24 +251,41 @@ def intra_class_distance(
     """
     arguments.one_of("intra_class_distance", "definition", definition, DEFINITIONS)
     arguments.check_seed("intra_class_distance", seed)
+    given = {
+        "ignore": ignore,
+        "precision": precision,
+        "backend": backend,
+        "interval": interval,
+        "groups": groups,
+    }
     if definition == "squared":
-        resolved = resolve_classes(
-            x,
-            labels,
-            function="intra_class_distance",
-            ignore=ignore,
-            precision=precision,
-            backend=backend,
-            unit_rows=True,
-            interval=interval,
-            groups=groups,
-        )
-        return resolved.score(
-            lambda classes, definition: squared(classes),
-            definition=definition,
-            details=lambda classes, definition: _details(_squared_by_class(classes), classes.classes),
-            notes=_note(_squared_by_class(resolved.statistic)),
-        )
+        return _from_moments(x, labels, **given)
+    return _from_rows(x, labels, seed=seed, **given)
+
+
+def _from_moments(x: Any, labels: Any, **given: Any) -> Score:
+    """Returns the score by the definition ``"squared"``; arguments as `intra_class_distance`."""
+    resolved = resolve_classes(x, labels, function="intra_class_distance", unit_rows=True, **given)
+    return resolved.score(
+        lambda classes, definition: squared(classes),
+        definition="squared",
+        details=lambda classes, definition: _details(_squared_by_class(classes), classes.classes),
+        notes=_note(_squared_by_class(resolved.statistic)),
+    )
+
+
+def _from_rows(
+    x: Any,
+    labels: Any,
+    *,
+    ignore: int | str | None,
+    precision: str,
+    backend: str,
+    interval: str | None,
+    groups: Any,
+    seed: int,
+) -> Score:
+    """Returns the score by the definition ``"euclidean"``; arguments as `intra_class_distance`."""
     pairs.check_interval("intra_class_distance", interval)
     if isinstance(x, ClassMoments):
         raise InputError(
@@ -289,7 +308,7 @@ def intra_class_distance(
             provenance=Provenance(
                 function="featdiv.intra_class_distance",
                 version=__version__,
-                definition=definition,
+                definition="euclidean",
                 arguments={"normalize": "l2", "classes": len(rows.classes), "interval": interval},
                 method="all pairs",
                 precision=precision,

@@ -83,8 +83,8 @@ def lidar(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only. float64 by default, since S_W is inverted.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
-            an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where rows can be dealt to parts;
+            ``"jackknife"`` for one, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:

@@ -110,7 +110,7 @@ CORES: dict[str, Callable[..., float]] = {
 
 
 def nearest_centre(source: Embeddings, classes: ClassMoments, *, ignore: int | str | None = None) -> float:
-    """Returns the share of rows whose nearest class mean is that of their class; a tie goes to the first class."""
+    """Returns the share of rows that are nearest to the mean of their own class; a tie goes to the first class."""
     centre = classes.means.mean(axis=0)
     means = classes.means - centre
     squares = np.einsum("ij,ij->i", means, means)
@@ -206,8 +206,8 @@ def neural_collapse(
         ignore: rows with this label are left out; -1, which marks a missing label, is refused otherwise.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where rows can be dealt to parts) or ``"jackknife"`` (or
-            an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where rows can be dealt to parts;
+            ``"jackknife"`` for one, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:

@@ -242,8 +242,8 @@ def rate_reduction(
         precision: arithmetic of the second moments of the whole (of everything, for an iterable); for rows
             only. Those of the classes are float64.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
-            ``"jackknife"`` (at any cost, or an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs less than a fifth of the
+            pass; ``"jackknife"`` for one at any cost, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
         memory: budget in bytes or as text (``"8GB"``); None for a quarter of the machine's RAM.
 

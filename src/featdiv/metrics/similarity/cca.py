@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import NotEnoughData
-from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
+from featdiv.metrics.similarity.inputs import resolve_pair
 from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.pairs import Pair
 from featdiv.results import Score
+from featdiv.stats import arguments
 from featdiv.stats.moments import Float64Array
 
 DEFINITIONS = ("mean", "mean_squared")
@@ -61,7 +62,7 @@ def whitened_cross(pair: Pair, *, ranks: tuple[int | None, int | None] = (None, 
 
 
 def details(pair: Pair, *, definition: str = "mean") -> Mapping[str, Any]:
-    """Returns the correlations, and the mean square to expect of independent rows."""
+    """Returns the correlations, and the mean square that independent rows would give."""
     ranks = [side.components[0].size for side in (pair.x, pair.other)]
     return {
         "correlations": correlations(pair).tolist(),
@@ -83,8 +84,8 @@ def cca(
 ) -> Score:
     """Mean canonical correlation: rho_i the singular values of S_x^-1/2 S_xy S_y^-1/2, i up to min(rank_x, rank_y).
 
-    1 if one representation is a linear function of the other, whatever the scales: it counts a direction without
-    variance as much as the leading one. Independent representations do not give 0: the mean of rho^2 is then
+    1 if one representation is a linear function of the other, whatever the scales: a direction of hardly any variance
+    counts as much as the leading one. Independent representations do not give 0: the mean of rho^2 is then
     max(rank_x, rank_y)/(n - 1).
 
     Args:
@@ -94,16 +95,17 @@ def cca(
         normalize: ``"l2"`` to divide each row by its norm first.
         precision: arithmetic of the products; None for float64, since covariances are inverted.
         backend: backend of the products.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
-            ``"jackknife"`` (or an error that says why not); for rows. That of ``"mean"`` covers the value to expect at
-            this n and d, never the population's: correlations that are 0 there come out positive, by an amount that
-            falls too slowly to be corrected. That of ``"mean_squared"`` is corrected.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs less than a fifth of the
+            pass; ``"jackknife"`` for one, or an error that says why there is none. For rows only. The interval of
+            ``"mean"`` covers the value to expect at this n and d, not that of the population: correlations that are 0
+            in the population come out positive in a sample, by an amount that falls too slowly with n to be corrected.
+            The interval of ``"mean_squared"`` is corrected for it.
         groups: (n,) group of each row (video, patient, document), in the order of x: the jackknife leaves whole groups
             out.
 
     Returns:
-        A `Score` between 0 and 1. ``details`` hold every correlation, the numerical ranks, and the mean square to
-        expect of independent representations.
+        A `Score` between 0 and 1. ``details`` hold every correlation, the numerical ranks, and the mean square that
+        independent representations would give.
 
     Raises:
         NotEnoughData: if a side is constant, or has n - 1 directions or more, which makes every correlation 1.
@@ -121,7 +123,7 @@ def cca(
         >>> round(float(featdiv.cca(x, x * [1.0, 10.0, 100.0])), 6)
         1.0
     """
-    check_definition("cca", definition, DEFINITIONS)
+    arguments.one_of("cca", "definition", definition, DEFINITIONS)
     estimate = ESTIMATES[definition]
     resolved = resolve_pair(
         x,

@@ -17,7 +17,6 @@ from featdiv.metrics.similarity import cka_kernels, cka_linear, cka_rbf, left_ou
 from featdiv.metrics.similarity.cka_linear import ESTIMATES, Alignment, Side
 from featdiv.metrics.similarity.inputs import (
     NAMES,
-    check_definition,
     make_score,
     named,
     provenance_of_sources,
@@ -92,8 +91,8 @@ def cka(
         normalize: ``"l2"`` to divide each row by its norm first.
         precision: arithmetic of the products; None for float32, or float64 where there are few.
         backend: backend of the products.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
-            ``"jackknife"`` (or an error that says why not); for rows, and not for ``"rbf"``.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs less than a fifth of the
+            pass; ``"jackknife"`` for one, or an error that says why there is none. For rows, and not for ``"rbf"``.
         groups: (n,) group of each row (video, patient, document), in the order of x: the jackknife leaves whole groups
             out.
         seed: for ``"rbf"``: of the rows over which the median is taken, where they are more than 2,048.
@@ -122,7 +121,7 @@ def cka(
         >>> abs(score.value) < 0.02, round(score.details["biased"], 2)
         (True, 0.89)
     """
-    check_definition("cka", definition, DEFINITIONS)
+    arguments.one_of("cka", "definition", definition, DEFINITIONS)
     arguments.check_seed("cka", seed)
     if definition == "rbf":
         cka_rbf.check_bandwidth(bandwidth)

@@ -147,7 +147,7 @@ class Kernels:
         return cka_linear.value(self.alignment(sums, names), definition=definition)
 
     def without_each(self, whole: Sums, pairs: Sequence[left_out.Names], definition: str) -> list[left_out.LeftOut]:
-        """Returns the values of pairs of models without each part in turn, of those that have one."""
+        """Returns the values of pairs of models with each part left out in turn, for the pairs that have parts."""
         found = []
         for left in self.left_out(whole):
             values = {}
@@ -218,7 +218,7 @@ def read(
             z = rows.pop(name)[together].astype(np.float64)
             if normalize is not None:
                 z = checked(z, name=name, function=function, normalize=normalize)
-            # Rows that are all the same become zero, which they would not by their rounded mean alone.
+            # Where all rows are the same, subtracting their rounded mean alone would not leave zeros.
             z -= z[0].copy()
             z -= z.mean(axis=0)
             with np.errstate(over="ignore", invalid="ignore"):

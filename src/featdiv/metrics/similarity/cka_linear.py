@@ -1,4 +1,4 @@
-"""The formula of linear CKA: from sums that follow alike from scatters of the features and from kernels of the rows."""
+"""The formula of linear CKA, from sums that can be had from scatters of the features or from kernels of the rows."""
 
 from __future__ import annotations
 

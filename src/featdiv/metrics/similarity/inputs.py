@@ -1,4 +1,4 @@
-"""What a similarity of moments may be given, and what it becomes: a `Pair`, with the parts that it is made of."""
+"""The arguments of similarities that need cross moments alone, resolved to a `Pair` and the parts of its rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,13 @@ from featdiv.stats import (
 
 NAMES = ("x", "other")
 CHEAP_PRODUCTS = 1 << 33
-"""Multiply-adds that take so little time that they are made in float64 in any case."""
+"""Multiply-adds up to which products take so little time that they are made in float64 in any case."""
 
 PARTS = 5
+"""Parts of the rows for the measures that hold some out to be predicted from the others."""
+
 LEAST_SLAB = 16
+"""Least consecutive rows that go to the same of these parts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +51,7 @@ class Resolved:
         provenance: how they were made.
         total: the statistic of all rows.
         asked: the interval asked for.
-        no_interval: why there is none, or empty.
+        no_interval: why there is no interval; empty if there can be one.
     """
 
     function: str
@@ -156,11 +159,6 @@ def named(function: str) -> Iterator[None]:
         if str(error).startswith(f"{function}:"):
             raise
         raise NotEnoughData(f"{function}: {error}") from None
-
-
-def check_definition(function: str, definition: str, known: Sequence[str]) -> None:
-    """Raises InputError unless ``definition`` is one of those that the metric has."""
-    arguments.one_of(function, "definition", definition, known)
 
 
 def chosen_precision(precision: str | None, *, exact: bool, n: int | None, features: int) -> str:

@@ -58,7 +58,7 @@ def predict(parts: Sequence[CrossMoments], *, x: str = "x", other: str = "other"
     """
     if len(parts) < LEAST_PARTS:
         raise NotEnoughData(f"ridge regression is tested on parts left out; the rows make {len(parts)} part")
-    # Merging costs the square of all features, also of models that are not asked about.
+    # Merging costs the square of all features, so models that are not asked about are left out first.
     parts = [part.select(*dict.fromkeys((x, other))) for part in parts]
     residual, variation, penalties = 0.0, 0.0, []
     for place, part in enumerate(parts):

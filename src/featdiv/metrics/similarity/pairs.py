@@ -18,7 +18,7 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 
 def taken(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns those of the arguments that a function takes by name."""
+    """Returns the arguments that a function accepts, by name."""
     known = inspect.signature(function).parameters
     return {name: value for name, value in given.items() if name in known}
 
@@ -50,7 +50,7 @@ class Side:
 
     @functools.cached_property
     def square(self) -> float:
-        """Squared Frobenius norm of the scatter, which is that of the centred n x n kernel."""
+        """Squared Frobenius norm of the scatter, which equals that of the centred n x n kernel."""
         scatter = self.moments.scatter
         return float(np.einsum("ij,ij->", scatter, scatter))
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from featdiv.metrics.similarity.inputs import check_definition, resolve_pair
+from featdiv.metrics.similarity.inputs import resolve_pair
 from featdiv.metrics.similarity.left_out import Estimate
 from featdiv.metrics.similarity.pairs import ROUNDING, Pair
 from featdiv.results import Score
+from featdiv.stats import arguments
 
 DEFINITIONS = ("angular", "squared")
 
@@ -59,10 +60,10 @@ def procrustes(
         normalize: ``"l2"`` to divide each row by its norm first.
         precision: arithmetic of the products; None for float64, since a small angle is a difference.
         backend: backend of the products.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs less than a fifth of the pass) or
-            ``"jackknife"`` (or an error that says why not); for rows. It covers the value to expect at this
-            n and d, not the population's: directions that have nothing in common there seem to have, by an amount that
-            falls too slowly to be corrected.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs less than a fifth of the
+            pass; ``"jackknife"`` for one, or an error that says why there is none. For rows only. It covers the value
+            to expect at this n and d, not that of the population: directions that have nothing in common in the
+            population seem to in a sample, by an amount that falls too slowly with n to be corrected.
         groups: (n,) group of each row (video, patient, document), in the order of x: the jackknife leaves whole groups
             out.
 
@@ -87,7 +88,7 @@ def procrustes(
         >>> score.value <= 10 * score.details["floor"]
         True
     """
-    check_definition("procrustes", definition, DEFINITIONS)
+    arguments.one_of("procrustes", "definition", definition, DEFINITIONS)
     estimate = ESTIMATES[definition]
     resolved = resolve_pair(
         x,

@@ -1,4 +1,4 @@
-"""Rows of two sides, or of many, aligned and read: what the similarities take that do not follow from moments."""
+"""Aligned rows of two sides or of many, for the similarities that do not follow from moments."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.io.embeddings import positive
-from featdiv.metrics.similarity.inputs import check_definition
 from featdiv.metrics.similarity.rows import resolve_rows
 from featdiv.results import Score
 from featdiv.stats import arguments, ranks
@@ -37,7 +36,7 @@ def prepare(
     if distance == "euclidean":
         z = z - z.mean(axis=0)
         squares = np.einsum("ij,ij->i", z, z)
-        # Ranks of squares are those of distances, and zeros among them have not been made larger by the root.
+        # Squares have the same ranks as distances, and rounding near zero is not enlarged by the root.
         values = np.maximum((squares[:, None] + squares - 2.0 * (z @ z.T))[upper], 0.0)
         rounding *= 2.0 * float(squares.max())
         if definition == "pearson":
@@ -120,7 +119,7 @@ def rsa(
         >>> round(float(featdiv.rsa(x, 3.0 * x[:, ::-1])), 6)
         1.0
     """
-    check_definition("rsa", definition, DEFINITIONS)
+    arguments.one_of("rsa", "definition", definition, DEFINITIONS)
     arguments.one_of("rsa", "distance", distance, DISTANCES)
     arguments.check_seed("rsa", seed)
     sample = positive(sample, "rsa: sample")

@@ -78,13 +78,13 @@ def fit(
         fit_min=first,
         fit_max=last,
         standard_error=math.sqrt(left / (spread * (index.size - 2))),
-        # A flat spectrum is a line of slope zero, which explains all of nothing but rounding.
+        # A flat spectrum lies on a line of slope zero but for rounding, whose R^2 would be noise.
         r_squared=max(0.0, 1.0 - left / total) if total > (4.0 * EPSILON * np.abs(y).max()) ** 2 else 1.0,
     )
 
 
 def check(definition: str, fit_min: Any, fit_max: Any) -> None:
-    """Raises InputError for a definition that does not exist, or an end of the range that is no index."""
+    """Raises InputError for an unknown definition, or an end of the range of the fit that is no index."""
     arguments.one_of("alpha_req", "definition", definition, DEFINITIONS)
     for argument, end in (("fit_min", fit_min), ("fit_max", fit_max)):
         if end is not None:
@@ -155,8 +155,8 @@ def alpha_req(
         precision: arithmetic of the second moments; for rows only. A run in float32 is repeated in float64
             where too much of the spectrum lies below its noise floor.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
-            an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs little; ``"jackknife"``
+            for one at any cost, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:

@@ -84,8 +84,9 @@ def frechet_distance(
         precision: arithmetic of the second moments; for rows only. float64 by default, since a small distance
             is a difference of large traces.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where the rows are enough) or ``"jackknife"`` (or an error
-            that says why not); for two sets of rows, of which parts are left out in turn.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where there are rows enough;
+            ``"jackknife"`` for one, or an error that says why there is none. For two sets of rows, of which parts are
+            left out in turn.
         groups: (n,) group of each row of x (video, patient, document): the jackknife leaves whole groups out.
         other_groups: the same for other.
 
@@ -118,7 +119,7 @@ def frechet_distance(
     first = resolve_moments(x, function="frechet_distance", groups=groups, **arguments)
     second = resolve_moments(other, function="frechet_distance", argument="other", groups=other_groups, **arguments)
     made = second.provenance
-    # Its interval is of two sets of rows, and not that of leaving parts of one of them out.
+    # The interval below leaves out parts of both sets of rows; what was prepared for x alone is not used.
     alone = dataclasses.replace(first, rests=Rests())
     score = alone.score(lambda moments: core(moments, second.statistic))
     provenance = dataclasses.replace(

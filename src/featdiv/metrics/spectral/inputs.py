@@ -238,7 +238,7 @@ def is_spectrum(x: Any) -> bool:
 
 
 def unit(x: Any) -> str | None:
-    """Returns the ``normalize`` that makes unit rows of ``x``: none for statistics, whose rows are done."""
+    """Returns the ``normalize`` that makes unit rows of ``x``: None for statistics, which no longer hold rows."""
     return None if isinstance(x, (ClassMoments, Eigenvalues, Moments)) or is_spectrum(x) else "l2"
 
 

@@ -57,8 +57,8 @@ def participation_ratio(
         normalize: ``"l2"`` to divide each row by its norm first; for rows only.
         precision: arithmetic of the second moments; for rows only.
         backend: backend of the second moments; for rows only.
-        interval: None, ``"auto"`` (a 95 % jackknife interval where it costs little) or ``"jackknife"`` (at any cost, or
-            an error that says why not); for rows only.
+        interval: None for no interval; ``"auto"`` for a 95 % jackknife interval where it costs little; ``"jackknife"``
+            for one at any cost, or an error that says why there is none. For rows only.
         groups: (n,) group ids (video, patient, document): the jackknife leaves whole groups out; for rows only.
 
     Returns:

@@ -29,7 +29,7 @@ def core(
     ignore: int | str | None = None,
     memory: int,
 ) -> tuple[float, dict[str, int]]:
-    """Returns NLEEP, and what it took, of labelled rows whose class moments are known; see `nleep`.
+    """Returns NLEEP of labelled rows whose class moments are known, with details of the fit; see `nleep`.
 
     Raises:
         NotEnoughData: if there is one class, all rows are equal, or there are fewer than 5 c rows.
@@ -58,7 +58,7 @@ def core(
         codes[filled : filled + len(rows)] = part
         filled += len(rows)
     z *= np.where((z**3).sum(axis=0) < 0.0, -1.0, 1.0)
-    # An order that the rows themselves fix, so that the seeded start does not depend on how they are listed.
+    # Sorted by their own values, so that the seeded start does not depend on the order of the rows.
     order = np.lexsort(z.T[::-1])
     value = log_expected_prediction(_posteriors(z[order], components, seed), codes[order], classes.c)
     return value, {"classes": classes.c, "components": components, "principal_components": kept, "bytes": needed}

@@ -1,4 +1,4 @@
-"""Named weights of a model, a state dict or a file, and what they are: the rules that choose layers."""
+"""Reads the named weights of a module, a state dict or a file, and decides which are layers with filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filters of a layer: which are compared with which, and how different they are."""
+"""The filters of a layer: which are compared with one another, and how different they are."""
 
 from __future__ import annotations
 
