@@ -1,4 +1,4 @@
-"""The gate: who does not answer as accurately as it claims is not timed."""
+"""The gate: a contender that is less accurate than it claims is not timed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ def violations(errors: Mapping[str, float], limits: Mapping[str, float]) -> list
 
     Args:
         errors: name to error against the float64 reference.
-        limits: name to the largest error that the claimed class of accuracy allows. None of them would let everything
-            pass, and is an error.
+        limits: name to the largest error that the claimed class of accuracy allows; at least one.
+
+    Raises:
+        ValueError: if there are no limits.
     """
     if not limits:
         raise ValueError("gate: expected at least one limit; a class of accuracy without any would let everything pass")

@@ -131,7 +131,7 @@ def _blas() -> str:
 
 
 def _commit() -> str:
-    """Returns the commit of the featdiv that is measured, which need not be the one beside this file."""
+    """Returns the commit of the featdiv that is measured, which may be another checkout than that of this file."""
     import featdiv
 
     def git(*arguments: str) -> str:

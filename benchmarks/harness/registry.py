@@ -71,11 +71,11 @@ class Contender:
         streams: whether it works in bounded memory and always does all rows. Others are tried on two small parts
             first, and get as many rows as time and memory allow.
         peer: whether it is somebody else's, so that ``--peers`` may leave it out.
-        load: brings the rows into memory before the clock starts and before memory is watched, and is asked once in a
-            process; None for a contender that starts from the file.
+        load: brings the rows into memory, before the clock starts and before memory is watched; called once in a
+            process. None for a contender that starts from the file.
         gpu: whether it needs a CUDA device.
-        law: the power of n by which its time grows, by what it does; where it cannot do all rows, its time is also
-            shown for all of them by that law. None where nothing is to be said beyond a bound.
+        law: the power of n with which its time grows, known from its algorithm. Where it cannot do all rows, the report
+            extrapolates its time to all of them by this law; None to report a lower bound alone.
         trial_rows: rows of the first of the two parts that it is tried on.
     """
 
@@ -129,7 +129,8 @@ class Workload:
         reference: computes the true answer in float64.
         operations: useful floating-point operations of the job.
         targets: limits to check.
-        work: what nobody can do without, for the line of the roofline; None where the job is not bound by it.
+        work: the operations and bytes that the job needs at least, for the line of the roofline; None where they do
+            not bound its time.
         cap: seconds for a run of those that do not stream, where that is less than the run allows.
     """
 
@@ -171,12 +172,12 @@ class Suite:
         op: name of the operation.
         workloads: timed.
         tables: untimed.
-        errors: (answer, reference) to named errors, all of which the gate judges.
+        errors: called with (answer, reference); returns named errors for the gate to judge.
         accuracy: class of accuracy to the largest error of each name; a name left out is not judged.
         rate: measures the machine: floating-point operations a second that the best library reaches on the core of
             the job, for data like these.
-        prime: makes a small input in a directory. Every process does it once before anything is measured, so that
-            imports are behind it.
+        prime: makes a small input in a directory. Every process does the job on it once before anything is measured,
+            so that imports are not timed.
         baselines: contenders to which the others' times are divided, round by round.
     """
 

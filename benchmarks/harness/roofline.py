@@ -1,9 +1,9 @@
 """What the machine could do at best, measured: the limit that a time is held against.
 
-On the CPU the peaks are those of a loop of independent fused multiply-adds in vector registers, of products of bfloat16
-on the tiles of AMX where a processor has them and the kernel lends them, and of a loop that reads memory, all compiled
-here (``peak.cpp``) for the processor at hand. On a GPU they are those of a copy within its
-memory and of a large bfloat16 product, the unit that matrix kernels live on.
+On the CPU, three loops are compiled for the processor at hand (``peak.cpp``) and timed: independent fused
+multiply-adds in vector registers; products of bfloat16 on the tiles of AMX, where the processor has them and the
+operating system grants them; and reading memory. On a GPU, the peaks are those of a copy within its memory and of a
+large bfloat16 product, since bfloat16 is what matrix kernels compute in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TILES = "bfloat16 on tiles"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a job cannot do without, whoever does it.
+    """The operations and bytes that a job needs at least, whoever does it.
 
     Attributes:
         operations: floating-point operations; a multiply-add counts as two.

@@ -15,8 +15,13 @@ from harness.registry import Answer, Contender, Data, Suite, UnavailableError, W
 from harness.worker import Reply, TooSlowError, Worker, WorkerError
 
 _OVERRUN = 1.3
+"""Factor on the times of the trials: a run on more rows fits the caches less well."""
+
 _PATIENCE = 2
+"""Times the cap that a first run may take before it is stopped."""
+
 _MEMORY_SHARE = 0.8
+"""Share of the free memory that a contender may be given rows for."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +59,7 @@ class _Entry:
     seconds: list[float] = dataclasses.field(default_factory=list)
     worker: Worker | None = None
 
-    def out(self, status: str, reason: str) -> None:
+    def withdraw(self, status: str, reason: str) -> None:
         self.status, self.reason = status, reason
         if self.worker is not None:
             self.worker.close()
@@ -129,12 +134,12 @@ class _Session:
         entry = _Entry(contender=contender, data=self._data)
         missing = contender.missing()
         if missing is not None:
-            entry.out("skipped", missing)
+            entry.withdraw("skipped", missing)
         else:
             try:
                 self._admit(entry)
             except WorkerError as failure:
-                entry.out("failed", str(failure))
+                entry.withdraw("failed", str(failure))
         say(f"  {contender.name}: {entry.reason or _brief(entry)}")
         return entry
 
@@ -162,7 +167,7 @@ class _Session:
         entry.errors = self._suite.errors(answer, reference)
         broken = gate.violations(entry.errors, self._suite.accuracy[contender.accuracy])
         if broken:
-            entry.out("failed", f"not as accurate as claimed ({contender.accuracy}): {'; '.join(broken)}")
+            entry.withdraw("failed", f"not as accurate as claimed ({contender.accuracy}): {'; '.join(broken)}")
         affordable = int((self._options.cap if contender.streams else self._cap) // max(first.seconds, 1e-9))
         entry.rounds = max(1, min(self._options.repeats, affordable))
 
@@ -201,9 +206,9 @@ class _Session:
         available = machine.available_bytes()
         fits = {f"it would take more than {cap:g} s": _largest(small, seconds, cap, contender.law)}
         if available is not None:
-            fits["it would need more memory than there is"] = _largest(
-                small, peaks, _MEMORY_SHARE * available, None if contender.law is None else min(contender.law, 2.0)
-            )
+            # Whatever the law of its time, nothing here holds more than all pairs of rows.
+            law = None if contender.law is None else min(contender.law, 2.0)
+            fits["it would need more memory than there is"] = _largest(small, peaks, _MEMORY_SHARE * available, law)
         why, rows = min(fits.items(), key=lambda item: item[1])
         if rows >= data.n:
             return data, ""
@@ -251,7 +256,7 @@ class _Session:
                             "contend", self._workload.name, entry.contender.name, entry.data, False
                         )
                     except WorkerError as failure:
-                        entry.out("failed", str(failure))
+                        entry.withdraw("failed", str(failure))
                         continue
                     entry.seconds.append(reply.seconds)
                 say(f"  round {turn + 1} of {options.repeats}")

@@ -1,4 +1,4 @@
-"""Processes that run one contender each, so that neither memory, nor modules, nor a crash of one touches another."""
+"""Runs each contender in a process of its own, so that memory, modules and crashes of one do not affect another."""
 
 from __future__ import annotations
 

@@ -34,11 +34,6 @@ def on_gpu(data: Data) -> Any:
     return torch.from_numpy(float32(data)).cuda()
 
 
-def bfloat16_on_gpu(data: Data) -> Any:
-    """Returns the rows as a bfloat16 tensor on the GPU."""
-    return bfloat16(data).cuda()
-
-
 def labelled(data: Data) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Returns (float32 rows, labels)."""
     assert data.labels is not None

@@ -1,4 +1,4 @@
-"""Who competes: featdiv, the parts that its table is made of, and the packages that form N x N kernels."""
+"""The contenders: featdiv, the parts that its table is made of, and packages that form n x n kernels."""
 
 from __future__ import annotations
 

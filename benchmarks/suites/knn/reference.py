@@ -69,7 +69,7 @@ def accuracy(
     k: int,
     vote: str,
 ) -> float:
-    """Returns the share of queries whose label wins the vote; of equal ones, the larger sum of cosines."""
+    """Returns the share of queries whose label wins the vote; among equal votes, the larger sum of cosines wins."""
     weights = np.exp(values[:, :k] / TEMPERATURE) if vote == "exp" else np.ones((len(values), k))
     classes = int(max(neighbours.max(), truth.max())) + 1
     rows = np.arange(len(values))[:, None]

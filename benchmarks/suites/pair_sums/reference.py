@@ -42,7 +42,7 @@ def distances(data: Data) -> Answer:
 
 
 def errors(answer: Answer, truth: Answer) -> dict[str, float]:
-    """Returns the error of the score; of a histogram, the share of pairs that stand elsewhere."""
+    """Returns the error of the score; for a histogram, the share of pairs in the wrong bin."""
     if "counts" in truth:
         return {"score": float(np.abs(answer["counts"] - truth["counts"]).sum() / truth["counts"].sum())}
     return {"score": abs(answer["score"] / truth["score"] - 1.0)}

@@ -14,21 +14,21 @@ _BLOCK_ROWS = 8192
 
 
 def of_float32(data: Data) -> Answer:
-    """Returns the product and the sum of the rows in float32."""
-    return _of(resident.float32(data), lambda block: block.astype(np.float64))
+    """Returns the product of the rows in float32."""
+    return _product(resident.float32(data), lambda block: block.astype(np.float64))
 
 
 def of_float16(data: Data) -> Answer:
-    """Returns the product and the sum of the rows in float16."""
-    return _of(resident.float16(data), lambda block: block.astype(np.float64))
+    """Returns the product of the rows in float16."""
+    return _product(resident.float16(data), lambda block: block.astype(np.float64))
 
 
 def of_bfloat16(data: Data) -> Answer:
-    """Returns the product and the sum of the rows in bfloat16."""
-    return _of(resident.bfloat16(data), lambda block: block.double().numpy())
+    """Returns the product of the rows in bfloat16."""
+    return _product(resident.bfloat16(data), lambda block: block.double().numpy())
 
 
-def _of(rows: Any, widen: Callable[[Any], Any]) -> Answer:
+def _product(rows: Any, widen: Callable[[Any], Any]) -> Answer:
     gram = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), _BLOCK_ROWS):
         block = widen(rows[start : start + _BLOCK_ROWS])
