@@ -162,7 +162,8 @@ bool pack_block(const PackBlock<T>& b) {
   return finite;
 }
 
-// Sum of squares of each of n rows (consecutive, or those of `index`), in float64; returns false if one overflowed, underflowed or was not finite.
+// Sum of squares of each of n rows (consecutive, or those of `index`), in float64; returns false if one overflowed,
+// underflowed or was not finite.
 template <class Isa>
 bool square_norms(const char* rows, const int64_t* index, int64_t row_stride, int64_t n, int64_t d, Element element,
                   double* out) {

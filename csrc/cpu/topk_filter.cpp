@@ -10,14 +10,15 @@
 namespace featdiv {
 namespace {
 
+// Rows shorter than this fill too little of an instruction for rounding them to pay.
 constexpr int64_t least_features = 32;
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// Some times the smallest float, to which products below the range of normal floats are rounded.
+// A few times the smallest float: products below the range of normal floats are rounded to multiples of it.
 constexpr double least_float = 0x1p-146;
 
-// The nearness of a pair is its inner product, less half the square of the gallery's row for distances. That of the
-// integers is off by `slack` at most: by what rounding took from either row, at the length of the other, and by the
-// rounding of floats.
+// The nearness of a pair is its inner product; for distances, less half the square of the gallery's row. Computed from
+// the integers, it is off by `slack` at most: what rounding took from either row, times the length of the other row,
+// and the rounding of floats.
 class FilteredTopk {
  public:
   FilteredTopk(const TopkJob& job, std::vector<int64_t>& undecided)
@@ -74,8 +75,8 @@ class FilteredTopk {
   // What is known of a query.
   struct State {
     int64_t count = 0;         // candidates
-    double least = -infinity;  // nearness that k rows have at least
-    double slack = 0;          // the largest of its candidates
+    double least = -infinity;  // k rows are at least this near
+    double slack = 0;          // the largest error among its candidates
     bool undecided = false;
   };
 
@@ -235,6 +236,7 @@ class FilteredTopk {
 }  // namespace
 
 bool filter_pays(const TopkJob& job) {
+  // Below, what the filter leaves open, or the packing, takes about as long as comparing everything in floats.
   return kernels(job.isa).filter && job.gallery.d >= least_features && job.gallery.n >= 16 * job.k &&
          job.gallery.n * job.queries.n >= int64_t{1} << 18;
 }
