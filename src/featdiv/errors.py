@@ -88,11 +88,11 @@ def _rebuild_unavailable(message: str, reasons: Mapping[str, str]) -> BackendUna
 
 
 class SmallSampleWarning(UserWarning):
-    """There are too few rows for what the numbers would usually be taken to claim."""
+    """There are too few rows for the numbers to mean what they are usually taken to mean."""
 
 
 class NearDuplicateWarning(UserWarning):
-    """Rows that are classified have all but identical rows among those that were learned from."""
+    """Some rows to be classified are almost identical to rows that were learned from."""
 
 
 class ConvergenceWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""The jackknife of scores of class moments: what they are without each part of the rows, and what that says."""
+"""Jackknife intervals for the scores of class moments, from their values without each part of the rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MATRICES = 4
 
 
 def needed_bytes(d: int, c: int, *, parts: int, per_class: bool) -> int:
-    """Returns the memory that the moments of ``parts`` parts take, with all merges that leave one out."""
+    """Returns the bytes that the moments of ``parts`` parts take, together with the merges that leave one out."""
     one = 8 * d * ((c if per_class else 0) * d + d + c)
     return (3 * parts + MATRICES if parts > 1 else MATRICES) * one
 

@@ -59,7 +59,7 @@ class DiskFull(FeatdivError, OSError):  # noqa: N818 - named for what is wrong, 
 
 
 def free_bytes(path: str | os.PathLike[str]) -> int:
-    """Returns what is free on the disk of a path, of which not all need exist yet."""
+    """Returns the free bytes on the disk of a path; the path need not exist yet."""
     existing = os.path.abspath(os.path.expanduser(os.fspath(path)))
     while not os.path.exists(existing):
         existing = os.path.dirname(existing)
@@ -67,7 +67,7 @@ def free_bytes(path: str | os.PathLike[str]) -> int:
 
 
 def key_of(facts: Mapping[str, Any]) -> str:
-    """Returns the key of what ``facts`` say, which are plain JSON values."""
+    """Returns the cache key for ``facts``, which are plain JSON values."""
     text = json.dumps({**facts, "cache_version": CACHE_VERSION}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Runs on disk: what became of each, and the checkpoints from which an interrupted one goes on."""
+"""Runs on disk: the outcome of each, and the checkpoints from which an interrupted run goes on."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Store:
         return None if self.folder is None else self.folder / f"weights-{run.id}.pt"
 
     def finished(self, run: Run, keep: bool) -> Outcome | None:
-        """Returns what became of a run that an earlier call finished; with its weights if they are wanted.
+        """Returns the outcome of a run that an earlier call finished, with its weights if they are wanted.
 
         Raises:
             FormatError: if its files are damaged.

@@ -223,7 +223,7 @@ def _column_of(data: Any, name: str) -> Any:
 
 
 def _own_labels(data: Any, source: MapStyle, label: str | None) -> Any:
-    """Returns the labels that a dataset keeps beside its images, or those that its items carry."""
+    """Returns the labels that a dataset keeps in a list of its own, or else those that its items carry."""
     for name in ("targets", "labels", "_labels"):
         own = getattr(data, name, None)
         if own is not None and hasattr(own, "__len__") and len(own) == source.n:

@@ -1,4 +1,4 @@
-"""The typer application: which commands there are, and what becomes of errors, warnings and Ctrl-C."""
+"""The typer application: the list of commands, and how errors, warnings and Ctrl-C are shown."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Command(TyperCommand):
 
 
 def in_shell(message: str, command: Any) -> str:
-    """Returns a message in which arguments that a command has as flags are written as such.
+    """Returns a message with Python arguments rewritten as flags, where the command has such a flag.
 
     Flags of one letter are left alone: ``k=5 uniform`` is the name of a score.
 

@@ -27,7 +27,7 @@ def say(text: str, *, quiet: bool = False) -> None:
 
 
 def say_written(*paths: str | None, quiet: bool = False) -> None:
-    """Says which files a command wrote, of those that it can: None was not asked for, and ``-`` is stdout."""
+    """Says which of the files that a command can write it has written: None was not asked for, ``-`` is stdout."""
     for path in paths:
         if path not in (None, "-"):
             say(f"wrote {path}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""The rows that a probe learns from, and those that it is judged on: options of commands, and how they are opened."""
+"""Options for the rows that a probe learns from and is judged on, and opening what they name."""
 
 from __future__ import annotations
 

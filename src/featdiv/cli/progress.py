@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 class Report(Protocol):
-    """Takes how much is done, and of how much; and what is being done, where that changes on the way."""
+    """A callback that is told how much is done, of how much, and, where that changes on the way, what is being done."""
 
     def __call__(self, done: int, total: int | None, what: str | None = None, /) -> None:
         """Moves the bar."""

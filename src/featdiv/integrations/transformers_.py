@@ -128,7 +128,7 @@ class LayerScores(TrainerCallback):  # type: ignore[misc]
                 metrics.update(found)
 
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        """Forgets the rows of a prediction, which are not those of an evaluation."""
+        """Forgets the rows seen while predicting, which must not count in the next evaluation."""
         if self.stage == "evaluation":
             self.watcher.reset()
 

@@ -12,7 +12,7 @@ from featdiv.io.embeddings import Embeddings
 
 
 def collected(source: Embeddings, *, check: Callable[[int], None] | None = None) -> Embeddings:
-    """Returns a copy in memory of a source, with its labels, ids and groups, also those that come with its chunks.
+    """Returns a copy of a source in memory, with its labels, ids and groups, even those that only its chunks carry.
 
     Args:
         source: read once, to its end.

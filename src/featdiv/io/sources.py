@@ -290,7 +290,7 @@ def _open_directory(path: str, key: Any, given: Mapping[str, Any]) -> Embeddings
 
 
 def _extraction(path: str) -> dict[str, Any] | None:
-    """Returns what `featdiv.extract` says of the features that it wrote beside this file; None of another's file."""
+    """Returns what `featdiv.extract` recorded in this file about its features; None if another program wrote it."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         facts = content["facts"] if content["format"] == "featdiv.extraction" else {}
@@ -300,7 +300,7 @@ def _extraction(path: str) -> dict[str, Any] | None:
 
 
 def shard_files(found: Sequence[File], path: str) -> list[File]:
-    """Returns the files of a directory that hold embeddings, which must be of one kind.
+    """Returns the files of a directory that hold embeddings; they must all be of one format.
 
     Raises:
         InputError: if there are none, or several kinds.

@@ -1,4 +1,4 @@
-"""What is asked of the kernels of a device: their launches, and what these are told of rows and products."""
+"""What the kernels of a device have to provide: their launches, and the arguments that describe rows and products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products that are what their type says: no TF32, no bfloat16 behind the back of float32."""
+"""Products in true float32: torch must not use TF32 or bfloat16 for them."""
 
 from __future__ import annotations
 

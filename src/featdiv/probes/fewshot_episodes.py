@@ -72,7 +72,7 @@ def _floyd(random: np.random.Generator, sizes: Index, k: int) -> Index:
 
 
 def accuracies(rows: Any, order: Index, counts: Index, drawn: Episodes) -> tuple[npt.NDArray[np.float64], str]:
-    """Returns (e,) the share of queries of each episode that are nearest to the centroid of their class.
+    """Returns (e,) for each episode, the share of queries that are nearest to the centroid of their own class.
 
     Args:
         rows: (n, d) features, an array or a tensor on any device.

@@ -127,11 +127,11 @@ class KnnProbe(Result):
         raise InputError(f"KnnProbe.cell: no cell k={k} {vote}; there are {known}")
 
     def predictions(self, cell: Cell | None = None) -> npt.NDArray[Any]:
-        """Returns the (m,) labels that a cell predicts; that of `best` by default."""
+        """Returns the (m,) labels that a cell predicts; by default the cell `best`."""
         return self.classes[self._tally(cell).predicted]
 
     def probabilities(self, cell: Cell | None = None) -> npt.NDArray[np.float32]:
-        """Returns the (m, c) shares of the votes, rows that sum to one; those of `best` by default.
+        """Returns the (m, c) shares of the votes, which sum to one in each row; by default those of the cell `best`.
 
         Raises:
             BudgetExceeded: if the table does not fit a quarter of the machine's RAM.

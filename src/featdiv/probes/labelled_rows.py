@@ -1,4 +1,4 @@
-"""The rows of a probe that have a label: those with the label to ignore are left out, and -1 is refused otherwise."""
+"""The labelled rows of a probe: rows with the label to ignore are left out; otherwise, a label of -1 is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from featdiv.stats.class_labels import refuse_missing
 def without(
     source: io.Embeddings, labels: npt.NDArray[Any], *, ignore: int | str | None, memory: int, function: str
 ) -> tuple[io.Embeddings, npt.NDArray[Any]]:
-    """Returns rows and labels without those that are to be ignored; what is left of some rows is in memory.
+    """Returns rows and labels without those to be ignored; where some are left out, the others are held in memory.
 
     Args:
         source: the rows.

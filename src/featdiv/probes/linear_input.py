@@ -195,7 +195,7 @@ def require_positives(targets: npt.NDArray[np.int64], argument: str) -> None:
 def folds_of(
     folds: Any, targets: npt.NDArray[np.int64], seeds: Sequence[int], groups: npt.NDArray[Any] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Returns (n, seeds) number of the fold of each row: given, or dealt out so that each has its share of a class.
+    """Returns the (n, seeds) fold of each row: as given, or dealt out so that every fold has its share of each class.
 
     Groups are dealt out whole, each for the class of its first row.
 

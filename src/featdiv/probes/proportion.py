@@ -35,7 +35,7 @@ def wilson(correct: int, n: int, *, estimand: str = "population") -> Interval:
 
 
 def of_parts(correct: npt.ArrayLike, counts: npt.ArrayLike, *, estimand: str = "population") -> Interval:
-    """Returns the 95 % interval of the mean over parts (folds) of the share of their rows that was right.
+    """Returns the 95 % interval for the mean over folds of the share of rows that were right.
 
     It is Wilson's for the number of rows of one part that would tell as much, f^2 / sum_i (1/n_i) of f parts with n_i
     rows: all of them where parts are equally large.

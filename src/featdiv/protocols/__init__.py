@@ -1,4 +1,4 @@
-"""Published evaluation protocols, as versioned data files: what was done, with what, and what was wrong with it.
+"""Published evaluation protocols as versioned data files: procedure, parameters, and known defects.
 
 A protocol never changes its numbers: a correction is a new version. Files that ``featdiv`` reads are TOML, beside this
 module; their keys are the fields of `Protocol`.

@@ -201,7 +201,7 @@ def _content(one: Any) -> tuple[dict[str, Any], str]:
 
 
 def _default_name(content: Mapping[str, Any], origin: str) -> str:
-    """Returns the stem of the source of the rows; of several sources, that of the file, or the kind."""
+    """Returns the stem of the source of the rows; where there are several sources, that of the file, or the kind."""
     if content["type"] == "Ranking":
         return "ranking"
     source = content["provenance"].get("source")

@@ -136,7 +136,7 @@ def _policy(script: str) -> str:
 
 
 def _models(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Returns the models of the page: those of rankings and single results first, then those of comparisons."""
+    """Returns the models on the page: first those of rankings and single results, then those of comparisons."""
     names: list[str] = []
     for entry in entries:
         if entry.kind == "Ranking":

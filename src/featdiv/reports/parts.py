@@ -21,7 +21,7 @@ def figure(*drawings: Any, caption: Any, wide: bool = False) -> Markup:
 
 
 def legend(models: Sequence[str], palette: Palette) -> Markup:
-    """Returns the names of models with the lines that they have, as buttons that make one stand out."""
+    """Returns a legend: the names of the models with their lines, as buttons that highlight one model."""
     items = []
     for model in models:
         index = palette.style(model)

@@ -276,7 +276,7 @@ class ClassMoments:
         return self if isinstance(zero, int) and zero == 0 else NotImplemented
 
     def between(self, *, balanced: bool = False) -> Float64Array:
-        """Returns the (d, d) scatter between classes: that of n rows which all lie at a class mean.
+        """Returns the (d, d) scatter between classes: the scatter if every row lay at the mean of its class.
 
         With mu_k the mean of class k, it is sum_k n_k (mu_k - mu)(mu_k - mu)^T, mu the mean of all rows,
         so that ``within + between()`` is the total scatter.

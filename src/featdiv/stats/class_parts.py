@@ -1,4 +1,4 @@
-"""One reading of labelled rows into the class moments of a few parts, and what is left without each of them."""
+"""Reads labelled rows once into the class moments of a few parts, and gives the moments without each part."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def dealt(labels: npt.NDArray[Any], groups: npt.NDArray[Any] | None, buckets: in
         rank = np.empty(n, dtype=np.int64)
         rank[order] = np.arange(n) - starts[codes[order]]
         bucket = rank * buckets // counts[codes]
-        # A class of few rows begins elsewhere than the last one, so that parts are of like size.
+        # Each class begins with another part than the one before, so that small classes do not all fill the same parts.
         bucket = (bucket + codes) % buckets
     found = [np.flatnonzero(bucket == part) for part in range(buckets)]
     return [part for part in found if len(part)]

@@ -21,7 +21,7 @@ Order = npt.NDArray[np.int64]
 
 
 def orders(sources: Mapping[str, Embeddings], *, function: str) -> dict[str, Order | None]:
-    """Returns, for each source, which of its rows comes next: None for the order in which it lies.
+    """Returns, for each source, the order in which to take its rows; None for the order in which they are stored.
 
     Where all sources carry ids, rows with the same id belong together, in the order of the first source. Otherwise
     rows belong together by position.

@@ -118,7 +118,7 @@ def from_sources(
 
 
 def needed_bytes(features: int, parts: int = 1) -> int:
-    """Returns the memory of a reading with that many features in all, dealt to that many parts."""
+    """Returns the bytes that a reading needs for so many features in all and so many parts."""
     matrices = MATRICES + (MATRICES_A_PART * parts if parts > 1 else 0)
     return 8 * matrices * features * features + 3 * CHUNK_BYTES
 

@@ -350,7 +350,7 @@ def agreed(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> di
 
 
 def clear_negative_squares(scatter: Float64Array) -> None:
-    """Sets to zero, in place, diagonal entries that rounding left a hair below it: those of columns that are constant.
+    """Sets negative diagonal entries to zero, in place: rounding leaves some where a column is constant.
 
     Args:
         scatter: (..., d, d) sums of squares and products from which means have been subtracted.

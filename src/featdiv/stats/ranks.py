@@ -9,7 +9,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def tied_ranks(values: Float64Array, rounding: float) -> Float64Array:
-    """Returns the ranks 1, 2, … of numbers; those that follow one another within ``rounding`` share their mean rank.
+    """Returns the ranks 1, 2, … of numbers; neighbours that differ by ``rounding`` at most share their mean rank.
 
     Features with few values, such as counts and bits, have many pairs of rows at one distance. Each is computed from
     other products, so that ranks by exact comparison would be decided by the order of features.

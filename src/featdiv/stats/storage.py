@@ -321,7 +321,7 @@ class _Entries:
         }
 
     def extraction(self, name: str) -> dict[str, Any] | None:
-        """Returns what rows were extracted with, which files of earlier versions do not say."""
+        """Returns what the rows were extracted with; None for files of earlier versions, which do not say."""
         text = self.text(name) if name in self else ""
         try:
             return facts_of_text(text)
@@ -334,7 +334,7 @@ class _Entries:
         try:
             value = self._archive[name]
         except (TypeError, tokenize.TokenError) as error:
-            # NumPy reads the header of an array as a Python expression, and lets errors of that through.
+            # NumPy parses the header of an array as a Python expression, and does not catch the errors of the parser.
             raise ValueError(f"the header of {name}: {error}") from None
         if not isinstance(value, np.ndarray):
             # NumPy hands over as bytes what does not begin as an array.

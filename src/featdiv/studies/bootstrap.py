@@ -20,7 +20,7 @@ MOST_PAIRS = 2_000_000
 
 
 def check(*, function: str, level: float, seed: int, **counts: Any) -> None:
-    """Refuses levels that are no probability, seeds that are none, and numbers of resamples below 0.
+    """Refuses a level that is no probability, a seed that is no seed, and a negative number of resamples.
 
     Args:
         function: public name for messages.

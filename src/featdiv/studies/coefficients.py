@@ -1,4 +1,4 @@
-"""Coefficients of agreement of many pairs of samples at once: what a bootstrap over models asks for.
+"""Coefficients of agreement for many pairs of samples at once, as a bootstrap over models needs them.
 
 Each function takes x and y of shape (b, n): b problems of n models. Where x or y is NaN, the model is not in that
 problem. Each returns (b,) values, NaN where the coefficient is undefined.
@@ -41,7 +41,7 @@ def spearman(x: Float64Array, y: Float64Array) -> Float64Array:
 
 
 def kendall(x: Float64Array, y: Float64Array) -> Float64Array:
-    """Kendall's tau-b, which takes ties out of the pairs that could agree. O(b n^2)."""
+    """Kendall's tau-b, which does not count tied pairs among those that could agree. O(b n^2)."""
     mask, x, y = _present(x, y)
     return _tau(x, y, mask, np.zeros_like(x), constant=True)
 

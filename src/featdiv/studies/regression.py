@@ -41,7 +41,7 @@ def joint(x: Float64Array, control: Float64Array, y: Float64Array) -> JointFit:
 
 
 def partial_correlation(x: Float64Array, y: Float64Array, control: Float64Array) -> Float64Array:
-    """Returns (b,) Pearson's r of what the control leaves of x and of y, each (b, n). O(b n)."""
+    """Returns (b,) Pearson's r of the residuals of x and of y, each (b, n), after regression on the control. O(b n)."""
     r_xy, r_xc, r_yc = coefficients.pearson(x, y), coefficients.pearson(x, control), coefficients.pearson(y, control)
     with np.errstate(divide="ignore", invalid="ignore"):
         r = (r_xy - r_xc * r_yc) / np.sqrt((1.0 - r_xc**2) * (1.0 - r_yc**2))
@@ -49,7 +49,7 @@ def partial_correlation(x: Float64Array, y: Float64Array, control: Float64Array)
 
 
 def residuals(x: Float64Array, y: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Returns the (n,) fitted values of the line of y over x, and what it leaves of y."""
+    """Returns the (n,) values of the regression line of y on x, and the residuals."""
     slope, intercept = line(x[None], y[None])
     fitted = intercept[0] + slope[0] * x
     return fitted, y - fitted

@@ -62,7 +62,7 @@ class Selection:
 
 
 def select(correct: npt.ArrayLike, *, draws: int = DRAWS, level: float = 0.95, seed: int = 0) -> Selection:
-    """Returns which model is best, with everything that says how sure that is.
+    """Returns which model is best, and how sure that is.
 
     Args:
         correct: (models, units) or (models, repeats, units).

@@ -94,7 +94,7 @@ def evaluate(metrics: Iterable[Metric], shared: Shared) -> Found:
             reason = str(error)
             found.undefined.update(dict.fromkeys(metric.scores, reason.removeprefix(f"{metric.name}: ")))
         except RowError as error:
-            # Zero rows have no direction: what normalises rows is undefined, and nothing else.
+            # Zero rows have no direction: scores that normalise rows are undefined, the others are not.
             if metric.needs in ZERO_ROWS_ALLOWED or not _is_zero_norm(error):
                 raise
             found.undefined.update(dict.fromkeys(metric.scores, f"{_short(error)}"))

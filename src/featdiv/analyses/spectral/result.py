@@ -95,7 +95,7 @@ class Spectrum(Result):
 
     @property
     def total_variance(self) -> float:
-        """Sum of all eigenvalues, also of those that were not computed."""
+        """Sum of all eigenvalues, including those that were not computed."""
         return float(self.eigen.total)
 
     @property

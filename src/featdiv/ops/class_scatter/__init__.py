@@ -115,7 +115,7 @@ def class_scatter(
     module = load("class_scatter", name)
     run = module.class_scatter
     if dtype == "float32":
-        # A backend that can writes float32 at once; what others return is rounded.
+        # Some backends write float32 themselves; the result of the others is rounded here.
         run = getattr(module, "class_scatter_float32", run)
     means, scatters = run(rows, order, counts, precision=precision, normalize=normalize)
     if dtype == "float32":

@@ -90,7 +90,7 @@ def scatter(
 
 
 def _balanced(m: int, limit: int) -> int:
-    """Returns the rows of a tile, a multiple of the chain, that divide ``m`` rows into tiles of equal size."""
+    """Returns how many rows a tile takes, a multiple of the chain, so that ``m`` rows make tiles of like size."""
     tiles = -(-m // limit)
     return -(-m // (tiles * _CHAIN)) * _CHAIN
 
@@ -228,7 +228,7 @@ def _add_float32(
         return False
     small = square < len(z) * _LEAST_MEAN_SQUARE
     if small.any() and unrounded[:, small].any():
-        # Products of these columns vanish in float32, and the sums of squares that would show it vanish with them.
+        # The products of these columns underflow in float32, and so do the sums of squares that would show it.
         return False
     with np.errstate(over="ignore", invalid="ignore"):
         np.matmul(z.T, z, out=product)

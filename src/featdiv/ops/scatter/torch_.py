@@ -111,7 +111,7 @@ def _call(
         product = z.T @ z
         drift = (product.diagonal().double() - square).abs()
         if unrounded.dtype == torch.float64 and dtype == torch.float32:
-            # Columns that float32 takes for zeros have sums of squares of zero too.
+            # Columns that underflow to zero in float32 have sums of squares of zero too.
             drift = torch.where((square == 0) & (unrounded != 0).any(0), torch.inf, drift)
         part.square += square
         part.drift += drift

@@ -96,7 +96,7 @@ def settled(kernels: Kernels, keys: torch.Tensor, k: int, measure: str) -> Neare
 
 
 def joined(parts: list[Nearest]) -> Nearest:
-    """Returns what was found for all queries, from what was found for parts of them."""
+    """Returns the lists of all queries, put together from those of parts of the queries."""
     return Nearest(
         values=np.concatenate([part.values for part in parts]), indices=np.concatenate([part.indices for part in parts])
     )

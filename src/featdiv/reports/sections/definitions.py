@@ -38,7 +38,7 @@ def build(entries: Sequence[Entry], palette: Palette) -> Section | None:
 
 
 def _chosen(entry: Entry, score: str) -> str | None:
-    """Returns the named formula that gave a score: of a table, its own; else that of the whole result."""
+    """Returns the named formula behind a score: its own in a table of scores, else that of the whole result."""
     lines = {line["name"]: line.get("definition") for line in entry.content.get("lines") or ()}
     named = entry.content.get("definitions") or {}
     found: str | None = lines.get(score) or named.get(score) or entry.provenance.get("definition")

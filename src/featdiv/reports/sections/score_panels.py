@@ -20,7 +20,7 @@ def score_names(entries: Sequence[Entry], wanted: Callable[[str], bool] = lambda
 
 
 def holder(entries: Sequence[Entry], model: str, score: str) -> Entry | None:
-    """Returns the entry that tells a score of a model: the first that defines it, else the first that names it."""
+    """Returns the entry to show a score from: the first that has its value, else the first where it is undefined."""
     named = [entry for entry in entries if entry.name == model and score in entry.scores]
     return next((entry for entry in named if is_number(entry.scores[score])), named[0] if named else None)
 

@@ -27,7 +27,7 @@ ESTIMAND = "accuracy on the population of the images, with training sets of this
 def by_probe(measured: Sequence[Measured], plan: Plan, *, draws: int) -> tuple[list[Measured], Selection]:
     """Returns the models ordered by the first probe, the best first, and what that probe says of them."""
     probe = plan.probes[0]
-    # By name first, so that equals come in an order that does not depend on how models were listed.
+    # Sorted by name first, so that the order of equal models does not depend on how they were listed.
     named = sorted(measured, key=lambda one: one.name)
     ranked = sorted(named, key=lambda one: -float(one.judgements[probe].correct.mean()))
     return ranked, select(np.stack([one.judgements[probe].correct for one in ranked]), draws=draws, seed=plan.seed)

@@ -1,4 +1,4 @@
-"""The models that are to be ranked, and what is known of them already."""
+"""The models to be ranked, and what is known about them beforehand."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def _among(near: Neighbours, allowed: BoolArray, k: int) -> Neighbours | None:
     kept = allowed[near.indices]
     if int(kept.sum(axis=1).min()) < k:
         return None
-    # Stable: those that are kept come first, in the order that they have.
+    # A stable sort: the rows that are kept come first, in their own order.
     place = np.argsort(~kept, axis=1, kind="stable")[:, :k]
     return dataclasses.replace(
         near,

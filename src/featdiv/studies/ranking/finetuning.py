@@ -64,7 +64,7 @@ def check(wanted: Any, arguments: Mapping[str, Any]) -> None:
 
 
 def arguments_of(candidate: Candidate, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the arguments of `featdiv.finetune` for a model: those given, and those of its extraction that it has."""
+    """Returns the arguments of `featdiv.finetune` for a model: those given, and what it shares with its extraction."""
     return {**{name: value for name, value in candidate.arguments.items() if name in PASSED}, **arguments}
 
 
@@ -114,6 +114,7 @@ def run(
     else:
         pool, budget = [name for name in names if name in contenders or name in names[:2]], int(wanted)
     rounds = 1 if isinstance(wanted, str) else budget
+    # A round trains each undecided model once more, with the next seed.
     for _ in range(rounds):
         for name in list(pool):
             if runs == budget:
@@ -124,7 +125,7 @@ def run(
                 found = _one(every[name], plan, store, facts[name], seed=seed, arguments=arguments, folder=folder)
                 correct.setdefault(name, []).append(found.correct[0])
             except Exception as error:
-                # Code of the network's own: whatever it raises must not cost the other models.
+                # A network runs code of its own, which may raise anything; that must not cost the other models.
                 failed[name] = reason(error)
                 pool = [other for other in pool if other != name]
         tried = [name for name in pool if name in correct]

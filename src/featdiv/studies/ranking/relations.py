@@ -73,7 +73,7 @@ def relate(
 
 
 def _similarity(held: Sequence[Measured], plan: Plan, store: Store) -> dict[str, Any]:
-    # By name, so that the order in which models were listed shapes nothing.
+    # By name, so that the order in which models were listed does not matter.
     features = {one.name: _features(one) for one in sorted(held, key=lambda one: one.name)}
 
     def compute() -> dict[str, Any]:

@@ -111,7 +111,7 @@ def compute(
 
 
 def columns(step: str, names: tuple[str, ...], content: Mapping[str, Any]) -> list[str]:
-    """Returns the scores of a step's result that were asked for; those that a metric has several of, all."""
+    """Returns the scores of a step's result that were asked for; all of them where a metric has several."""
     if step in ("spectrum", "filter diversity"):
         return list(names)
     return list(content["scores"])
