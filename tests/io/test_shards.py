@@ -33,6 +33,23 @@ def test_take_crosses_shards(folder, x):
     assert featdiv.open(folder).take([]).shape == (0, 7)
 
 
+@pytest.mark.parametrize("shards", [1, 12])
+def test_all_rows_are_taken_without_a_second_copy_of_them(tmp_path, shards):
+    import tracemalloc
+
+    x = np.arange(600_000, dtype=np.float32).reshape(-1, 200)
+    for index, part in enumerate(np.array_split(x, shards)):
+        np.save(tmp_path / f"shard{index}.npy", part)
+    source = featdiv.open(tmp_path)
+    tracemalloc.start()
+    taken = source.take(np.arange(len(x)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(taken, x)
+    np.testing.assert_array_equal(source.take(np.arange(7, 2_900)), x[7:2_900])
+    assert peak < 1.2 * x.nbytes
+
+
 def test_globs_lists_and_manifests(folder, x, all_rows):
     names = [f"shard{index}.npy" for index in range(12)]
     (folder / "some.txt").write_text("# a comment\n\n" + "\n".join(names[:2]) + "\n")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+import featdiv
 from featdiv.ops import _native
 from featdiv.stats import neighbours_search
 from featdiv.stats.neighbours import Neighbours
@@ -30,6 +33,19 @@ def test_ctrl_c_is_honoured_after_a_block_and_blocks_change_nothing(self_search,
     assert done[:3] == [64, 128, 192]
     np.testing.assert_array_equal(found.indices, whole.indices)
     np.testing.assert_array_equal(found.values, whole.values)
+
+
+def test_the_gallery_is_held_once(tmp_path):
+    x = np.random.default_rng(0).normal(size=(20_000, 512)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x)
+    memory = 30 << 20
+    with featdiv.open(tmp_path / "x.npy") as source:
+        Neighbours.of(source, x[:50], k=1, backend="numpy", memory=memory)  # what is imported at first use
+        tracemalloc.start()
+        Neighbours.of(source, x[:50], k=1, backend="numpy", memory=memory)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 1.5 * memory
 
 
 @pytest.mark.skipif(_native.missing() is not None, reason=str(_native.missing()))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError
 from featdiv.io.embeddings import SAMPLE_BLOCKS, Embeddings, blocks_per_part
 from featdiv.io.files import WHERE
-from featdiv.io.staged import Reader, Staged
+from featdiv.io.staged import Reader, Staged, consecutive
 from featdiv.io.stream import Stream
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Shards(Staged):
             yield from Stream(blocks)._blocks(rows)
 
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
+        if self.staged and consecutive(index):
+            return super()._gather(index)
         order = np.argsort(index, kind="stable")
         owner = np.searchsorted(self.starts, index[order], side="right") - 1
         out: Any = None

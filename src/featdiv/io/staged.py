@@ -56,9 +56,14 @@ class Staged(Embeddings):
 
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         out = np.empty((index.size, self.d), dtype=storage(self.dtype))
+        longest = max(1, CHUNK_BYTES // max(1, self.row_bytes))
+        if consecutive(index):
+            with self.reader() as read:
+                for low in range(0, index.size, longest):
+                    read(int(index[low]), out[low : low + longest])
+            return as_rows(out, self.dtype)
         order = np.argsort(index, kind="stable")
         gap = max(1, GAP_BYTES // max(1, self.row_bytes))
-        longest = max(1, CHUNK_BYTES // max(1, self.row_bytes))
         with self.reader() as read:
             for low, high in _runs(index[order], gap, longest):
                 first, last = int(index[order[low]]), int(index[order[high - 1]])
@@ -75,6 +80,11 @@ class Staged(Embeddings):
                 read(start, block)
                 digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
         return digest.hexdigest()
+
+
+def consecutive(index: npt.NDArray[np.int64]) -> bool:
+    """Whether rows follow one another, all of a source perhaps: they are read to where they belong, without a copy."""
+    return bool((np.diff(index) == 1).all())
 
 
 def _runs(ordered: npt.NDArray[np.int64], gap: int, longest: int) -> Iterator[tuple[int, int]]:
@@ -199,7 +209,7 @@ class Flat(Staged):
 
     def _gather(self, index: npt.NDArray[np.int64]) -> Rows:
         local = self.file.local()
-        if local is None or self.prefix or self.fortran:
+        if local is None or self.prefix or self.fortran or consecutive(index):
             return super()._gather(index)
         mapped = self._map(local, (self.n, self.d))
         out = np.empty((index.size, self.d), dtype=storage(self.dtype))

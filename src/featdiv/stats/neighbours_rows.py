@@ -63,9 +63,12 @@ class Side:
             yield chunk.start, self.vectors(chunk.rows, chunk.start)
 
     def shards(self, rows: int) -> Iterator[tuple[int, Any]]:
-        """Yields (start, float32 vectors) of exactly ``rows`` rows, but for the last; reads each row once."""
+        """Yields (start, float32 vectors) of exactly ``rows`` rows, but for the last; reads each row once.
+
+        Beside the shard, which a budget was asked for, little is held: the rows arrive in small blocks.
+        """
         filled, start, held = 0, 0, self._empty(min(rows, self.n))
-        for _, block in self.blocks(rows):
+        for _, block in self.blocks(min(rows, max(1, _BLOCK_BYTES // (4 * self.source.d)))):
             taken = 0
             while taken < len(block):
                 size = min(len(block) - taken, len(held) - filled)
