@@ -248,10 +248,13 @@ class ClassMoments:
         step = delta[common] * np.sqrt(weight[common])[:, None]
         scatters = None
         if self.scatters is not None and other.scatters is not None:
-            scatters = np.zeros((len(classes), self.d, self.d))
-            scatters[at] = self.scatters
-            for place, addition, row in zip(other_at, other.scatters, delta * np.sqrt(weight)[:, None], strict=True):
-                scatters[place] += addition
+            if len(classes) == self.c == other.c:
+                scatters = self.scatters + other.scatters
+            else:
+                scatters = np.zeros((len(classes), self.d, self.d))
+                scatters[at] = self.scatters
+                scatters[other_at] += other.scatters
+            for place, row in zip(other_at[common], step, strict=True):
                 scatters[place] += np.outer(row, row)
         measured = [error for error in (self.measured_error, other.measured_error) if error is not None]
         return ClassMoments(

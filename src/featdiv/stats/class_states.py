@@ -255,6 +255,9 @@ class PerClass:
                 precision=self._op.precision,
                 backend=self._op.backend,
             )
+        if not self._known and not len(self._stack):
+            # Where labels come with the rows, those of the first chunk are mostly all there are.
+            self.reserve(int(numbers.max()) + 1)
         ends = np.cumsum(counts)
         step = tile_rows(self._d)
         on_host = isinstance(rows, np.ndarray) or rows.device.type == "cpu"

@@ -79,9 +79,10 @@ def pilots_of(
             if normalize == "l2":
                 unit_rows(x)
             code = codes[start:stop] - block * _PILOT_CLASSES
-            first = x[np.searchsorted(code, np.arange(int(code[-1]) + 1))]
+            places = np.searchsorted(code, np.arange(int(code[-1]) + 1))
+            first = x[places]
             x -= first[code]
-            mean = class_sums(x, code, len(first)) / np.bincount(code)[:, None]
+            mean = np.add.reduceat(x, places, axis=0) / np.bincount(code)[:, None]
             pilots[block * _PILOT_CLASSES : block * _PILOT_CLASSES + len(first)] = first + mean
     return pilots
 
