@@ -35,10 +35,20 @@ def test_a_score_formats_as_its_number():
 def test_a_result_prints_every_score_on_a_line_of_its_own(result):
     assert str(result).splitlines() == [
         "Result of 10 x 3",
+        "score      value  95 % interval",
         "rank        1.25  [1, 2.5]",
         "count         12",
         "slope  undefined  too <few> rows",
     ]
+    assert str(dataclasses.replace(result, intervals={})).splitlines()[1] == "rank        1.25"
+
+
+def test_the_title_of_a_score_is_the_function_that_gave_it():
+    score = Score(
+        name="p_value", scores={"p_value": 0.5}, provenance=dataclasses.replace(MADE, function="featdiv.test")
+    )
+    assert "<caption>test of 10 x 3</caption>" in score._repr_html_()
+    assert score.to_latex().startswith("% test of 10 x 3\n")
 
 
 CORRECTED = dataclasses.replace(INTERVAL, method="jackknife, bias-corrected")
@@ -68,7 +78,7 @@ def test_a_notebook_shows_the_same_cells_escaped(result):
 def test_a_result_can_be_pasted_as_markdown(result):
     result = dataclasses.replace(result, undefined={"a|b": "too few"})
     assert result.to_markdown().splitlines() == [
-        "| score | value | interval |",
+        "| score | value | 95 % interval |",
         "| --- | --- | --- |",
         "| rank | 1.25 | [1, 2.5] |",
         "| count | 12 |  |",
@@ -80,7 +90,7 @@ def test_a_result_can_be_pasted_as_latex(result):
     assert result.to_latex().splitlines() == [
         "% Result of 10 x 3",
         r"\begin{tabular}{lrl}",
-        r"score & value & interval \\ \hline",
+        r"score & value & 95 \% interval \\ \hline",
         r"rank & $1.25$ & $[1, 2.5]$ \\",
         r"count & $12$ &  \\",
         r"slope & undefined & too <few> rows \\",

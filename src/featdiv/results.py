@@ -297,7 +297,9 @@ class Result:
             shown = f"{self.scores[name]:.6g}" if name in self.scores else "undefined"
             lines.append([name, shown, self.undefined.get(name, str(interval) if interval else "")])
         shape = " x ".join(str(size) for size in (self.provenance.n, self.provenance.d) if size is not None)
-        return f"{type(self).__name__} of {shape}" if shape else type(self).__name__, (), lines
+        level = next((interval.level for interval in self.intervals.values()), None)
+        heads = () if level is None else ("score", "value", f"{100 * level:g} % interval")
+        return f"{type(self).__name__} of {shape}" if shape else type(self).__name__, heads, lines
 
     def _repr_html_(self) -> str:
         title, heads, lines = self._sheet()
@@ -372,6 +374,10 @@ class Score(Result):
     def interval(self) -> Interval | None:
         """The confidence interval, or None where none was asked for or none is valid."""
         return self.intervals.get(self.name)
+
+    def _sheet(self) -> tuple[str, Sequence[str], list[list[str]]]:
+        title, heads, lines = super()._sheet()
+        return self.provenance.function.removeprefix("featdiv.") + title.removeprefix("Score"), heads, lines
 
     def __float__(self) -> float:
         return float(self.value)

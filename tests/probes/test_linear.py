@@ -350,7 +350,8 @@ def test_the_picture_shows_the_chosen_c():
     x, labels = data()
     probe = featdiv.linear_probe(x, labels, C=GRID)
     axes = probe.plot().axes[0]
-    assert any("by holdout" in text.get_text() for text in axes.get_legend().get_texts())
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [f"C = {probe.C:.3g}, by holdout"]
+    assert axes.get_ylabel() == "accuracy (holdout)"
     assert probe.to_dict()["path"][0]["C"] == GRID[0]
     single = featdiv.linear_probe(x, labels, C=[0.1]).plot().axes[0]
     assert single.get_xlim() == pytest.approx((0.01, 1.0))

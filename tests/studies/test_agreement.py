@@ -166,7 +166,7 @@ def test_table_json_and_plot(data):
     found = featdiv.rank_agreement(frame(data[0]), {"a": frame(data[1]), "b": frame(data[2])}, draws=50)
     assert {line["comparison"] for line in found.table()} == {"a", "b", "a ~ b"}
     json.loads(found.to_json())
-    assert found.plot().axes[0].get_xlabel()
+    assert found.plot().axes[0].get_xlabel().endswith(", 95 % intervals")
     assert "a ~ b" in found._repr_html_()
     assert repr(found).startswith("RankAgreement(12 models, 3 data sets, a: weighted_kendall=")
 

@@ -96,7 +96,7 @@ def test_print_json_and_picture(accuracies):
     assert json.loads(found.to_json())["datasets"] == [f"set{j}" for j in range(7)]
     axes = found.plot().axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == list(found.scores)
-    assert axes.get_xlabel() == "mean log odds over 7 data sets"
+    assert axes.get_xlabel() == "mean log odds over 7 data sets, 95 % intervals"
 
 
 @pytest.mark.parametrize(

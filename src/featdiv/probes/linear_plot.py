@@ -24,13 +24,15 @@ def path(probe: LinearProbe, ax: Axes | None = None) -> Figure:
     for marker, label, converged in (("o", "converged", True), ("x", "not converged", False)):
         points = [(f.C, value) for f, value in zip(probe.path, values, strict=True) if f.converged is converged]
         if points:
-            ax.plot(*zip(*points, strict=True), marker, color="#1f4e79", markersize=4, label=label)
+            told = label if len(points) < len(probe.path) or not converged else None
+            ax.plot(*zip(*points, strict=True), marker, color="#1f4e79", markersize=4, label=told)
     if probe.chosen is not None:
         ax.axvline(probe.C, color="0.6", linewidth=1.0, label=f"C = {probe.C:.3g}, by {probe.chosen_by}")
     if len(probe.path) == 1:
         ax.set_xlim(probe.path[0].C / 10.0, probe.path[0].C * 10.0)
     ax.set_xlabel("C")
-    ax.set_ylabel(probe.metric.replace("_", " ") if judged else "objective")
+    by = f" ({probe.chosen_by})" if probe.chosen_by else ""
+    ax.set_ylabel(f"{probe.metric.replace('_', ' ')}{by}" if judged else "objective")
     if not judged:
         ax.set_yscale("log")
     ax.set_title(f"Linear probe, {probe.provenance.n:,} rows of {probe.provenance.d} features", fontsize=10)

@@ -50,7 +50,8 @@ def agreement(found: RankAgreement, ax: Axes | None = None) -> Figure:
     ax.invert_yaxis()
     ax.set_xlim(-1.05, 1.05)
     several = f", {len(found.datasets)} data sets" if len(found.datasets) > 1 else ""
-    ax.set_xlabel(f"agreement of {len(found.models)} models{several}")
+    level = f"{100 * found.provenance.arguments['level']:g} % intervals"
+    ax.set_xlabel(f"agreement of {len(found.models)} models{several}" + (f", {level}" if found.intervals else ""))
     if comparisons != ("",):
         # Inside the axes, long names of data sets cover the points.
         (figure_of(ax) if alone else ax).legend(
@@ -135,7 +136,8 @@ def error_bars(found: TransferScores, ax: Axes | None = None) -> Figure:
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     kind = "accuracy" if found.provenance.arguments["scale"] == "raw" else "log odds"
-    ax.set_xlabel(f"mean {kind} over {len(found.datasets)} data sets")
+    level = f"{100 * found.provenance.arguments['level']:g} % intervals"
+    ax.set_xlabel(f"mean {kind} over {len(found.datasets)} data sets, {level}")
     return figure_of(ax)
 
 

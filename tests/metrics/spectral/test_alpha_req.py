@@ -86,9 +86,9 @@ def test_eigenvalues_below_the_floor_are_left_out(eigenvalues):
 def test_too_few_points_are_undefined(eigenvalues):
     values = np.arange(1.0, 101.0) ** -2.0
     values[19:] = 0.0
-    with pytest.raises(NotEnoughData, match=r"at least 10 eigenvalues .*; 9 of 11 to 50 are \(19 of 100 in all"):
+    with pytest.raises(NotEnoughData, match=r"at least 10 eigenvalues .*, here 11 to 50; it has 9 \(19 of 100 in all"):
         alpha_req.core(eigenvalues(values))
-    with pytest.raises(NotEnoughData, match="0 of 11 to 10 are"):
+    with pytest.raises(NotEnoughData, match="its range, here 11 to 10, which is empty; it has 0 "):
         alpha_req.core(eigenvalues(np.ones(20)))
 
 

@@ -57,10 +57,11 @@ def fit(
     if resolved < eig.values.size:
         last = min(last, resolved)
     if last - first + 1 < MIN_POINTS:
+        end = _range(eig, definition, fit_min, fit_max)[1]
         raise NotEnoughData(
-            f"a power law needs at least {MIN_POINTS} eigenvalues above the noise floor in its range; "
-            f"{max(0, last - first + 1)} of {first} to {_range(eig, definition, fit_min, fit_max)[1]} are "
-            f"({resolved} of {eig.rank_limit} in all lie above the floor)"
+            f"a power law needs at least {MIN_POINTS} eigenvalues above the noise floor in its range, here {first} to "
+            f"{end}{', which is empty' if end < first else ''}; it has {max(0, last - first + 1)} ({resolved} of "
+            f"{eig.rank_limit} in all lie above the floor)"
         )
     index = np.arange(first, last + 1, dtype=np.float64)
     u, y = np.log(index), np.log(eig.values[first - 1 : last])
