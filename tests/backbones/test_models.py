@@ -87,6 +87,38 @@ def test_checkpoints_with_and_without_wrapping(network, kind, tmp_path):
     assert model.weights == "checkpoint weights.pt"
 
 
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        torch.nn.DataParallel,
+        torch.optim.swa_utils.AveragedModel,
+        timm.utils.ModelEmaV3,
+        lambda network: torch.nn.DataParallel(torch.compile(network, backend="eager")),
+    ],
+)
+def test_what_training_wraps_around_a_network_is_taken_off(network, wrap):
+    model, plain = load_model(wrap(network)), load_model(network)
+    assert (model.name, model.kind, model.data_config) == (plain.name, "timm", plain.data_config)
+    assert model.weights_hash() == plain.weights_hash()
+
+
+def test_networks_for_grey_images():
+    pixels = np.random.default_rng(1).integers(0, 256, size=(4, 32, 32), dtype=np.uint8)
+    network = timm.create_model("test_resnet", pretrained=False, in_chans=1).eval()
+    config = load_model(network).data_config
+    assert config["input_size"] == (1, 160, 160)
+    assert (config["mean"], config["std"]) == ((0.5,), (0.5,))
+    features = featdiv.extract(network, featdiv.images(pixels), transform={"input_size": (1, 32, 32), "crop_pct": 1.0})
+    with torch.no_grad():
+        maps = network.forward_features((torch.from_numpy(pixels).float()[:, None] / 255 - 0.5) / 0.5)
+    np.testing.assert_allclose(features.take(range(4)), maps.mean(dim=(2, 3)).numpy(), rtol=1e-4, atol=1e-5)
+    four = timm.create_model("test_resnet", pretrained=False, in_chans=4)
+    with pytest.raises(InputError, match=r"images have 3 channels, or 1 in grey; got input_size \(4, 160, 160\)"):
+        featdiv.extract(four, featdiv.images(pixels))
+    with pytest.raises(InputError, match=r"transform: mean: expected 1 numbers, .* got \(0\.1, 0\.2, 0\.3\)"):
+        featdiv.extract(network, featdiv.images(pixels), transform={"mean": (0.1, 0.2, 0.3)})
+
+
 def test_safetensors_and_a_checkpoint_without_classifier(network, tmp_path):
     save_file(network.state_dict(), tmp_path / "all.safetensors")
     assert same_weights(load_model("test_resnet", checkpoint=tmp_path / "all.safetensors"), network)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import featdiv
-from featdiv.backbones.transforms import prepare, prescribed, size_wanted, words_for
+from featdiv.backbones.transforms import prepare, prescribed, size_wanted
 from featdiv.errors import InputError
 
 pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
@@ -61,13 +61,3 @@ def test_kornblith_takes_each_network_at_its_own_size():
         == prepare("model", OWN, function="demo").text
     )
     assert size_wanted("model", "kornblith2019", function="demo") is None
-
-
-def test_words_tell_functions_apart_by_code_and_what_they_hold():
-    def by(factor):
-        return lambda x: x * factor
-
-    assert words_for(by(2)) == words_for(by(2))
-    assert words_for(by(2)) != words_for(by(3))
-    assert words_for(lambda x: x + 1) != words_for(lambda x: x - 1)
-    assert words_for(object()) == ""

@@ -25,23 +25,66 @@ POSITIONS = ("pos_embed", "rel_pos", "relative_position", "attention_biases")
 SHOWN = 5
 
 
-def read(path: str) -> dict[str, torch.Tensor]:
+def read(path: str, entry: str | None = None) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
     """Reads the state dict of a ``.safetensors`` file or of one that ``torch.save`` wrote; never runs pickled code.
+
+    Args:
+        path: of the file.
+        entry: the part of it to read: a key under which weights are kept, or what their names begin with.
+
+    Returns:
+        The tensors by name, and the keys of other weights in the file.
 
     Raises:
         SourceNotFound: if there is no such file.
         FormatError: if it is damaged, holds Python objects, or no tensors.
+        InputError: if it has no such part, or several and none was asked for.
     """
-    state: Mapping[str, Any] = checkpoints.load(path, argument=WHERE)
-    while True:
-        inner = next((name for name in checkpoints.CONTAINERS if isinstance(state.get(name), Mapping)), None)
-        if inner is None:
-            break
-        state = state[inner]
+    content: Mapping[str, Any] = checkpoints.load(path, argument=WHERE)
+    named = content.get(entry) if entry is not None else None
+    state, others = _innermost(named if isinstance(named, Mapping) else content)
     tensors = {str(name): value for name, value in state.items() if hasattr(value, "shape")}
+    if entry is not None and not isinstance(named, Mapping):
+        begin = entry.removesuffix(".") + "."
+        part = {name.removeprefix(begin): value for name, value in tensors.items() if name.startswith(begin)}
+        if not part:
+            known = ", ".join(map(repr, (*_weights(content), *list(tensors)[:SHOWN])))
+            raise InputError(
+                f"{WHERE}: {path}: entry: no weights under {entry!r}, and no names that begin with it; it holds {known}"
+            )
+        return part, ()
+    if not tensors and others:
+        raise InputError(
+            f"{WHERE}: {path}: it holds weights under {', '.join(map(repr, others))}; say which with "
+            "load_model(..., entry=)"
+        )
     if not tensors:
         raise FormatError(f"{WHERE}: {path}: no tensors; it holds {', '.join(map(repr, list(state)[:SHOWN]))}")
-    return tensors
+    return tensors, others
+
+
+def _innermost(content: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], tuple[str, ...]]:
+    """Returns what is inside the containers of a checkpoint, and the keys of weights that were passed by."""
+    others: tuple[str, ...] = ()
+    while True:
+        kept = _weights(content)
+        only = kept if len(kept) == 1 and not any(hasattr(value, "shape") for value in content.values()) else ()
+        chosen = next((name for name in (*checkpoints.CONTAINERS, *only) if name in kept), None)
+        others += tuple(name for name in kept if name != chosen)
+        if chosen is None:
+            return content, others
+        content = content[chosen]
+
+
+def _weights(content: Mapping[Any, Any]) -> tuple[str, ...]:
+    """Returns the keys of mappings with named tensors in them; those of an optimiser's state are numbers."""
+    return tuple(name for name, value in content.items() if isinstance(name, str) and _has_weights(value))
+
+
+def _has_weights(value: Any) -> bool:
+    return isinstance(value, Mapping) and any(
+        isinstance(name, str) and (hasattr(inner, "shape") or _has_weights(inner)) for name, inner in value.items()
+    )
 
 
 def unwrapped(state: Mapping[str, torch.Tensor], names: Sequence[str]) -> dict[str, torch.Tensor]:

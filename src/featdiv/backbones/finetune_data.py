@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from featdiv._optional import require
 from featdiv.backbones import transforms
+from featdiv.backbones.code_words import words_for
 from featdiv.backbones.finetune_division import Pool
 from featdiv.backbones.forward import collated
 from featdiv.backbones.loader import loaded
@@ -64,7 +65,7 @@ def views(
     recipe = None if transform is None or callable(transform) else protocol
     judged = transforms.prepare(transform, data_config, protocol=recipe, function=function)
     if callable(augmentation):
-        words = transforms.words_for(augmentation)
+        words = words_for(augmentation)
         text = f"{judged.text} | {words}" if words and judged.text else ""
         return Views(augmentation, judged.transform, text, judged.input_size)
     if not isinstance(augmentation, str) or augmentation not in AUGMENTATIONS:
@@ -90,6 +91,7 @@ def views(
     config = {**(data_config or {}), **transforms.prescribed(recipe, function=function), **changes}
     known = {name: config[name] for name in ("input_size", "interpolation", "mean", "std") if name in config}
     made = timm_data.create_transform(**known, is_training=True, **(AUGMENTATIONS[augmentation] or {}))
+    made = transforms.for_channels(made, known["input_size"][0])
     return Views(made, judged.transform, text, judged.input_size)
 
 

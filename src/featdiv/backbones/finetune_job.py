@@ -17,7 +17,7 @@ from featdiv.backbones.finetune_search import rungs
 from featdiv.backbones.finetune_setting import Recipe, Setting
 from featdiv.backbones.finetune_store import FORMAT, Store
 from featdiv.backbones.jobs import fit_to
-from featdiv.backbones.models import Model, load_model
+from featdiv.backbones.models import Model, inside_wrappers, load_model
 from featdiv.errors import InputError
 from featdiv.stats.grouped import check_device
 
@@ -97,6 +97,7 @@ class Job:
             "layer": self.arguments["mode"],
             "weights": self.model.weights,
             "weights_hash": self.model.weights_hash(),
+            **self.model.code(),
             "views": self.views.text,
             "images": {name: None if pool is None else pool.fingerprint for name, pool in parts.items()},
             "classes": list(self.division.classes),
@@ -148,5 +149,5 @@ def _loaded(model: Any, checkpoint: Any, pretrained: bool, size: tuple[int, ...]
     if isinstance(model, Model):
         return Model(**{**vars(model), "module": copy.deepcopy(model.module)})
     if isinstance(model, torch.nn.Module):
-        model = copy.deepcopy(model)
+        model = copy.deepcopy(inside_wrappers(model))
     return load_model(model, checkpoint=checkpoint, pretrained=pretrained, input_size=size)

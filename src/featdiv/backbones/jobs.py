@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from featdiv.backbones import forward, transforms
 from featdiv.backbones.images import Images
 from featdiv.backbones.layers import POOLS, Capture, expand
-from featdiv.backbones.models import Model, load_model
+from featdiv.backbones.models import Model, inside_wrappers, load_model
 from featdiv.errors import InputError
 from featdiv.io.embeddings import positive
 from featdiv.stats.grouped import check_device
@@ -43,6 +43,7 @@ class Job:
             "model": self.model.name,
             "weights": self.model.weights,
             "weights_hash": self.model.weights_hash(),
+            **self.model.code(),
             "pool": self.pool,
             "transform": self.preparation.text,
             "dtype": self.dtype,
@@ -87,6 +88,7 @@ def prepared(
     forward.check_compile(compile, function)
     shard_rows = positive(shard_rows, f"{function}: shard_rows")
     device = check_device(device, function=function)
+    model = inside_wrappers(model) if isinstance(model, torch.nn.Module) else model
     given = model.module if isinstance(model, Model) else model if isinstance(model, torch.nn.Module) else None
     training = [] if given is None else [(part, part.training) for part in given.modules()]
     before = None if given is None else next((p.device for p in given.parameters()), None)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from featdiv._optional import require
-from featdiv.backbones import checkpoints
+from featdiv.backbones import checkpoints, code_words
 from featdiv.backbones.torchvision_shim import prepare_torchvision
 from featdiv.errors import InputError, SourceNotFound
 
@@ -50,6 +50,11 @@ class Model:
         """Returns the hash of structure and weights as they are now; about a second a gigabyte."""
         return checkpoints.hash_of(self.module)
 
+    def code(self) -> Mapping[str, str]:
+        """Returns ``{"code": hash}`` of the classes of a network of a user's own, nothing for those of packages."""
+        words = code_words.words_for_module(self.module)
+        return {"code": words} if words else {}
+
     def __repr__(self) -> str:
         return f"<Model {self.name}, {self.parameters:,} parameters, {self.weights}>"
 
@@ -63,13 +68,15 @@ def load_model(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     input_size: tuple[int, ...] | None = None,
+    entry: str | None = None,
 ) -> Model:
     """Returns a network with its weights, ready to evaluate.
 
     Args:
         model: a timm name (``"resnet18"``, ``"vit_small_patch14_dinov2.lvd142m"``, ``"hf-hub:…"``); ``"hf:"`` and the
             name of a vision model of transformers (extra ``transformers``); any ``torch.nn.Module``, which is used as
-            it is and set to evaluation mode; or a `Model`, which passes through.
+            it is and set to evaluation mode, without what ``torch.compile``, data parallelism or torch's average of
+            weights wraps around it; or a `Model`, which passes through.
         checkpoint: ``.safetensors`` or ``.pt`` file with the weights. Prefixes that wrappers left (``module.``,
             ``model.``, …) and containers (``state_dict``, ``model``) are taken off; a timm model gets as many classes
             as the file has, or no classifier where the file has none. Position embeddings that were saved at another
@@ -80,6 +87,8 @@ def load_model(
         options: further arguments of ``timm.create_model``, such as ``{"img_size": 32}``.
         input_size: (channels, height, width) of the images that a timm model will get. One that is made for a single
             size is made for this one before a checkpoint is loaded, so that positions are resampled at most once.
+        entry: the part of the checkpoint to load, where it holds several: a key (``"state_dict_ema"``, ``"teacher"``),
+            or what the names of the entries begin with (``"module.encoder_q"``). ``notes`` say what was passed by.
 
     Raises:
         InputError: for an unknown name (with those near it), a model without pretrained weights, or a checkpoint that
@@ -99,17 +108,34 @@ def load_model(
     import torch
 
     if isinstance(model, Model):
-        _refuse(model.name, checkpoint=checkpoint, options=options)
+        _refuse(model.name, checkpoint=checkpoint, options=options, entry=entry)
         return model
+    if entry is not None and checkpoint is None:
+        raise InputError(f"{FUNCTION}: entry: {entry!r} is a part of a checkpoint; pass checkpoint=, too")
     if isinstance(model, torch.nn.Module):
         _refuse(type(model).__name__, options=options)
-        return _module(model, checkpoint, strict)
+        return _module(inside_wrappers(model), checkpoint, strict, entry)
     if not isinstance(model, str) or not model:
         raise InputError(f"{FUNCTION}: model: expected a name or a torch.nn.Module; got {type(model).__name__}")
     if model.startswith("hf:"):
         _refuse(model, options=options)
-        return _transformers(model.removeprefix("hf:"), checkpoint, pretrained, strict, seed)
-    return _timm(model, checkpoint, pretrained, strict, seed, dict(options or {}), input_size)
+        return _transformers(model.removeprefix("hf:"), checkpoint, pretrained, strict, seed, entry)
+    return _timm(model, checkpoint, pretrained, strict, seed, dict(options or {}), input_size, entry)
+
+
+def inside_wrappers(module: torch.nn.Module) -> torch.nn.Module:
+    """Returns the network that ``torch.compile``, data parallelism or an average of weights wraps, or the network."""
+    from torch import nn
+    from torch.optim.swa_utils import AveragedModel
+
+    wrappers = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+    while True:
+        inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        if inner is None and (isinstance(module, wrappers) or type(module).__module__ == "timm.utils.model_ema"):
+            inner = module.module
+        if inner is None:
+            return module
+        module = inner
 
 
 def _refuse(name: str, **given: Any) -> None:
@@ -118,11 +144,11 @@ def _refuse(name: str, **given: Any) -> None:
             raise InputError(f"{FUNCTION}: {argument}: {name} is made already; leave {argument}= out")
 
 
-def _module(module: torch.nn.Module, checkpoint: Any, strict: bool) -> Model:
+def _module(module: torch.nn.Module, checkpoint: Any, strict: bool, entry: str | None) -> Model:
     weights = "weights as given"
     notes: tuple[str, ...] = ()
     if checkpoint is not None:
-        weights, notes = _load(module, os.fspath(checkpoint), strict)
+        weights, notes = _load(module, os.fspath(checkpoint), strict, entry)
     module.eval()
     kind, config = "module", None
     if _is_timm(module):
@@ -140,15 +166,26 @@ def _is_timm(module: Any) -> bool:
     return hasattr(module, "forward_features") and hasattr(module, "forward_head") and hasattr(module, "pretrained_cfg")
 
 
-def _load(module: torch.nn.Module, path: str, strict: bool) -> tuple[str, tuple[str, ...]]:
-    state = checkpoints.unwrapped(checkpoints.read(path), list(module.state_dict()))
-    return _loaded(module, state, path, strict)
+def _load(module: torch.nn.Module, path: str, strict: bool, entry: str | None) -> tuple[str, tuple[str, ...]]:
+    tensors, others = checkpoints.read(path, entry)
+    state = checkpoints.unwrapped(tensors, list(module.state_dict()))
+    return _loaded(module, state, path, strict, entry, others)
 
 
 def _loaded(
-    module: torch.nn.Module, state: Mapping[str, torch.Tensor], path: str, strict: bool
+    module: torch.nn.Module,
+    state: Mapping[str, torch.Tensor],
+    path: str,
+    strict: bool,
+    entry: str | None,
+    others: tuple[str, ...],
 ) -> tuple[str, tuple[str, ...]]:
-    weights, notes = f"checkpoint {os.path.basename(path)}", []
+    weights, notes = f"checkpoint {os.path.basename(path)}{f' ({entry})' if entry else ''}", []
+    if others:
+        notes.append(
+            f"the checkpoint also holds weights under {', '.join(map(repr, others))}, which were not loaded; "
+            "load_model(..., entry=) takes them"
+        )
     fitted, moved = checkpoints.resampled(module, state)
     if moved:
         weights += ", position embeddings resampled"
@@ -171,6 +208,7 @@ def _timm(
     seed: int,
     options: dict[str, Any],
     input_size: tuple[int, ...] | None,
+    entry: str | None,
 ) -> Model:
     prepare_torchvision()
     timm = require("timm", extra="vision", needed_by=f"making the model {name!r}")
@@ -185,13 +223,14 @@ def _timm(
         weights = f"pretrained weights{f' {tag}' if tag else ''}"
     if checkpoint is not None:
         path = os.fspath(checkpoint)
-        state = checkpoints.unwrapped(checkpoints.read(path), list(module.state_dict()))
+        tensors, others = checkpoints.read(path, entry)
+        state = checkpoints.unwrapped(tensors, list(module.state_dict()))
         classes = _classes_in(module, state)
         if classes is not None and "num_classes" not in options:
             module = _created(timm, name, False, seed, {**options, "num_classes": classes})
         if input_size is not None and hasattr(module, "set_input_size"):
             module.set_input_size(img_size=tuple(input_size[-2:]))
-        weights, notes = _loaded(module, state, path, strict)
+        weights, notes = _loaded(module, state, path, strict, entry, others)
     config = _timm_config(module)
     if "img_size" in options and "input_size" not in (options.get("pretrained_cfg_overlay") or {}):
         size = options["img_size"]
@@ -273,10 +312,22 @@ def _timm_config(module: Any) -> dict[str, Any]:
     prepare_torchvision()
     data = require("timm.data", extra="vision", needed_by="preparing images for a model")
     config: dict[str, Any] = data.resolve_model_data_config(module)
+    channels = _channels_of(module)
+    if channels is not None and channels != config["input_size"][0]:
+        config["input_size"] = (channels, *config["input_size"][1:])
+        # timm adds up the weights of the colours for a single channel; their mean is that of grey images.
+        config |= {name: (sum(config[name]) / len(config[name]),) for name in ("mean", "std")}
     return config
 
 
-def _transformers(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int) -> Model:
+def _channels_of(module: Any) -> int | None:
+    """Returns the channels that the first layer of a timm model takes, as far as timm names it."""
+    first = (getattr(module, "pretrained_cfg", None) or {}).get("first_conv")
+    weight = module.state_dict().get(f"{first}.weight") if isinstance(first, str) else None
+    return int(weight.shape[1]) if weight is not None and weight.ndim == 4 else None
+
+
+def _transformers(name: str, checkpoint: Any, pretrained: bool, strict: bool, seed: int, entry: str | None) -> Model:
     import torch
 
     prepare_torchvision()
@@ -295,7 +346,7 @@ def _transformers(name: str, checkpoint: Any, pretrained: bool, strict: bool, se
     except (OSError, ValueError) as error:
         raise SourceNotFound(_not_fetched(f"hf:{name}", error)) from None
     if checkpoint is not None:
-        weights, notes = _load(module, os.fspath(checkpoint), strict)
+        weights, notes = _load(module, os.fspath(checkpoint), strict, entry)
     return Model(
         module=module.eval(),
         name=f"hf:{name}",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from featdiv import protocols
 from featdiv._optional import require
+from featdiv.backbones.code_words import words_for
 from featdiv.backbones.torchvision_shim import prepare_torchvision
 from featdiv.errors import InputError
 
@@ -71,7 +72,7 @@ def prepare(
             f"{function}: transform: the model does not say how its images are prepared ({', '.join(lacking)} "
             "unknown); pass transform= (a callable from PIL image to tensor, or a mapping with these keys)"
         )
-    return from_config(config)
+    return from_config(config, function=function)
 
 
 def prescribed(protocol: str | None, *, function: str) -> dict[str, Any]:
@@ -109,32 +110,44 @@ def size_wanted(transform: Any, protocol: str | None, *, function: str) -> tuple
     return None if size is None or callable(transform) else tuple(size)
 
 
-def from_config(config: Mapping[str, Any]) -> Preparation:
+@dataclasses.dataclass(frozen=True)
+class Grey:
+    """A transform of one-channel images, for images in colour."""
+
+    transform: Transform
+
+    def __call__(self, image: Any) -> Any:
+        """Returns the tensor of an image."""
+        return self.transform(image.convert("L"))
+
+
+def for_channels(transform: Transform, channels: int) -> Transform:
+    """Returns a transform, before which images lose their colour where the network takes one channel."""
+    return Grey(transform) if channels == 1 else transform
+
+
+def check_channels(config: Mapping[str, Any], *, function: str) -> None:
+    """Refuses what images do not have: other than three channels or one, or a mean and std for other channels."""
+    channels = config["input_size"][0]
+    if channels not in (1, 3):
+        raise InputError(
+            f"{function}: transform: images have 3 channels, or 1 in grey; got input_size {config['input_size']}. Pass "
+            "a callable from PIL image to a tensor with the channels of the model"
+        )
+    for name in ("mean", "std"):
+        if len(config[name]) not in (1, channels):
+            raise InputError(
+                f"{function}: transform: {name}: expected {channels} numbers, for the channels of input_size "
+                f"{config['input_size']}; got {config[name]}"
+            )
+
+
+def from_config(config: Mapping[str, Any], *, function: str) -> Preparation:
     """Returns timm's evaluation transform for a data configuration."""
     prepare_torchvision()
     data = require("timm.data", extra="vision", needed_by="preparing images for a model")
     known = {name: config[name] for name in CONFIG if config.get(name) is not None}
-    made = data.create_transform(**known, is_training=False)
+    check_channels(known, function=function)
+    made = for_channels(data.create_transform(**known, is_training=False), known["input_size"][0])
     text = "; ".join(f"{name} {known[name]}" for name in CONFIG if name in known)
     return Preparation(made, text, tuple(known["input_size"]))
-
-
-def words_for(transform: Any) -> str:
-    """Returns words that identify a value: its ``repr``, or of a function the name, code and what it holds; or none.
-
-    They do not cover the globals that a function reads.
-    """
-    shown = " ".join(repr(transform).split())
-    if " at 0x" not in shown:
-        return shown
-    code = getattr(transform, "__code__", None)
-    if code is None:
-        return ""
-    held = [cell.cell_contents for cell in getattr(transform, "__closure__", None) or ()]
-    held += [*(getattr(transform, "__defaults__", None) or ()), *code.co_consts]
-    words = [words_for(value) for value in held]
-    if not all(words):
-        return ""
-    content = code.co_code + repr((code.co_names, words)).encode()
-    name = f"{getattr(transform, '__module__', '')}.{getattr(transform, '__qualname__', '')}"
-    return f"{name} {hashlib.blake2b(content, digest_size=8).hexdigest()}"
