@@ -17,6 +17,9 @@ _NORM_ROWS = 16
 _NORM_COLUMNS = 32
 _STRIP = 32
 
+PACKING_WARPS = 8
+"""Of a program that packs; with four, Triton 3.6 keeps some of its float64 numbers in memory."""
+
 
 def _shape(d: int, route: Route, there: torch.Tensor) -> Shape:
     return gram_shape(d, route, major_capability(there.device.index if there.is_cuda else None))
@@ -101,6 +104,7 @@ class TritonMoments:
             terms=route.terms,
             wide=route.wide,
             has_rests=rests is not None,
+            num_warps=PACKING_WARPS,
             **_flags(places, transform),
         )
 

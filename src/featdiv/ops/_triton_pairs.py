@@ -10,7 +10,7 @@ import torch
 from featdiv.ops import _triton
 from featdiv.ops._routes import Route
 from featdiv.ops._tiles import BLOCK_ROWS
-from featdiv.ops._triton_moments import inverse_norms, on_device
+from featdiv.ops._triton_moments import PACKING_WARPS, inverse_norms, on_device
 
 FEATURES = 64
 """Features are filled up to a multiple of this."""
@@ -82,6 +82,7 @@ class PackedSet:
                 has_powers=False,
                 has_norms=self.norms is not None,
                 wide=route.wide,
+                num_warps=PACKING_WARPS,
             )
 
     def take(self, index: torch.Tensor) -> torch.Tensor:

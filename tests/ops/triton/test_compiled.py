@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from featdiv.ops._triton_moments import PACKING_WARPS
 from featdiv.ops._triton_shapes import GRAM_SHAPES, pair_shape
 from featdiv.ops.nearest_centroid import triton_ as episodes_triton
 from featdiv.ops.pair_sums import blocks
@@ -69,11 +70,12 @@ def pack_jobs() -> list[dict]:
         flags = dict.fromkeys(("gather", "has_shift", "has_powers", "has_norms"), everything)
         constants = {"block_rows": 64, "block_columns": 64}
         types = {"x": f"*{element}", **SOURCES, **MOVES, **ROWS}
-        out = {"planes": f"*{planes}", "plane_stride": "i64"} | dict.fromkeys(("totals", "squares", "rests"), "*fp64")
+        out = {"planes": f"*{planes}", "plane_stride": "i32"} | dict.fromkeys(("totals", "squares", "rests"), "*fp64")
         wide = everything or element in ("fp64", "i64")
         jobs.append(
             {
                 "name": "pack",
+                "warps": PACKING_WARPS,
                 "types": {**types, **out},
                 "constants": {**constants, **flags, "terms": terms, "wide": wide, "has_rests": element == "bf16"},
             }
@@ -110,7 +112,7 @@ def pair_jobs() -> list[dict]:
         ("fp64", 1, 2, 200, 256),
     ]:
         kind = "fp64" if planes == "fp64" else "fp32"
-        types = {"left": f"*{planes}", "right": f"*{planes}", "left_plane": "i64", "right_plane": "i64"}
+        types = {"left": f"*{planes}", "right": f"*{planes}", "left_plane": "i32", "right_plane": "i32"}
         types |= {"padded": "i32", "left_squares": "*fp64", "right_squares": "*fp64"}
         types |= dict.fromkeys(("row_start", "row_stop", "column_start", "column_stop", "panels", "capacity"), "i32")
         types |= {"rates": "*fp64", "exp_sums": "*fp64", "limits": "*fp64", "histogram": "*i64", "close_rows": "*i32"}
@@ -152,7 +154,7 @@ def pair_jobs() -> list[dict]:
 
 
 def nearest_jobs() -> list[dict]:
-    types = {"left_plane": "i64", "right_plane": "i64", "padded": "i32", "half_squares": "*fp64"}
+    types = {"left_plane": "i32", "right_plane": "i32", "padded": "i32", "half_squares": "*fp64"}
     types |= {"thresholds": "*fp32", "keys": "*i64", "counts": "*i32"}
     types |= dict.fromkeys(("wide", "capacity", "rows", "column_start", "column_stop", "panels"), "i32")
     jobs = []
@@ -230,6 +232,7 @@ def check(found: list[dict]) -> None:
     for kernel in found:
         # Triton 3.7, which goes with torch 2.13, leaves one number of a float64 kernel on the stack; 3.9 leaves none.
         assert kernel["spilled"] <= (8 if "*fp64" in kernel["types"].values() else 0), kernel
+        assert kernel["overflows"] == [], kernel
         assert kernel["shared"] <= SHARED_MEMORY[kernel["capability"]], kernel
 
 

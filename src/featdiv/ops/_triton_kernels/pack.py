@@ -80,9 +80,11 @@ def pack(
         # float16 rows as they are, or float64.
         tl.store(out, z.to(planes.dtype.element_ty))
     else:
-        for term in tl.static_range(terms):
+        for _ in tl.static_range(terms):
             part = nearest_bfloat16(z.to(tl.float32))
-            tl.store(out + term * plane_stride, part.to(tl.bfloat16))
+            tl.store(out, part.to(tl.bfloat16))
+            # Not by as many strides at once, which 32 bits need not hold.
+            out += plane_stride
             z = z - part.to(z.dtype)
         if has_rests:
             left = z.to(tl.float64)

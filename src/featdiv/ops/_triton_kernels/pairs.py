@@ -45,7 +45,8 @@ def tile_products(
             part = first_product(a0, b0, upcast)
         else:
             a1, b1 = tl.load(a + left_plane), tl.load(b + right_plane)
-            a2, b2 = tl.load(a + 2 * left_plane), tl.load(b + 2 * right_plane)
+            # Not twice the stride, which 32 bits need not hold.
+            a2, b2 = tl.load(a + left_plane + left_plane), tl.load(b + right_plane + right_plane)
             part = first_product(a2, b0, upcast)
             part = add_product(a0, b2, part, upcast)
             part = add_product(a1, b1, part, upcast)
