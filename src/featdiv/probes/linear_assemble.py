@@ -1,4 +1,4 @@
-"""From solved problems to a `LinearProbe`: the path with certificates, the scores, the warnings."""
+"""Puts together a `LinearProbe` from solved problems: the path with its certificates, the scores, the warnings."""
 
 from __future__ import annotations
 
@@ -76,7 +76,24 @@ def result(
     on_test: Judged | None,
     provenance: Provenance,
 ) -> LinearProbe:
-    """Returns the result, and warns of what did not converge."""
+    """Returns the result, and warns where a solver did not converge.
+
+    Args:
+        classes: the labels, sorted.
+        several: whether a row may have several labels.
+        metric: by which C was chosen.
+        by: what C was chosen on: ``"val"``, ``"folds"`` or ``"holdout"``; None where it was not chosen.
+        pooled: whether every held-out row was judged just once, so that all of them make one sample with an interval.
+        path: solutions for every C.
+        final: the solution that is kept; ``path`` itself where nothing was refitted.
+        place: of the final problems in ``final``.
+        index: of the problems in ``path``, by C and subset.
+        fitted: what is known of each C.
+        chosen: place of the chosen C in ``fitted``, or None.
+        judged: held-out rows of each subset, judged for every C.
+        on_test: test rows, judged by the final solution, or None.
+        provenance: how it was made, without the remarks that are added here.
+    """
     scores: dict[str, float] = {}
     undefined: dict[str, str] = {}
     intervals: dict[str, Interval] = {}
@@ -98,15 +115,12 @@ def result(
             intervals |= _interval(f"test_{name}", name, [on_test], 0)
     if scores.keys() == {"C"}:
         notes.append("no accuracy: a single C leaves nothing to choose; test=, val= or folds= give rows to judge on")
-    failed = [one.C for one in fitted if not one.converged]
-    if final is not path and not bool(final.minimum.converged.all()):
-        failed.append(fitted[chosen if chosen is not None else -1].C)
+    last = fitted[chosen if chosen is not None else -1]
+    failed = _not_converged(fitted, last if final is not path and not bool(final.minimum.converged.all()) else None)
     if failed:
-        listed = ", ".join(f"{value:.3g}" for value in dict.fromkeys(failed))
-        message = f"not converged: C = {listed}"
-        notes.append(message)
+        notes.append(failed)
         warnings.warn(
-            f"{FUNCTION}: {message}; raise max_iter=, or standardize=True where features differ much in scale",
+            f"{FUNCTION}: {failed}; raise max_iter=, or standardize=True where features differ much in scale",
             ConvergenceWarning,
             stacklevel=4,
         )
@@ -114,9 +128,11 @@ def result(
     every: tuple[Any, Any] = (None, None)
     if index.shape[1] == 1:
         every = weights_of(path, index[:, 0], several=several)
-    on = on_test if on_test is not None and chosen is not None else (judged[0] if pooled and len(judged) == 1 else None)
-    row = 0 if on is on_test else chosen
-    per_class = {} if on is None else dict(zip(classes.tolist(), on.per_class()[row].tolist(), strict=True))
+    by_class = None
+    if on_test is not None and chosen is not None:
+        by_class = on_test.per_class()[0]
+    elif pooled and len(judged) == 1:
+        by_class = judged[0].per_class()[chosen]
     return LinearProbe(
         scores=scores,
         undefined=undefined,
@@ -132,8 +148,17 @@ def result(
         intercept=intercept,
         path_coefficients=every[0],
         path_intercepts=every[1],
-        per_class=per_class,
+        per_class={} if by_class is None else dict(zip(classes.tolist(), by_class.tolist(), strict=True)),
     )
+
+
+def _not_converged(fitted: Sequence[Fitted], refitted: Fitted | None) -> str:
+    """Returns a remark on the C for which a solver stopped early, on the path or when refitted; empty for none."""
+    failed = [one.C for one in fitted if not one.converged]
+    if refitted is not None:
+        failed.append(refitted.C)
+    listed = ", ".join(f"{value:.3g}" for value in dict.fromkeys(failed))
+    return f"not converged: C = {listed}" if failed else ""
 
 
 def _interval(label: str, metric: str, judged: Sequence[Judged], problem: int) -> dict[str, Interval]:
