@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-timm = pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
-
 from featdiv.backbones import load_model
 from featdiv.errors import InputError
+
+timm = pytest.importorskip("timm", reason="timm is not installed; pip install 'featdiv[vision]' installs it")
 
 
 @pytest.fixture(scope="module")
