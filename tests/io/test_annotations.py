@@ -73,6 +73,48 @@ def test_a_pattern_is_read_shard_by_shard_in_natural_order(rows, tmp_path):
         featdiv.open(rows, labels=f"{tmp_path}/y*.npy")
 
 
+@pytest.fixture
+def sharded(tmp_path):
+    """Twelve shards of one row each but the first two, of two, with labels in files of their own."""
+    for number in range(12):
+        count = 2 if number < 2 else 1
+        np.save(tmp_path / f"x{number}.npy", np.full((count, 3), number, np.float32))
+        np.save(tmp_path / f"y{number}.npy", np.full(count, number))
+    return tmp_path
+
+
+def test_labels_by_a_pattern_want_rows_in_natural_order(sharded):
+    labels = f"{sharded}/y*.npy"
+    names = [str(sharded / f"x{number}.npy") for number in range(12)]
+    opened = featdiv.open(names, labels=labels)
+    assert opened.labels.tolist() == np.asarray(opened)[:, 0].tolist()
+    # What a shell makes of x*.npy without quotes.
+    with pytest.raises(featdiv.InputError, match=r"labels: .*natural order.*x11\.npy before .*x2\.npy.*in quotes"):
+        featdiv.open(sorted(names), labels=labels)
+    assert featdiv.open(sorted(names), labels=np.arange(14)).labels.tolist() == list(range(14))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet"])
+def test_files_of_labels_fit_their_shards_one_by_one(sharded, suffix):
+    if suffix == ".parquet":
+        pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        for number in range(12):
+            rows = np.load(sharded / f"x{number}.npy")
+            parquet.write_table(pa.table({"rows": rows.tolist()}), sharded / f"x{number}.parquet")
+    np.save(sharded / "y1.npy", np.array([1]))
+    np.save(sharded / "y2.npy", np.array([2, 2]))
+    expected = rf"y1\.npy: expected 2 entries, one for each row of .*x1\{suffix}; got 1"
+    with pytest.raises(featdiv.InputError, match=expected):
+        featdiv.open(f"{sharded}/x*{suffix}", labels=f"{sharded}/y*.npy")
+    whole = np.concatenate([np.load(sharded / f"x{number}.npy") for number in range(12)])
+    assert featdiv.open(whole, labels=f"{sharded}/y*.npy").labels.size == 14
+
+
+def test_a_directory_of_rows_and_labels_is_told_apart(sharded):
+    with pytest.raises(featdiv.InputError, match=r"y0\.npy.* 1-D .*All 24 files .* choose with a glob"):
+        featdiv.open(sharded)
+
+
 def test_parquet_columns(rows, tmp_path):
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")

@@ -199,7 +199,11 @@ def test_a_file_that_shrank_or_went_since_it_was_opened_is_no_bare_error(tmp_pat
     source = featdiv.open(path)
     path.write_bytes(path.read_bytes()[:-80])
     with pytest.raises(featdiv.FormatError, match=r"x\.npy: it was changed since it was opened"):
-        source.take([11])
+        source.take([11, 0])
+    with pytest.raises(featdiv.FormatError, match=r"x\.npy: .* was changed "):
+        source.take([10, 11])
     path.unlink()
     with pytest.raises(featdiv.FormatError, match=r"x\.npy: it was changed since it was opened"):
-        source.take([0])
+        source.take([1, 0])
+    with pytest.raises(featdiv.InputError, match=r"x\.npy: (cannot be opened|it was changed)"):
+        source.take([0, 1])

@@ -50,6 +50,24 @@ def test_all_rows_are_taken_without_a_second_copy_of_them(tmp_path, shards):
     assert peak < 1.2 * x.nbytes
 
 
+def test_a_bad_row_is_found_in_its_file(folder, x):
+    x[31, 2] = np.nan
+    np.save(folder / "shard5.npy", x[31:44])
+    place = r"the first in row 31, row 0 of .*shard5\.npy\."
+    for call in (
+        featdiv.spectrum,
+        featdiv.sparsity,
+        lambda rows: featdiv.ClassMoments.of(rows, np.arange(101) % 3),
+        lambda rows: featdiv.Neighbours.of(rows, k=2),
+        lambda rows: featdiv.CrossMoments.of({"rows": rows, "other": np.ones((101, 2))}),
+    ):
+        with pytest.raises(featdiv.NonFiniteError, match=place) as raised:
+            call(featdiv.open(folder))
+        assert raised.value.first_row == 31
+    with pytest.raises(featdiv.NonFiniteError, match=r"row 31, row 1 of shard 1\."):
+        featdiv.spectrum([x[:30], x[30:]])
+
+
 def test_globs_lists_and_manifests(folder, x, all_rows):
     names = [f"shard{index}.npy" for index in range(12)]
     (folder / "some.txt").write_text("# a comment\n\n" + "\n".join(names[:2]) + "\n")

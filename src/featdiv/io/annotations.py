@@ -171,6 +171,14 @@ def _from_shards(pattern: str, column: str, source: Embeddings, what: str) -> np
     kinds = {"text" if part.dtype.kind in "US" else "numbers" for part in parts}
     if len(kinds) > 1:
         raise InputError(f"{where}: {pattern}: expected numbers in all files, or text in all; got both")
+    shards = source.rows_of_shards
+    if len(shards) == len(parts):
+        # As many rows in all would pass for the labels of others.
+        for name, part, (shard, count) in zip(names, parts, shards, strict=True):
+            if part.size != count:
+                raise InputError(
+                    f"{where}: {name}: expected {count} entries, one for each row of {shard}; got {part.size}"
+                )
     return np.concatenate(parts)
 
 

@@ -58,6 +58,13 @@ class ArrowRows(Embeddings):
         """Number of files."""
         return len(self.openers)
 
+    @property
+    def rows_of_shards(self) -> Sequence[tuple[str, int]]:
+        """Those of the files, where there are several."""
+        counts = np.bincount(self.owner, weights=np.diff(self.starts), minlength=self.shards).astype(np.int64)
+        names = [opener.name for opener in self.openers]
+        return list(zip(names, counts.tolist(), strict=True)) if len(names) > 1 else ()
+
     def _decode(self, piece: int, handles: dict[int, Handle]) -> Iterator[npt.NDArray[Any]]:
         """Yields the decoded rows of one row group; ``handles`` keeps the file of the last one open."""
         owner = int(self.owner[piece])

@@ -6,7 +6,7 @@ import abc
 import copy
 import hashlib
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -127,6 +127,20 @@ class Embeddings(abc.ABC):
     def shards(self) -> int:
         """Number of files or arrays that the source is made of."""
         return 1
+
+    @property
+    def rows_of_shards(self) -> Sequence[tuple[str, int]]:
+        """Name and number of rows of each file or array, in their order; nothing where there is one."""
+        return ()
+
+    def place(self, row: int) -> str:
+        """Returns a row in the words of a message: ``"row 1007, row 7 of part1.npy"`` where there are several files."""
+        start = 0
+        for name, count in self.rows_of_shards:
+            if row < start + count:
+                return f"row {row}, row {row - start} of {name}"
+            start += count
+        return f"row {row}"
 
     @property
     def fingerprint(self) -> str | None:

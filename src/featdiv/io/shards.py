@@ -32,7 +32,8 @@ class Shards(Staged):
             if (part.d, part.dtype, part.device) != (first.d, first.dtype, first.device):
                 raise InputError(
                     f"{WHERE}: {description}: {_identity(part)} is n x {part.d} {part.dtype} on {part.device}, but "
-                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all shards must agree"
+                    f"{_identity(first)} is n x {first.d} {first.dtype} on {first.device}; all shards must agree. "
+                    "featdiv.convert writes rows in another type"
                 )
         counts = [cast(int, part.n) for part in parts]
         super().__init__(
@@ -52,6 +53,12 @@ class Shards(Staged):
     def shards(self) -> int:
         """Number of files or arrays."""
         return len(self.parts)
+
+    @property
+    def rows_of_shards(self) -> Sequence[tuple[str, int]]:
+        """Those of the files, which have names, or of arrays by their number."""
+        names = [part.path or f"shard {number}" for number, part in enumerate(self.parts)]
+        return list(zip(names, np.diff(self.starts).tolist(), strict=True))
 
     @contextmanager
     def reader(self) -> Iterator[Reader]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -172,7 +173,9 @@ def _open_sequence(source: Sequence[Any], key: Any, given: dict[str, Any]) -> Em
     if not source:
         raise InputError(f"{WHERE}: expected rows, got an empty {type(source).__name__}")
     if all(isinstance(item, (str, os.PathLike)) for item in source):
-        return open_files([_file(os.fspath(item)) for item in source], key, f"{len(source)} paths")
+        paths = [os.fspath(item) for item in source]
+        _refuse_other_order(paths, given)
+        return open_files([_file(path) for path in paths], key, f"{len(source)} paths")
     if all(is_array(item) and getattr(item, "ndim", 2) != 0 for item in source):
         refuse_key(key, WHERE, "a list of arrays")
         if len(source) == 2 and getattr(source[0], "ndim", 0) == 2 and getattr(source[1], "ndim", 0) == 1:
@@ -190,6 +193,22 @@ def _open_sequence(source: Sequence[Any], key: Any, given: dict[str, Any]) -> Em
             "or of 2-D chunks. Pass np.asarray(x) for nested lists of numbers"
         )
     return _open_iterable(source, key, given)
+
+
+def _refuse_other_order(paths: Sequence[str], given: Mapping[str, Any]) -> None:
+    """Raises InputError if labels, ids or groups come by a pattern, in natural order, and the rows in another."""
+    patterns = {what: os.fspath(value) for what, value in given.items() if isinstance(value, (str, os.PathLike))}
+    for what, pattern in patterns.items():
+        if not files.is_glob(pattern) or paths == sorted(paths, key=files.natural):
+            continue
+        first, second = next(
+            pair for pair in itertools.pairwise(paths) if files.natural(pair[0]) > files.natural(pair[1])
+        )
+        raise InputError(
+            f"featdiv.open: {what}: the files of {pattern!r} are read in natural order, but those of the rows were "
+            f"given in another: {first} before {second}. Give the rows as a pattern, too (in the shell in quotes, so "
+            "that it does not expand it by the alphabet)"
+        )
 
 
 def _is_pair(item: Any) -> bool:
@@ -283,7 +302,17 @@ def _open_directory(path: str, key: Any, given: Mapping[str, Any]) -> Embeddings
     manifests = (os.path.join(path, f"manifest{suffix}") for suffix in MANIFESTS)
     manifest = next((name for name in manifests if name in names), None)
     if manifest is None:
-        return open_files(shard_files([LocalFile(name) for name in names], path), key, path, path=path)
+        found = shard_files([LocalFile(name) for name in names], path)
+        try:
+            return open_files(found, key, path, path=path)
+        except InputError as error:
+            if len(found) == 1 or type(error) is not InputError:
+                raise
+            example = os.path.join(path, f"features-*{found[0].suffix}")
+            raise InputError(
+                f"{error}. All {len(found)} files of the directory are taken for shards of the rows; if some hold "
+                f"labels or something else, choose with a glob, for example {example!r}"
+            ) from None
     opened = _open_manifest(LocalFile(manifest), key)
     opened.extraction = _extraction(os.path.join(path, "extraction.json"))
     return opened if opened.extraction is None else attach_beside(opened, path, given)

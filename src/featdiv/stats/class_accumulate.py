@@ -70,7 +70,7 @@ def read(
         )
         for chunk in embeddings.chunks(reader.prepare(embeddings)):
             rows = grouped.on_device(chunk.rows, device)
-            reader.see(rows, chunk.labels, start=chunk.start, drop=nonfinite == "drop")
+            reader.see(rows, chunk.labels, start=chunk.start, drop=nonfinite == "drop", source=embeddings)
             if progress is not None:
                 progress(chunk.start + int(chunk.rows.shape[0]), embeddings.n)
         return dataclasses.replace(reader.moments(), extraction=embeddings.extraction)
@@ -118,8 +118,8 @@ class _Reader:
         wanted = min(_ROWS_PER_CLASS * len(self._numbers), spare, source.n or 0)
         return wanted if wanted * 8 * self._d > _CHUNK_BYTES else None
 
-    def see(self, rows: Rows, labels: Any, *, start: int, drop: bool) -> None:
-        """Adds a chunk."""
+    def see(self, rows: Rows, labels: Any, *, start: int, drop: bool, source: Embeddings) -> None:
+        """Adds a chunk of a source."""
         if labels is None:
             raise InputError(
                 f"{_FUNCTION}: labels: expected a label for every row; the source has none. "
@@ -150,7 +150,9 @@ class _Reader:
         try:
             self._state.add(rows, numbers, inverse.reshape(-1))
         except RowError as error:
-            raise grouped.located(error, rows, start, self._normalize, _FUNCTION, index=keep, droppable=True) from None
+            raise grouped.located(
+                error, rows, start, self._normalize, _FUNCTION, index=keep, droppable=True, source=source
+            ) from None
 
     def moments(self) -> ClassMoments:
         """Returns the moments of all rows seen."""

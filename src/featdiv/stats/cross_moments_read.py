@@ -266,7 +266,7 @@ def _located(
         normalize, function: as in `read`.
         droppable: whether the function takes ``nonfinite="drop"``.
     """
-    for name, block in zip(sources, blocks, strict=True):
+    for (name, source), block in zip(sources.items(), blocks, strict=True):
         try:
             reference.transformed(block, normalize=normalize)
         except RowError as found:
@@ -275,12 +275,12 @@ def _located(
                 advice = "Use nonfinite='drop' to leave" if droppable else "Leave"
                 message = (
                     f"{function}: {name}: expected finite rows; got {found.count} NaN or infinite entries by row "
-                    f"{stop}, the first in row {first}. {advice} such rows out of every model."
+                    f"{stop}, the first in {source.place(first)}. {advice} such rows out of every model."
                 )
             else:
                 message = (
                     f"{function}: {name}: normalize='l2' expected rows of non-zero norm; got {found.count} zero rows "
-                    f"by row {stop}, the first is row {first}. Leave such rows out of every model."
+                    f"by row {stop}, the first is {source.place(first)}. Leave such rows out of every model."
                 )
             return type(found)(message, count=found.count, first_row=first)
     return error

@@ -174,7 +174,15 @@ def read(
         except RowError as error:
             droppable = nonfinite is not None
             raise located(
-                error, rows, chunk.start, normalize, function, argument=argument, index=index, droppable=droppable
+                error,
+                rows,
+                chunk.start,
+                normalize,
+                function,
+                argument=argument,
+                index=index,
+                droppable=droppable,
+                source=source,
             ) from None
         if progress is not None:
             progress(chunk.start + int(chunk.rows.shape[0]), source.n)
@@ -277,6 +285,7 @@ def located(
     argument: str = "x",
     index: npt.NDArray[np.int64] | None = None,
     droppable: bool = False,
+    source: Embeddings | None = None,
 ) -> RowError:
     """Returns the error counted over the whole chunk and placed in the source.
 
@@ -289,21 +298,23 @@ def located(
         argument: what it calls the rows.
         index: where in the chunk the rows lie, if some were left out.
         droppable: whether the function takes ``nonfinite="drop"``.
+        source: where the rows come from; of several files, the one with the row is named.
     """
     try:
         reference.transformed(rows, normalize=normalize)
     except RowError as whole:
         error = whole
     first = start + (error.first_row if index is None else int(index[error.first_row]))
+    place = f"row {first}" if source is None else source.place(first)
     if isinstance(error, NonFiniteError):
         advice = DROP_THEM if droppable else LEAVE_THEM_OUT
         message = (
             f"{function}: {argument}: expected finite rows; got {error.count} NaN or infinite entries by row "
-            f"{start + int(rows.shape[0])}, the first in row {first}. {advice}"
+            f"{start + int(rows.shape[0])}, the first in {place}. {advice}"
         )
     else:
         message = (
             f"{function}: {argument}: normalize='l2' expected rows of non-zero norm; got {error.count} zero rows by "
-            f"row {start + int(rows.shape[0])}, the first is row {first}. {LEAVE_THEM_OUT}"
+            f"row {start + int(rows.shape[0])}, the first is {place}. {LEAVE_THEM_OUT}"
         )
     return type(error)(message, count=error.count, first_row=first)

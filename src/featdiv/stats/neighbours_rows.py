@@ -107,7 +107,7 @@ class Side:
         squares = np.einsum("ij,ij->i", wide, wide)
         if not (np.isfinite(squares).all() and (self.distance == "l2" or (squares > 1e-200).all())):
             # Bad rows, or good ones whose squares leave the range of float64.
-            with _naming(self.function, self.name, start):
+            with self._naming(start):
                 wide = reference.transformed(rows, normalize="l2" if self.distance == "cosine" else None)
         elif self.distance == "cosine":
             wide /= np.sqrt(squares)[:, None]
@@ -123,7 +123,7 @@ class Side:
         wide = torch.as_tensor(rows).to(self.device).double()
         largest = wide.abs().amax(dim=1)
         if not bool(torch.isfinite(largest).all()) or (self.distance == "cosine" and not bool(largest.all())):
-            with _naming(self.function, self.name, start):
+            with self._naming(start):
                 reference.transformed(rows, normalize="l2" if self.distance == "cosine" else None)
         if self.distance == "cosine":
             wide = wide / largest[:, None]
@@ -140,6 +140,17 @@ class Side:
 
         return torch.empty((rows, self.source.d), dtype=torch.float32, device=self.device)
 
+    @contextlib.contextmanager
+    def _naming(self, start: int) -> Iterator[None]:
+        """Makes errors about the rows of a block name function, argument and the row of the source."""
+        try:
+            yield
+        except RowError as error:
+            row = start + error.first_row
+            message = str(error).replace(f"row {error.first_row}", self.source.place(row))
+            message = f"{self.function}: {self.name}: {message}. Leave such rows out."
+            raise type(error)(message, count=error.count, first_row=row) from None
+
     def _check_range(self, largest: float) -> None:
         if not largest <= LARGEST:
             raise InputError(
@@ -147,18 +158,6 @@ class Side:
                 f"squares float32 can hold beside those of other rows; got {largest / self.scale:.3g}. Leave such rows "
                 "out."
             )
-
-
-@contextlib.contextmanager
-def _naming(function: str, name: str, start: int) -> Iterator[None]:
-    """Makes errors about the rows of a block name function, argument and the row of the source."""
-    try:
-        yield
-    except RowError as error:
-        row = start + error.first_row
-        message = str(error).replace(f"row {error.first_row}", f"row {row}")
-        message = f"{function}: {name}: {message}. Leave such rows out."
-        raise type(error)(message, count=error.count, first_row=row) from None
 
 
 def opened(rows: Any, *, function: str, name: str, memory: int) -> io.Embeddings:

@@ -253,7 +253,7 @@ def _read(source: io.Embeddings, eps: float) -> list[Sums]:
                 sums = Sums.of(rows, eps)
                 parts[bucket] = parts[bucket] + sums if bucket in parts else sums
         except RowError as error:
-            raise located(error, chunk.rows, chunk.start, "l2", "sparsity") from None
+            raise located(error, chunk.rows, chunk.start, "l2", "sparsity", source=source) from None
     return list(parts.values())
 
 

@@ -53,7 +53,7 @@ def labelled_blocks(
             try:
                 block = reference.transformed(rows, normalize=normalize)
             except RowError as error:
-                raise grouped.located(error, chunk.rows, chunk.start, normalize, function) from None
+                raise grouped.located(error, chunk.rows, chunk.start, normalize, function, source=source) from None
             yield block, codes[start : start + len(part)], chunk.start + part
 
 

@@ -137,7 +137,7 @@ def blocks_with_targets(
             try:
                 block = reference.transformed(rows, normalize=normalize)
             except RowError as error:
-                raise grouped.located(error, rows, at, normalize, function) from None
+                raise grouped.located(error, rows, at, normalize, function, source=source) from None
             if at + len(block) > len(targets):
                 break
             yield block, targets[at : at + len(block)]
