@@ -106,13 +106,13 @@ class LayerWatcher:
                 f"model.named_modules(), such as {', '.join(near)}"
             )
 
-        # Compiled with the model, it would be compiled again for every number of calls.
-        @torch.compiler.disable
         def hook(module: torch.nn.Module, inputs: Any, output: Any) -> None:
             if when():
                 self.see(output)
 
-        handle: torch.utils.hooks.RemovableHandle = modules[self.layer].register_forward_hook(hook)
+        # Compiled with the model, it would be compiled again for every number of calls.
+        kept_out = torch.compiler.disable(hook)
+        handle: torch.utils.hooks.RemovableHandle = modules[self.layer].register_forward_hook(kept_out)
         torch.compiler.reset()
         return handle
 
