@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import NotEnoughData
+from featdiv.ops._blas import one_thread
 from featdiv.results import Interval
 from featdiv.stats import ClassMoments, class_parts, partition, resampling
 
@@ -37,12 +38,14 @@ class Jackknife:
     ) -> Jackknife:
         """Runs every core without each part; a core that is undefined once gets no interval."""
         values: dict[str, list[float]] = {name: [] for name in cores}
-        for rest in class_parts.without_each(parts):
-            for name in list(values):
-                try:
-                    values[name].append(cores[name](rest))
-                except NotEnoughData:
-                    del values[name]
+        # Many small matrices: threads of BLAS would wait longer than they work.
+        with one_thread(total.d):
+            for rest in class_parts.without_each(parts):
+                for name in list(values):
+                    try:
+                        values[name].append(cores[name](rest))
+                    except NotEnoughData:
+                        del values[name]
         shares = np.array([part.n / total.n for part in parts])
         return cls(values={name: np.array(list_) for name, list_ in values.items()}, shares=shares)
 

@@ -24,7 +24,7 @@ OPTIONAL = {
 }
 """Module to the extra that installs it."""
 
-CORE = ("numpy", "scipy", "torch", "scikit-learn", "safetensors", "matplotlib", "typer", "rich")
+CORE = ("numpy", "scipy", "torch", "scikit-learn", "safetensors", "threadpoolctl", "matplotlib", "typer", "rich")
 CPU_FEATURES = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "neon", "asimd", "sve")
 PROBED_DTYPES = ("float32", "float16", "bfloat16")
 

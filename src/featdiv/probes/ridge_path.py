@@ -8,6 +8,7 @@ import numpy as np
 
 from featdiv.errors import NotEnoughData
 from featdiv.metrics.transferability.regression import LinearMoments
+from featdiv.ops._blas import one_thread
 from featdiv.stats.moments import Float64Array
 
 DEFAULT_STRENGTHS = np.logspace(-6.0, 3.0, 19)
@@ -41,7 +42,8 @@ class RidgePath:
         """
         import scipy.linalg
 
-        values, vectors = scipy.linalg.eigh(moments.scatter, check_finite=False)
+        with one_thread(len(moments.scatter)):
+            values, vectors = scipy.linalg.eigh(moments.scatter, check_finite=False)
         values = np.maximum(values, 0.0)
         if not values[-1] > 0.0:
             raise NotEnoughData("all rows are equal: there is nothing to regress on")

@@ -15,6 +15,7 @@ what is known of the class.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -332,9 +333,15 @@ def _mirror(matrix: Float64Array) -> None:
     for start in range(0, len(matrix), _BLOCK_COLUMNS):
         stop = min(len(matrix), start + _BLOCK_COLUMNS)
         block = matrix[start:stop, start:stop]
-        below = np.tril_indices(stop - start, -1)
+        below = _below(stop - start)
         block[below] = block.T[below]
         matrix[stop:, start:stop] = matrix[start:stop, stop:].T
+
+
+@functools.cache
+def _below(size: int) -> tuple[Index, Index]:
+    """Returns where the entries below the diagonal of a block are."""
+    return np.tril_indices(size, -1)
 
 
 def _empty_sums(rows: Rows, d: int, previous: Sums | None) -> Sums:

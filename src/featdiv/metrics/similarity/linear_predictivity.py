@@ -16,6 +16,7 @@ import numpy as np
 
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.similarity.inputs import Resolved, make_score, named, resolve_pair
+from featdiv.ops._blas import one_thread
 from featdiv.results import Score
 from featdiv.stats import CrossMoments
 from featdiv.stats.moments import Float64Array
@@ -88,7 +89,8 @@ def ridge(moments: CrossMoments, *, x: str, other: str) -> Fit:
     trace = float(np.trace(side.scatter))
     if not trace > 0.0:
         raise NotEnoughData(f"the rows of {x} are all the same")
-    values, vectors = scipy.linalg.eigh(side.scatter, check_finite=False, driver="evd")
+    with one_thread(len(side.scatter)):
+        values, vectors = scipy.linalg.eigh(side.scatter, check_finite=False, driver="evd")
     values = np.maximum(values, 0.0)
     along = vectors.T @ cross
     strength = np.einsum("ij,ij->i", along, along)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featdiv.errors import NotEnoughData
+from featdiv.ops._blas import one_thread
 from featdiv.stats import CrossMoments, Moments
 from featdiv.stats.moments import Float64Array
 
@@ -64,7 +65,8 @@ class Side:
         import scipy.linalg
 
         self.require_variance()
-        values, vectors = scipy.linalg.eigh(self.moments.scatter, check_finite=False, driver="evd")
+        with one_thread(self.moments.d):
+            values, vectors = scipy.linalg.eigh(self.moments.scatter, check_finite=False, driver="evd")
         noise = max(self.moments.d * ROUNDING, self.moments.error_bound)
         kept = values > noise * values[-1]
         return values[kept][::-1], vectors[:, kept][:, ::-1]

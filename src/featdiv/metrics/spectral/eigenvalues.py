@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from featdiv.errors import InputError, NotEnoughData
+from featdiv.ops._blas import one_thread
 
 if TYPE_CHECKING:
     from featdiv.stats import Moments
@@ -157,7 +158,8 @@ class Eigenvalues:
         import scipy.linalg
 
         matrix = _matrix(moments, center)
-        raw = scipy.linalg.eigh(matrix, eigvals_only=True, check_finite=False, driver="evd")
+        with one_thread(len(matrix)):
+            raw = scipy.linalg.eigh(matrix, eigvals_only=True, check_finite=False, driver="evd")
         return cls._of_raw(raw, moments, center)
 
     @classmethod
@@ -287,7 +289,8 @@ def both_raw(scatter: Float64Array, mean: Float64Array, n: int) -> tuple[Float64
         reduced -= update
         reduced -= update.T
     # The lower variant leaves the first basis vector alone; the transpose hands LAPACK its own storage order.
-    _, diagonal, off, _, info = lapack.dsytrd(reduced.T, lower=1, overwrite_a=1, lwork=64 * len(mean))
+    with one_thread(len(mean)):
+        _, diagonal, off, _, info = lapack.dsytrd(reduced.T, lower=1, overwrite_a=1, lwork=64 * len(mean))
     if info:
         raise NotEnoughData(f"LAPACK could not reduce the second moments (info={info})")
     centred = _tridiagonal(lapack, diagonal, off)

@@ -11,6 +11,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.jackknife import Rests
 from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Float64Array
 from featdiv.metrics.spectral.inputs import Resolved, resolve_moments
+from featdiv.ops._blas import one_thread
 from featdiv.results import Interval, Score
 from featdiv.stats import Moments, partition, resampling
 
@@ -55,7 +56,8 @@ def _root(covariance: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Returns square roots of the eigenvalues that are not rounding, and their eigenvectors as columns."""
     import scipy.linalg
 
-    values, vectors = scipy.linalg.eigh(covariance, check_finite=False, driver="evd")
+    with one_thread(len(covariance)):
+        values, vectors = scipy.linalg.eigh(covariance, check_finite=False, driver="evd")
     kept = (values > SOLVER_NOISE * values[-1]) & (values > 0.0)
     return np.sqrt(values[kept]), vectors[:, kept]
 

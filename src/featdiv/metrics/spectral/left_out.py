@@ -18,6 +18,7 @@ import numpy.typing as npt
 from featdiv.errors import NotEnoughData
 from featdiv.metrics import jackknife
 from featdiv.metrics.spectral.eigenvalues import SOLVER_NOISE, Eigenvalues, both_raw
+from featdiv.ops._blas import one_thread
 from featdiv.stats import grouped, partition
 from featdiv.stats.grouped import GroupedMoments
 from featdiv.stats.moments import Moments
@@ -58,7 +59,8 @@ def leave_one_out(
     rests = [grouped.without(total, part) for part in parts]
     if exact:
         return _left_out(rests, _exact(rests), wanted, uncentered)
-    about_mean, about_zero = (np.linalg.eigh(matrix)[1] for matrix in (total.scatter, total.gram))
+    with one_thread(total.d):
+        about_mean, about_zero = (np.linalg.eigh(matrix)[1] for matrix in (total.scatter, total.gram))
     pairs = [(_along(about_mean, rest.scatter), _along(about_zero, rest.gram)) for rest in rests]
     count = len(parts)
     halves = []

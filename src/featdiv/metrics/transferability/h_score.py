@@ -21,6 +21,7 @@ from featdiv.metrics.labelled.inputs import (
 from featdiv.metrics.spectral.inputs import Resolved
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.shrinkage import ledoit_wolf
+from featdiv.ops._blas import one_thread
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
@@ -41,7 +42,8 @@ def core(classes: ClassMoments, definition: str = "bao2019", shrinkage: float | 
     check(definition, shrinkage)
     require_classes(classes)
     total = classes.within + classes.between()
-    values, vectors = scipy.linalg.eigh(total, check_finite=False)
+    with one_thread(classes.d):
+        values, vectors = scipy.linalg.eigh(total, check_finite=False)
     largest = float(values[-1])
     if not largest > 0.0:
         raise NotEnoughData("all rows are equal: there is no covariance to invert")

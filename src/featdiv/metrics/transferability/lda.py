@@ -13,6 +13,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes, speaking_for
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.shrinkage import oracle_approximating
+from featdiv.ops._blas import one_thread
 from featdiv.results import Interval, Score
 from featdiv.stats import ClassMoments, arguments, resampling
 from featdiv.stats.group_means import GroupSums, standard_error
@@ -62,7 +63,8 @@ def core(classes: ClassMoments, shrinkage: float | None = None) -> Discriminant:
     if not trace > 0.0:
         raise NotEnoughData("every class is a point: there is no scatter within classes")
     a = oracle_approximating(classes.within, degrees) if shrinkage is None else shrinkage
-    values, vectors = scipy.linalg.eigh(classes.within, check_finite=False)
+    with one_thread(classes.d):
+        values, vectors = scipy.linalg.eigh(classes.within, check_finite=False)
     values = (1.0 - a) * np.maximum(values, 0.0) + a * trace / classes.d
     kept = values > values[-1] * max(classes.n, classes.d) * np.finfo(np.float64).eps
     return Discriminant(classes=classes, shrinkage=a, whiten=vectors[:, kept] / np.sqrt(values[kept]))

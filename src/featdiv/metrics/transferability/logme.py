@@ -12,6 +12,7 @@ import numpy.typing as npt
 from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import require_classes, resolve_classes
 from featdiv.metrics.transferability.regression import LinearMoments, read_targets
+from featdiv.ops._blas import one_thread
 from featdiv.results import Score
 from featdiv.stats import ClassMoments
 from featdiv.stats.moments import Float64Array
@@ -70,7 +71,8 @@ def evidence(moments: LinearMoments) -> Evidence:
     """
     import scipy.linalg
 
-    sigma, vectors = scipy.linalg.eigh(moments.gram(), check_finite=False)
+    with one_thread(moments.d):
+        sigma, vectors = scipy.linalg.eigh(moments.gram(), check_finite=False)
     largest = float(sigma[-1])
     if not largest > 0.0:
         raise NotEnoughData("all features are zero")

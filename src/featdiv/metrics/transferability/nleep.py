@@ -12,6 +12,7 @@ from featdiv.errors import InputError, NotEnoughData
 from featdiv.metrics.labelled.inputs import opened, provenance_of, read_classes, require_classes
 from featdiv.metrics.transferability.labelled_blocks import labelled_blocks, require_two_readings
 from featdiv.metrics.transferability.source_probabilities import log_expected_prediction
+from featdiv.ops._blas import one_thread
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments, budget
 from featdiv.stats.moments import Float64Array
@@ -66,7 +67,8 @@ def core(
 
 def _axes(classes: ClassMoments, variance: float) -> Float64Array:
     """Returns the (d, p) principal axes that hold that share, divided by the standard deviation along the first."""
-    values, vectors = np.linalg.eigh(classes.total().scatter)
+    with one_thread(classes.d):
+        values, vectors = np.linalg.eigh(classes.total().scatter)
     values, vectors = values[::-1], vectors[:, ::-1]
     if not values[0] > 0.0:
         raise NotEnoughData("all rows are equal: there is no variance to keep")

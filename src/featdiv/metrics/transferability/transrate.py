@@ -8,6 +8,7 @@ import numpy as np
 
 from featdiv.errors import InputError
 from featdiv.metrics.labelled.inputs import require_classes, resolve_classes, root_of
+from featdiv.ops._blas import one_thread
 from featdiv.results import Score
 from featdiv.stats import ClassMoments, arguments
 from featdiv.stats.moments import Float64Array
@@ -24,7 +25,8 @@ def core(classes: ClassMoments, definition: str = "tllib", eps: float = 1e-4) ->
     mean = classes.mean
     whole = _rate(classes.within + classes.between(), np.zeros(classes.d), classes.n, eps)
     parts = zip(classes.scatters, classes.means - mean, classes.counts.tolist(), strict=True)
-    rates = np.array([_rate(scatter, offset, n, eps) for scatter, offset, n in parts])
+    with one_thread(classes.d):
+        rates = np.array([_rate(scatter, offset, n, eps) for scatter, offset, n in parts])
     weights = classes.counts / classes.n if definition == "huang2022" else np.full(classes.c, 1.0 / classes.c)
     return whole - float(weights @ rates)
 

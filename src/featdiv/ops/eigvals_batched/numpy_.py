@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.ops._blas import one_thread
 from featdiv.ops._dispatch import Request
 from featdiv.ops.eigvals_batched import Eigensystems
 
@@ -26,7 +27,8 @@ def unsupported_reason(request: Request) -> str | None:
 def eigvals_batched(matrices: Matrices, *, vectors: bool) -> Eigensystems:
     """Returns the eigenvalues; see `featdiv.ops.eigvals_batched.eigvals_batched`."""
     wide: npt.NDArray[np.float64] = np.asarray(matrices, dtype=np.float64)
-    if vectors:
-        values, columns = np.linalg.eigh(wide)
-        return Eigensystems(values=values, vectors=columns)
-    return Eigensystems(values=np.asarray(np.linalg.eigvalsh(wide), dtype=np.float64))
+    with one_thread(wide.shape[-1]):
+        if vectors:
+            values, columns = np.linalg.eigh(wide)
+            return Eigensystems(values=values, vectors=columns)
+        return Eigensystems(values=np.asarray(np.linalg.eigvalsh(wide), dtype=np.float64))
