@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, cast
@@ -136,11 +137,20 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
     The content goes to a temporary file in the same directory, which is flushed to the disk and renamed, or removed
     after an error.
+    What is there and is neither a file nor a directory, such as a pipe or ``/dev/null``, is written to as it is.
 
     Raises:
         SourceNotFound: if there is no such directory.
         OSError: if it cannot be written; where there is no room, with ``path`` as its file name.
     """
+    if _is_device(path):
+        try:
+            with open(path, "wb") as file:
+                yield file
+        except OSError as error:
+            _name_target(error, path, None)
+            raise
+        return
     # A symbolic link stays a link, to the new content.
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
@@ -156,11 +166,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename in (None, temporary):
-            # A failed write does not say where: the system knows the file by a number only.
-            error.filename = os.fspath(path)
+        _name_target(error, path, temporary)
         raise
     sync_directory(folder)
+
+
+def _is_device(path: str | os.PathLike[str]) -> bool:
+    """Whether there is something that takes bytes and can be no other file's name: a pipe, a terminal, a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _name_target(error: BaseException, path: str | os.PathLike[str], temporary: str | None) -> None:
+    """Puts the file that was asked for into an error about a lack of room."""
+    # A failed write does not say where: the system knows the file by a number only.
+    if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename in (None, temporary):
+        error.filename = os.fspath(path)
 
 
 def sync_directory(path: str) -> None:
