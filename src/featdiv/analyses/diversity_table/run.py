@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from featdiv.metrics.geometric import uniformity
 from featdiv.metrics.spectral import noise
 from featdiv.metrics.spectral.eigenvalues import Eigenvalues
 from featdiv.metrics.spectral.inputs import is_spectrum
-from featdiv.results import Provenance, outside
+from featdiv.results import Interval, Provenance, outside
 from featdiv.stats import ClassMoments, Moments, arguments, budget, class_labels, grouped
 
 if TYPE_CHECKING:
@@ -183,22 +184,6 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     lines = tuple(_line(metric, name, found, expected) for metric, name in order)
     scores = {line.name: line.value for line in lines if line.value is not None}
     intervals = {line.name: line.interval for line in lines if line.interval is not None}
-    reasons: dict[str, list[str]] = {}
-    for name, reason in found.why_not.items():
-        if shared.options.interval is not None and name in scores and name not in found.intervals:
-            reasons.setdefault(reason, []).append(name)
-    notes = [
-        *shared.notes,
-        *noise.remarks(scores, n, d),
-        *filter(None, [outside(scores, intervals)]),
-        *(f"no interval for {', '.join(names)}: {reason}" for reason, names in reasons.items()),
-    ]
-    drawn = shared.drawn()
-    if drawn:
-        compared = [name for name in (*OF_PAIRS, "intrinsic_dimension") if name in found.parts]
-        notes.append(f"{', '.join(compared)}: {drawn}; the other scores are of all {n:,} rows")
-    for name, part in found.parts.items():
-        notes += [f"{name}: {note}" for note in part.provenance.notes if name not in OF_PAIRS and note != drawn]
     source = shared.source
     totals = [shared.moments(None)] if shared._given is not None else list(shared._made.values())
     return Diversity(
@@ -231,9 +216,31 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
             fingerprint=source.fingerprint if source is not None else None,
             extraction=source.extraction if source is not None else totals[0].total.extraction,
             passes=len(shared.passes),
-            notes=tuple(dict.fromkeys(notes)),
+            notes=tuple(dict.fromkeys(_notes(scores, intervals, found, shared))),
         ),
     )
+
+
+def _notes(
+    scores: dict[str, float], intervals: Mapping[str, Interval], found: Found, shared: Shared
+) -> Iterator[str]:
+    """Yields the remarks on a table, those of the scores that it is made of last."""
+    yield from shared.notes
+    yield from noise.remarks(scores, shared.n, shared.d)
+    yield from filter(None, [outside(scores, intervals)])
+    without: dict[str, list[str]] = {}
+    for name, reason in found.why_not.items():
+        if shared.options.interval is not None and name in scores and name not in found.intervals:
+            without.setdefault(reason, []).append(name)
+    for reason, names in without.items():
+        yield f"no interval for {', '.join(names)}: {reason}"
+    drawn = shared.drawn()
+    if drawn:
+        compared = [name for name in (*OF_PAIRS, "intrinsic_dimension") if name in found.parts]
+        yield f"{', '.join(compared)}: {drawn}; the other scores are of all {shared.n:,} rows"
+    for name, part in found.parts.items():
+        if name not in OF_PAIRS:
+            yield from (f"{name}: {note}" for note in part.provenance.notes if note != drawn)
 
 
 def _line(metric: Metric, name: str, found: Found, expected: dict[str, float]) -> Line:

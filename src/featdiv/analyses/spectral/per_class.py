@@ -1,4 +1,4 @@
-"""One spectrum a class.
+"""One spectrum for each class.
 
 There may be thousands of classes, so what a class costs beside its products counts. Classes of moderate size are
 gathered a block at a time and worked on directly in float64: the scatter, or the n x n kernel where a class has
@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     Float64Array = npt.NDArray[np.float64]
 
 _SHARE_IN_MEMORY = 8
+"""Part of the budget, one in so many, that the rows of a large class may take to be read at once."""
+
 _DIRECT_OPERATIONS = 4e9
+"""Multiply-adds up to which a class is worked on directly."""
 
 
 def spectra_by_class(
@@ -134,22 +137,11 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
     centred = x - mean
     norms = np.einsum("ij,ij->i", x, x)
     unit = options.normalize == "l2" or bool((np.abs(norms - 1.0) < UNIT_TOLERANCE).all())
-    moments = None
-    if n >= d or unit:
-        scatter = centred.T @ centred
-        moments = Moments(
-            n=n,
-            mean=mean,
-            scatter=(scatter + scatter.T) / 2.0,
-            normalize=options.normalize,
-            error_bound=PRECISIONS["float64"],
-            dtype=whole.dtype or "",
-            backend="numpy",
-            extraction=whole.extraction,
-        )
+    moments = _moments(n, mean, centred, options, whole) if n >= d or unit else None
     if moments is not None and n >= d:
         about_mean, about_zero = Eigenvalues.both_of_moments(moments)
     else:
+        # Fewer rows than features: the n x n kernels are smaller than the scatter.
         about_mean = kernel_eigenvalues(centred, mean, centered=True)
         about_zero = kernel_eigenvalues(x, mean, centered=False)
     about_mean, about_zero = (dataclasses.replace(each, unit_rows=unit) for each in (about_mean, about_zero))
@@ -172,6 +164,20 @@ def _direct(rows: Any, index: npt.NDArray[np.int64], options: Options, whole: Pr
         provenance=provenance,
         notes=[],
         warn=False,
+    )
+
+
+def _moments(n: int, mean: Float64Array, centred: Float64Array, options: Options, whole: Provenance) -> Moments:
+    scatter = centred.T @ centred
+    return Moments(
+        n=n,
+        mean=mean,
+        scatter=(scatter + scatter.T) / 2.0,
+        normalize=options.normalize,
+        error_bound=PRECISIONS["float64"],
+        dtype=whole.dtype or "",
+        backend="numpy",
+        extraction=whole.extraction,
     )
 
 
