@@ -55,3 +55,15 @@ def test_a_command_says_its_own_flag(run, tmp_path, command):
     assert "row 3" in result.stderr
     assert "nonfinite='drop'" not in result.stderr
     assert ("--nonfinite drop" in result.stderr) == ("nonfinite" in {p.name for p in leaf(*command).params})
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("featdiv.open: source: no such file or directory: x.npy", "no such file or directory: x.npy"),
+        ("featdiv.open: labels: no such file: y.npy", "labels: no such file: y.npy"),
+        ("open it with featdiv.open: source: x", "open it with featdiv.open: source: x"),
+    ],
+)
+def test_nobody_in_a_shell_called_open(message, shown):
+    assert flags.in_shell(message, leaf()) == shown

@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from featdiv.errors import FeatdivError
 
+_OPEN = re.compile(r"^featdiv\.open: (?:source: )?")
 _ARGUMENT = re.compile(r"\b([a-z_]+)=(?:'([^']*)'|(-?\d[\w.]*)|(True|False)|(?=[\s,;.)]|$))")
 
 running: ContextVar[TyperCommand | None] = ContextVar("running", default=None)
@@ -56,4 +57,5 @@ def in_shell(message: str, command: Any) -> str:
         name = max(param.opts, key=len)
         return name if value is None else f"{name} {value}"
 
-    return _ARGUMENT.sub(flag, message)
+    # Nobody in a shell called featdiv.open; which file is meant stands in the message.
+    return _ARGUMENT.sub(flag, _OPEN.sub("", message))
