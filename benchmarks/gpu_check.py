@@ -351,7 +351,7 @@ def run_benchmarks(folder: Path, seconds: float) -> tuple[Path, list[str]]:
                 break
             left_out[found["lost"]] = found["why"]
         rows = found.get("rows", [f"| {name} | – | failed | | | |"])
-        rows += [f"| {name} | {label} | took the device away: {why} | | | |" for label, why in left_out.items()]
+        rows += [f"| {name} | {label} | ended its process: {why} | | | |" for label, why in left_out.items()]
         failures += [*found.get("wrong", ()), *(f"{name}: backend {label}: {why}" for label, why in left_out.items())]
         print("\n".join(rows), flush=True)
         table += rows

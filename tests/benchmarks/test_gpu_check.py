@@ -181,7 +181,7 @@ def test_one_that_takes_the_device_away_is_left_out_of_another_process(monkeypat
     ]
     table = path.read_text(encoding="utf-8")
     assert "| work | torch | 2.000 | 2.000 | 1.00 | – |" in table
-    assert "| work | cuda | took the device away: RuntimeError: no / such thing | | | |" in table
+    assert "| work | cuda | ended its process: RuntimeError: no / such thing | | | |" in table
 
 
 def test_what_a_process_does_not_answer_is_told(monkeypatch):
