@@ -66,13 +66,14 @@ int class_scatter(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int 
 }
 
 int centred_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride, int element, uintptr_t index,
-                 uintptr_t codes, uintptr_t pilots, uintptr_t exponent, bool normalize, uintptr_t out, bool narrow,
-                 uintptr_t sums, int threads, int isa) {
+                 uintptr_t codes, uintptr_t pilots, uintptr_t exponent, bool normalize, uintptr_t places,
+                 uintptr_t out, bool narrow, uintptr_t sums, int threads, int isa) {
   const featdiv::CentredRowsJob job{rows_at(rows, index, n, d, row_stride, element),
                                     at<const int64_t>(codes),
                                     at<const double>(pilots),
                                     at<const int32_t>(exponent),
                                     normalize,
+                                    at<const int64_t>(places),
                                     at<void>(out),
                                     narrow,
                                     at<double>(sums),
@@ -188,7 +189,7 @@ py::tuple find_bad_rows(uintptr_t rows, int64_t n, int64_t d, int64_t row_stride
 
 PYBIND11_MODULE(_cpu, m) {
   m.doc() = "Host kernels of featdiv. Private: the native backends of featdiv.ops are its only callers.";
-  m.attr("INTERFACE") = 15;
+  m.attr("INTERFACE") = 16;
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("rounds_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).rounded != nullptr; });
@@ -203,8 +204,8 @@ PYBIND11_MODULE(_cpu, m) {
         py::arg("narrow"), py::arg("threads"), py::arg("isa"));
   m.def("centred_rows", &centred_rows, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"),
         py::arg("row_stride"), py::arg("element"), py::arg("index"), py::arg("codes"), py::arg("pilots"),
-        py::arg("exponent"), py::arg("normalize"), py::arg("out"), py::arg("narrow"), py::arg("sums"),
-        py::arg("threads"), py::arg("isa"));
+        py::arg("exponent"), py::arg("normalize"), py::arg("places"), py::arg("out"), py::arg("narrow"),
+        py::arg("sums"), py::arg("threads"), py::arg("isa"));
   m.def("cross_gram", &cross_gram, py::kw_only(), py::arg("x"), py::arg("x_stride"), py::arg("x_d"),
         py::arg("x_shift"), py::arg("x_exponent"), py::arg("x_total"), py::arg("x_weighted"), py::arg("other"),
         py::arg("other_stride"), py::arg("other_d"), py::arg("other_shift"), py::arg("other_exponent"),

@@ -66,7 +66,7 @@ class Stripe {
     if (factors_.scale) x *= load<V>(factors_.scale.get() + j);
     double* sum = sum_.get() + (j - first_);
     store(sum, load<V>(sum) + x);
-    store(static_cast<Out*>(job_.out) + r * job_.rows.d + j, __builtin_convertvector(x, Vec<Out, N>));
+    store(static_cast<Out*>(job_.out) + job_.places[r] * job_.rows.d + j, __builtin_convertvector(x, Vec<Out, N>));
   }
 
   const CentredRowsJob& job_;

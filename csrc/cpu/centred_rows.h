@@ -12,6 +12,7 @@ struct CentredRowsJob {
   const double* pilots;    // [classes, d]
   const int32_t* exponent; // [d]; null for none
   bool normalize;
+  const int64_t* places;  // [n] which row of `out` each becomes
   void* out;   // [n, d]
   bool narrow; // whether these are floats; else doubles
   double* sums; // [classes, d] +=

@@ -132,7 +132,7 @@ class Centring:
     ) -> Rows:
         """Returns z of the rows at ``index``, valid until the next call; adds their class sums to ``sums``.
 
-        They come class by class where that takes less time.
+        On a device they come class by class.
 
         Args:
             rows: (m, d) chunk.
@@ -149,12 +149,13 @@ class Centring:
             return self._on_device(rows[index], pilots, codes, sums)
         out = self._room(len(codes), int(rows.shape[1]))
         order = np.argsort(codes, kind="stable")
-        places = order + index.start if isinstance(index, slice) else index[order]
+        chosen = order + index.start if isinstance(index, slice) else index[order]
         try:
             done = centred_rows(
                 rows,
-                places,
+                chosen,
                 codes[order],
+                order,
                 pilots=pilots,
                 sums=sums,
                 out=out,

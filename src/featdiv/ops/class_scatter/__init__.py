@@ -176,6 +176,7 @@ def centred_rows(
     rows: Rows,
     index: npt.NDArray[np.int64],
     codes: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     *,
     pilots: npt.NDArray[np.float64],
     sums: npt.NDArray[np.float64],
@@ -192,9 +193,10 @@ def centred_rows(
         rows: (n, d) rows on the host.
         index: (m,) which of them, class by class.
         codes: (m,) their classes as rows of ``pilots``, equal ones side by side.
+        places: (m,) which row of ``out`` each becomes.
         pilots: (c, d).
         sums: (c, d), changed in place.
-        out: (m, d) float64 or float32, z in the order of ``index``.
+        out: (m, d) float64 or float32, for z.
         exponent: (d,) powers of two that multiply the columns, or None.
         normalize: ``"l2"`` divides each row by its Euclidean norm first.
         backend: backend name or ``"auto"``.
@@ -210,6 +212,6 @@ def centred_rows(
     if requested(backend) not in ("auto", "native") or unsupported_reason(request, "native") is not None:
         return False
     done: bool = load("class_scatter", "native").centred_rows(
-        rows, index, codes, pilots=pilots, sums=sums, out=out, exponent=exponent, normalize=normalize
+        rows, index, codes, places, pilots=pilots, sums=sums, out=out, exponent=exponent, normalize=normalize
     )
     return done
