@@ -110,8 +110,8 @@ py::tuple cross_gram(uintptr_t x, int64_t x_stride, int64_t x_d, uintptr_t x_shi
 
 py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, int64_t m, int64_t other_stride,
                     int64_t d, int element, uintptr_t block_edges, int blocks, uintptr_t shift, bool normalize,
-                    bool doubles, bool rounded, uintptr_t rates, int rate_count, bool distances, int measure, int bins,
-                    uintptr_t edges, bool has_threshold, double threshold, int64_t most_examples, uintptr_t exp_sums,
+                    bool doubles, bool rounded, uintptr_t basis, int lead, uintptr_t rates, int rate_count,
+                    bool distances, int measure, int bins, uintptr_t edges, bool has_threshold, double threshold, int64_t most_examples, uintptr_t exp_sums,
                     uintptr_t distance_sums, uintptr_t histogram, uintptr_t examples, uintptr_t watch, int threads,
                     int isa) {
   const featdiv::PairJob job{rows_at(x, 0, n, d, x_stride, element),
@@ -122,6 +122,8 @@ py::tuple pair_sums(uintptr_t x, int64_t n, int64_t x_stride, uintptr_t other, i
                              normalize,
                              doubles,
                              rounded,
+                             at<const float>(basis),
+                             lead,
                              at<const double>(rates),
                              rate_count,
                              distances,
@@ -193,6 +195,7 @@ PYBIND11_MODULE(_cpu, m) {
   m.attr("COMPILER") = __VERSION__;
   m.def("best_isa", [] { return int(featdiv::best_isa()); });
   m.def("rounds_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).rounded != nullptr; });
+  m.def("tapers_pairs", [](int isa) { return featdiv::kernels(featdiv::IsaName(isa)).tapered != nullptr; });
   m.def("amx_problem", [] { return featdiv::amx_problem(); });
   m.def("scatter", &scatter, py::kw_only(), py::arg("rows"), py::arg("n"), py::arg("d"), py::arg("row_stride"),
         py::arg("element"), py::arg("shift"), py::arg("exponent"), py::arg("normalize"), py::arg("doubles"),
@@ -214,7 +217,8 @@ PYBIND11_MODULE(_cpu, m) {
   m.def("pair_sums", &pair_sums, py::kw_only(), py::arg("x"), py::arg("n"), py::arg("x_stride"), py::arg("other"),
         py::arg("m"), py::arg("other_stride"), py::arg("d"), py::arg("element"), py::arg("block_edges"),
         py::arg("blocks"), py::arg("shift"), py::arg("normalize"), py::arg("doubles"), py::arg("rounded"),
-        py::arg("rates"), py::arg("rate_count"), py::arg("distances"), py::arg("measure"), py::arg("bins"),
+        py::arg("basis"), py::arg("lead"), py::arg("rates"), py::arg("rate_count"), py::arg("distances"),
+        py::arg("measure"), py::arg("bins"),
         py::arg("edges"), py::arg("has_threshold"), py::arg("threshold"), py::arg("most_examples"), py::arg("exp_sums"),
         py::arg("distance_sums"), py::arg("histogram"), py::arg("examples"), py::arg("watch"), py::arg("threads"),
         py::arg("isa"));

@@ -42,14 +42,20 @@ FEATDIV_INLINE void micro_kernel(const T* __restrict__ a, const T* __restrict__ 
   }
 }
 
-// What group g of a block should prefetch while it works on one chain: its share of the next chain of both panels,
-// which follow `a` and `b` in memory.
+// What group g of a block should prefetch while it works on one chain: its share of the next chain of both panels.
 template <class Isa, class T>
-FEATDIV_INLINE uintptr_t next_chain(const T* a, const T* b, int group, int chain) {
+FEATDIV_INLINE uintptr_t share_of_chain(const void* next_a, const void* next_b, int group, int chain) {
   const int64_t panel = int64_t(chain) * panel_width<Isa, T> * int64_t(sizeof(T));
   const int64_t offset = int64_t(group) * chain * ahead_step<Isa, T>;
-  const auto from = [&](const T* p) { return reinterpret_cast<uintptr_t>(p) + uintptr_t(panel); };
-  return offset < panel ? from(a) + uintptr_t(offset) : from(b) + uintptr_t(offset - panel);
+  return offset < panel ? reinterpret_cast<uintptr_t>(next_a) + uintptr_t(offset)
+                        : reinterpret_cast<uintptr_t>(next_b) + uintptr_t(offset - panel);
+}
+
+// The same of a chain that follows `a` and `b` in memory.
+template <class Isa, class T>
+FEATDIV_INLINE uintptr_t next_chain(const T* a, const T* b, int group, int chain) {
+  const int64_t values = int64_t(chain) * panel_width<Isa, T>;
+  return share_of_chain<Isa, T>(a + values, b + values, group, chain);
 }
 
 }  // namespace featdiv

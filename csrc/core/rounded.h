@@ -27,7 +27,11 @@ struct RoundBlock {
   int64_t first_row;
   int32_t* words;        // [W times the words of a row] out
   float* units;          // [W] out: what an integer stands for; zero for a row of zeros. Unused by floating units
-  float* errors;         // [W] out, where rows are rounded to nearest: norm of what rounding took away, at most
+  // Where rows are rounded to nearest: norm of what rounding took away, at most.
+  float* errors = nullptr;     // [W] out
+  // Of tapered rows, see tapered.h: features before the bytes, and less 128 times the sum of the bytes.
+  int64_t lead = 0;
+  int32_t* offsets = nullptr;  // [W] out
 };
 
 // The panels of one block of pairs, in place of those of floats.
@@ -54,9 +58,24 @@ FEATDIV_INLINE Vec<uint32_t, L> random_bits(const RoundBlock& b, int64_t row, in
   return mixed_bits(number * 0x9e3779b1u + mixed_bits(uint32_t(b.first_row + row) * 2 + b.stream));
 }
 
+// The greatest integer up to x.
+template <int L>
+FEATDIV_INLINE Vec<int32_t, L> floor_of(Vec<float, L> x) {
+  const auto whole = __builtin_convertvector(x, Vec<int32_t, L>);
+  const auto below = __builtin_convertvector(whole, Vec<float, L>) > x;  // truncation rounds towards zero
+  return whole + (Vec<int32_t, L>)below;                                 // true is -1
+}
+
+// floor(z + u), with u uniform from 0 to 1.
+template <int L>
+FEATDIV_INLINE Vec<int32_t, L> floor_at_random(const RoundBlock& b, int64_t row, int64_t feature, Vec<float, L> z) {
+  const auto bits = (Vec<int32_t, L>)(random_bits<L>(b, row, feature) >> 8);
+  return floor_of<L>(z + __builtin_convertvector(bits, Vec<float, L>) * 0x1p-24f);
+}
+
 // Words of 32 bits that hold a row as 16-bit integers, features 2k and 2k + 1 in word k; those of one feature pair of
 // all rows of a panel follow one another.
-inline int64_t integer_words(int64_t d) { return (d + 1) / 2; }
+FEATDIV_INLINE int64_t integer_words(int64_t d) { return (d + 1) / 2; }
 
 template <class Isa>
 FEATDIV_INLINE float unit_of_row(const float* row, int64_t panel_stride, int64_t d) {
@@ -101,14 +120,11 @@ void round_to_integers(const RoundBlock& b) {
       const float scale = b.units[r] > least_unit ? 1.0f / b.units[r] : 0.0f;
       for (int v = 0; v < 3 && first + v * L < b.d; ++v) {
         const V z = load<V>(from + v * L) * scale;
-        V x = z + 0.5f;
+        I whole;
         if constexpr (Random) {
-          const auto bits = random_bits<L>(b, r, first + v * L);
-          x = z + __builtin_convertvector((I)(bits >> 8), V) * 0x1p-24f;
-        }
-        I whole = __builtin_convertvector(x, I);
-        whole += (I)(__builtin_convertvector(whole, V) > x);  // truncation rounds towards zero: true is -1
-        if constexpr (!Random) {
+          whole = floor_at_random<L>(b, r, first + v * L, z);
+        } else {
+          whole = floor_of<L>(z + 0.5f);
           const V rest = z - __builtin_convertvector(whole, V);
           squares[r] += rest * rest;
         }
@@ -131,6 +147,31 @@ void round_to_integers(const RoundBlock& b) {
   }
 }
 
+// Adds to sums[i][j] the products of words of `micro_rows` rows i and three vectors of rows j, of two integers or of four
+// bytes each, those of rows i without signs.
+template <class Isa, bool Bytes, class I>
+FEATDIV_INLINE void multiply_words(const int32_t* __restrict__ a, const int32_t* __restrict__ b, int depth,
+                                   I (&sums)[micro_rows<Isa, float>][3], uintptr_t ahead) {
+  constexpr int L = lanes<Isa, float>;
+  constexpr int M = micro_rows<Isa, float>;
+  constexpr int W = panel_width<Isa, float>;
+  for (int k = 0; k < depth; ++k, a += W, b += W) {
+    __builtin_prefetch(reinterpret_cast<const void*>(ahead));
+    ahead += ahead_step<Isa, float>;
+    I right[3];
+#pragma GCC unroll 3
+    for (int v = 0; v < 3; ++v) right[v] = load<I>(b + v * L);
+#pragma GCC unroll 8
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 3
+      for (int v = 0; v < 3; ++v) {
+        if constexpr (Bytes) sums[i][v] = Isa::add_byte_products(sums[i][v], a[i], right[v]);
+        else sums[i][v] = Isa::add_products(sums[i][v], a[i], right[v]);
+      }
+    }
+  }
+}
+
 // c[i][j] = the products of words of `micro_rows` rows i and three vectors of rows j, added as integers; to what is
 // there already unless they are the `First`.
 template <class Isa, bool First>
@@ -146,18 +187,7 @@ FEATDIV_INLINE void integer_kernel(const int32_t* __restrict__ a, const int32_t*
 #pragma GCC unroll 3
     for (int v = 0; v < 3; ++v) sums[i][v] = First ? I{} : load<I>(c + i * W + v * L);
   }
-  for (int k = 0; k < depth; ++k, a += W, b += W) {
-    __builtin_prefetch(reinterpret_cast<const void*>(ahead));
-    ahead += ahead_step<Isa, float>;
-    I right[3];
-#pragma GCC unroll 3
-    for (int v = 0; v < 3; ++v) right[v] = load<I>(b + v * L);
-#pragma GCC unroll 8
-    for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 3
-      for (int v = 0; v < 3; ++v) sums[i][v] = Isa::add_products(sums[i][v], a[i], right[v]);
-    }
-  }
+  multiply_words<Isa, false>(a, b, depth, sums, ahead);
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 3
@@ -192,8 +222,7 @@ FEATDIV_INLINE Vec<float, N> power_of_two(Vec<float, N> x) {
   using I = Vec<int32_t, N>;
   const auto lost = x < -126.0f;
   x = lost ? V{} : x;
-  I whole = __builtin_convertvector(x, I);
-  whole += (I)(__builtin_convertvector(whole, V) > x);  // truncation rounds towards zero: true is -1
+  const I whole = floor_of<N>(x);
   const V p = power_of_fraction<N>(x - __builtin_convertvector(whole, V));
   return lost ? V{} : (V)((I)p + (whole << 23));
 }
@@ -217,24 +246,24 @@ FEATDIV_INLINE void add_rounded_exponentials(const PairBlock<float>& b, const Pr
   for (int rate = 0; rate < b.rate_count; ++rate) {
     // exp(-t |x - y|^2) = 2^(2 c x.y - c |x|^2 - c |y|^2), where all terms are rounded once, each on its own.
     const double c = b.rates[rate] * 1.4426950408889634;
-    V right[3] = {};
-    for (int v = 0; v < 3; ++v)
-      for (int i = 0; i < L; ++i) {
-        const int j = v * L + i;
-        right[v][i] = j < b.right_valid ? float(c * double(b.right_squares[j])) : 1e30f;
-      }
+    alignas(64) float left[W], right_squares[W], scale[W];
+    for (int i = 0; i < W; ++i) {
+      left[i] = float(c * double(b.left_squares[i]));
+      right_squares[i] = i < b.right_valid ? float(c * double(b.right_squares[i])) : 1e30f;
+      scale[i] = float(2 * c * (integers ? double(sides.left_units[i]) : 1.0));
+    }
+    V right[3];
+    for (int v = 0; v < 3; ++v) right[v] = load<V>(right_squares + v * L);
     VD sum = {};
     for (int start = 0; start < b.left_valid; start += exp_rows) {
       const int stop = start + exp_rows < b.left_valid ? start + exp_rows : b.left_valid;
       V part[3] = {};
       for (int i = start; i < stop; ++i) {
-        const float left = float(c * double(b.left_squares[i]));
-        const float scale = float(2 * c * (integers ? double(sides.left_units[i]) : 1.0));
 #pragma GCC unroll 3
         for (int v = 0; v < 3; ++v) {
           const V product = __builtin_convertvector(load<Vec<Product, L>>(products + i * W + v * L), V);
-          const V weight = integers ? units[v] * scale : V{} + scale;
-          const V e = power_of_two<L>(product * weight - (right[v] + left));
+          const V weight = integers ? units[v] * scale[i] : V{} + scale[i];
+          const V e = power_of_two<L>(product * weight - (right[v] + left[i]));
           part[v] += !Triangle || column[v] > float(i) ? e : V{};
         }
       }

@@ -26,9 +26,11 @@ bool has_avx_vnni() {
 #endif
 
 #if defined(FEATDIV_X86)
-Kernels with_units(Kernels all, const SplitKernels* split, const RoundedKernels* rounded, const FilterKernels* filter) {
+Kernels with_units(Kernels all, const SplitKernels* split, const RoundedKernels* rounded, const TaperedKernels* tapered,
+                   const FilterKernels* filter) {
   all.split = split;
   all.rounded = rounded;
+  all.tapered = tapered;
   all.filter = filter;
   return all;
 }
@@ -58,21 +60,21 @@ const Kernels& kernels([[maybe_unused]] IsaName isa) {
   if (isa == IsaName::amx) {
     // Tiles may be emulated where there is no VNNI.
     static const Kernels with_tiles =
-        with_units(avx512_kernels, &amx_kernels, &amx_pair_kernels,
+        with_units(avx512_kernels, &amx_kernels, &amx_pair_kernels, nullptr,
                    __builtin_cpu_supports("avx512vnni") ? &filter_kernels : nullptr);
     return with_tiles;
   }
 #endif
 #if defined(FEATDIV_X86)
   if (isa == IsaName::avx512vnni) {
-    static const Kernels with_integers = with_units(avx512_kernels, nullptr, &vnni_kernels, &filter_kernels);
+    static const Kernels with_integers = with_units(avx512_kernels, nullptr, &vnni_kernels, &tapered_kernels, &filter_kernels);
     return with_integers;
   }
   if (isa == IsaName::avx512) return avx512_kernels;
 #if defined(FEATDIV_AMX)
   if (isa == IsaName::avx2 && has_avx_vnni()) {
     static const Kernels with_integers =
-        with_units(avx2_kernels, nullptr, &narrow_vnni_kernels, &narrow_filter_kernels);
+        with_units(avx2_kernels, nullptr, &narrow_vnni_kernels, &narrow_tapered_kernels, &narrow_filter_kernels);
     return with_integers;
   }
 #endif

@@ -10,6 +10,7 @@
 #include "../core/pairs.h"
 #include "../core/rounded.h"
 #include "../core/split.h"
+#include "../core/tapered.h"
 
 namespace featdiv {
 
@@ -42,6 +43,14 @@ struct RoundedKernels {
   int64_t (*words)(int64_t d);  // of 32 bits that hold one row of a panel
 };
 
+// The same of tapered rows.
+struct TaperedKernels {
+  void (*turn)(const float* columns, const float* basis, int64_t d, float* by_row);
+  void (*round)(const RoundBlock&);
+  void (*pairs)(const PairBlock<float>&, const TaperedSides&);
+  int64_t (*words)(int64_t d, int64_t lead);
+};
+
 // The same of rows rounded to nearest, whose products are as near to the true ones as the errors of the rows say.
 struct FilterKernels {
   void (*round)(const RoundBlock&);
@@ -61,6 +70,7 @@ struct Kernels {
   void (*centre)(const Centring&, const double* gram);
   const SplitKernels* split;  // null for an instruction set without such a unit
   const RoundedKernels* rounded;  // likewise
+  const TaperedKernels* tapered;  // likewise
   const FilterKernels* filter;    // likewise
 
   template <class T>
@@ -90,6 +100,7 @@ constexpr Kernels kernels_of() {
           centre_scatter<Isa>,
           nullptr,
           nullptr,
+          nullptr,
           nullptr};
 }
 
@@ -98,9 +109,11 @@ extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 // Beside those of AVX-512.
 extern const RoundedKernels vnni_kernels;
+extern const TaperedKernels tapered_kernels;
 extern const FilterKernels filter_kernels;
 // Beside those of AVX2, where VNNI came without AVX-512.
 extern const RoundedKernels narrow_vnni_kernels;
+extern const TaperedKernels narrow_tapered_kernels;
 extern const FilterKernels narrow_filter_kernels;
 extern const SplitKernels amx_kernels;
 extern const RoundedKernels amx_pair_kernels;

@@ -24,6 +24,7 @@ struct Packed {
   Array<int32_t> words;   // of rounded ones, see rounded.h
   Array<T> squares;
   Array<float> units;
+  Array<int32_t> offsets;  // of tapered rows, see tapered.h
   int64_t first = -1;  // number of the first panel; -1 for none yet
   int64_t count = 0;   // panels
 };
@@ -84,9 +85,14 @@ class RowPacker {
   // `most` panels at a time.
   RowPacker(const PairJob& job, const Kernels& kernels, int64_t most)
       : job_(job), product_(kernels.product<T>()), width_(product_.panel_width), most_(most) {
-    if constexpr (__is_same(T, float)) rounded_ = job.rounded ? kernels.rounded : nullptr;
+    if constexpr (__is_same(T, float)) {
+      rounded_ = job.rounded ? kernels.rounded : nullptr;
+      tapered_ = job.rounded && job.basis ? kernels.tapered : nullptr;
+    }
+    const double most_exponent = tapered_ ? largest_tapered_exponent : largest_exponent;
     for (int rate = 0; rounded_ && rate < job.rate_count; ++rate)
-      largest_square_ = std::min(largest_square_, largest_exponent / job.rates[rate]);
+      largest_square_ = std::min(largest_square_, most_exponent / job.rates[rate]);
+    if (tapered_) take_basis();
     if (!job.shift) return;
     const int64_t d = job.x.d, padded = (d + width_ - 1) / width_ * width_;
     shift_ = aligned_array<double>(padded);
@@ -105,6 +111,7 @@ class RowPacker {
       if (rounded_) {
         packed.words = aligned_array<int32_t>(packed.count * width_ * words());
         packed.units = aligned_array<float>(packed.count * width_);
+        if (tapered_) packed.offsets = aligned_array<int32_t>(packed.count * width_);
       } else {
         packed.panels = aligned_array<T>(packed.count * width_ * rows.d);
       }
@@ -132,7 +139,7 @@ class RowPacker {
   bool vanished() const { return peak_ != 0 && peak_ < smallest_peak; }
 
   // Values of 32 bits in a panel for each of its rows, where rows are rounded.
-  int64_t words() const { return rounded_->words(job_.x.d); }
+  int64_t words() const { return tapered_ ? tapered_->words(job_.x.d, job_.lead) : rounded_->words(job_.x.d); }
 
  private:
   // Magnitudes whose squares neither overflow nor vanish, and a sum of squares of which four do not overflow.
@@ -142,6 +149,8 @@ class RowPacker {
   // Of rounded rows: a squared norm times a rate. The logarithm of a term has a standard deviation of 6.2e-5 times that
   // at most, and its mean over terms is off by half the square of it: 3e-5.
   static constexpr double largest_exponent = 128;
+  // Of tapered ones. Beyond it a few near pairs may outweigh all others, and errors of few do not cancel.
+  static constexpr double largest_tapered_exponent = 8;
 
   // Packs one panel and returns its largest magnitude.
   double pack_panel(Packed<T>& packed, int64_t panel, const Rows& part, int64_t first_row, const Norms& norms,
@@ -169,15 +178,45 @@ class RowPacker {
     // They were finite a moment ago, when their norms were taken.
     if (!product_.pack(block)) worst.store(Outcome::not_finite);
     if (rounded_) {
-      if constexpr (__is_same(T, float))
-        rounded_->round({by_row.get(), width_ * width_, n, d, stream, first_row,
-                         packed.words.get() + panel * width_ * words(), packed.units.get() + panel * width_, nullptr});
+      if constexpr (__is_same(T, float)) round(packed, panel, by_row.get(), n, stream, first_row);
     } else {
       turn(by_row.get(), n, d, packed.panels.get() + panel * width_ * d);
     }
     T* const squares = packed.squares.get() + panel * width_;
     for (int64_t r = 0; r < width_; ++r) squares[r] = r < n ? T(packed_square(by_row.get(), width_, d, r)) : T(0);
     return double(*std::max_element(peaks.get(), peaks.get() + d));
+  }
+
+  void round(Packed<float>& packed, int64_t panel, float* by_row, int64_t n, uint32_t stream, int64_t first_row) const {
+    const int64_t d = job_.x.d;
+    RoundBlock block{};
+    block.by_row = by_row;
+    block.panel_stride = width_ * width_;
+    block.n = n;
+    block.d = d;
+    block.stream = stream;
+    block.first_row = first_row;
+    block.words = packed.words.get() + panel * width_ * words();
+    block.units = packed.units.get() + panel * width_;
+    if (!tapered_) return rounded_->round(block);
+    auto columns = aligned_array<float>(d * width_);
+    turn(by_row, n, d, columns.get());
+    tapered_->turn(columns.get(), basis_.get(), d, by_row);
+    block.lead = job_.lead;
+    block.offsets = packed.offsets.get() + panel * width_;
+    tapered_->round(block);
+  }
+
+  // Panels of as many columns as rows have, feature by feature.
+  void take_basis() {
+    const int64_t d = job_.x.d, panels = (d + width_ - 1) / width_;
+    basis_ = aligned_array<float>(panels * width_ * d);
+    for (int64_t panel = 0; panel < panels; ++panel)
+      for (int64_t k = 0; k < d; ++k)
+        for (int64_t j = 0; j < width_; ++j) {
+          const int64_t column = panel * width_ + j;
+          basis_[(panel * d + k) * width_ + j] = column < d ? job_.basis[k * d + column] : 0.0f;
+        }
   }
 
   // A square of rows and features at a time stays in the first-level cache while it is turned.
@@ -195,6 +234,8 @@ class RowPacker {
   const ProductKernels<T>& product_;
   const int64_t width_, most_;
   const RoundedKernels* rounded_ = nullptr;
+  const TaperedKernels* tapered_ = nullptr;
+  Array<float> basis_;  // as `turn_into_basis` takes it
   Array<double> shift_;
   double largest_square_ = largest_square;
   double peak_ = 0, square_ = 0;  // largest magnitude and squared norm of the rows packed so far

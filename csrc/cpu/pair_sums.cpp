@@ -42,10 +42,10 @@ class PairRunner {
         within_(job.other.n == 0),
         sign_(job.measure == Measure::distance ? -1.0 : 1.0),
         turns_(job.bins <= bins_of_turns ? most_turns : 1),
-        stretch_(fitting_panels(job)),
-        packer_(job, kernels_, stretch_),
         left_panels_(width_, job.block_edges, job.blocks),
         right_panels_(within_ ? left_panels_ : panels_of(job.other)),
+        stretch_(fitting_panels(job)),
+        packer_(job, kernels_, stretch_),
         exp_totals_(size_t(job.blocks) * size_t(job.blocks) * size_t(job.rate_count)),
         distance_totals_(size_t(job.blocks) * size_t(job.blocks)),
         histogram_(size_t(job.blocks) * size_t(job.blocks) * (size_t(job.bins) + 2)),
@@ -105,7 +105,13 @@ class PairRunner {
   const Rows& right_rows() const { return within_ ? job_.x : job_.other; }
   const Norms& right_norms() const { return within_ ? left_norms_ : right_norms_; }
   int64_t fitting_panels(const PairJob& job) const {
-    const int64_t bytes = width_ * (job.rounded ? kernels_.rounded->words(job.x.d) : job.x.d) * int64_t(sizeof(T));
+    int64_t words = job.x.d * int64_t(sizeof(T) / sizeof(int32_t));
+    if (job.rounded) words = kernels_.rounded->words(job.x.d);
+    if (job.rounded && job.basis) words = kernels_.tapered->words(job.x.d, job.lead);
+    const int64_t bytes = width_ * words * int64_t(sizeof(int32_t));
+    // One side is enough for pairs within a set that fits.
+    if (within_ && left_panels_.count() * bytes <= 2 * packed_bytes && left_panels_.count() <= most_panels)
+      return left_panels_.count();
     return std::clamp(packed_bytes / bytes / task_panels * task_panels, task_panels, most_panels);
   }
 
@@ -268,8 +274,10 @@ class PairRunner {
   void multiply_rounded(const PairBlock<T>& block, const Packed<T>& left, int64_t p, int64_t q) const {
     if constexpr (__is_same(T, float)) {
       const int64_t panel = width_ * packer_.words();
-      kernels_.rounded->pairs(block, {left.words.get() + p * panel, right_.words.get() + q * panel,
-                                      left.units.get() + p * width_, right_.units.get() + q * width_});
+      const RoundedSides sides{left.words.get() + p * panel, right_.words.get() + q * panel,
+                               left.units.get() + p * width_, right_.units.get() + q * width_};
+      if (!job_.basis) return kernels_.rounded->pairs(block, sides);
+      kernels_.tapered->pairs(block, {sides, right_.offsets.get() + q * width_, job_.lead});
     }
   }
 
@@ -343,9 +351,9 @@ class PairRunner {
   const bool within_;
   const double sign_;
   const int turns_;
+  const Panels left_panels_, right_panels_;
   const int64_t stretch_;  // panels packed at a time
   RowPacker<T> packer_;
-  const Panels left_panels_, right_panels_;
   T rounding_;
   Norms left_norms_, right_norms_;
   Packed<T> left_, right_;

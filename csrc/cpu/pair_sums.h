@@ -14,6 +14,9 @@ struct PairJob {
   bool normalize;
   bool doubles;
   bool rounded;        // exponentials of rows rounded to 16 bits, and nothing else; where the kernels have such
+  const float* basis;  // [d, d] orthonormal columns by falling size of the rows along them, to round tapered rows, see
+                       // tapered.h, where the kernels have such; null for none
+  int lead;            // columns before the bytes: a multiple of 16 below d
   const double* rates;
   int rate_count;
   bool distances;      // whether to add them up

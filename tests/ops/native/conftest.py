@@ -74,6 +74,26 @@ def build():
     return module
 
 
+@pytest.fixture(scope="session")
+def pair_blocks(build, tmp_path_factory):
+    """Blocks of pairs of rounded rows as a library, with the flags of AVX-512 where the processor has it."""
+    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+    if compiler is None:
+        pytest.skip("no C++ compiler is on PATH")
+    wide = _native.module().best_isa() >= _native.ISAS.index("avx512")
+    output = tmp_path_factory.mktemp("pairs") / "pairs.so"
+    flags = [*build.FLAGS, "-O1", "-fPIC", "-shared", "-Wno-psabi", "-DFEATDIV_EMULATED_TILES", f"-I{CSRC}"]
+    flags += build.ISA_FLAGS["isa_avx512"] if wide else ()
+    source = Path(__file__).with_name("emulate_pairs.cpp")
+    subprocess.run([compiler, *flags, str(source), "-o", str(output)], check=True, capture_output=True)
+    loaded = ctypes.CDLL(str(output))
+    for name in ("words_of", "tapered_words_of"):
+        getattr(loaded, name).restype = ctypes.c_int64
+    for name in ("sum_of_pairs", "sum_of_tapered_pairs"):
+        getattr(loaded, name).restype = ctypes.c_double
+    return loaded
+
+
 class Emulation:
     """Objects of the emulated path, and libraries made of them."""
 

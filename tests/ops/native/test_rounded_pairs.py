@@ -6,11 +6,6 @@ The tile unit is a software one with the arithmetic of the manual; the integers 
 from __future__ import annotations
 
 import ctypes
-import importlib.util
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,35 +13,15 @@ import pytest
 from featdiv.ops import _native
 from featdiv.ops.pair_sums import pair_sums
 
-ROOT = Path(__file__).resolve().parents[3]
 WIDTHS = (48, 48, 24)
 """Rows of a panel, by unit."""
 
 INTEGERS, TILES, NARROW = 0, 1, 2
 
-pytestmark = pytest.mark.skipif(not (ROOT / "csrc").is_dir(), reason="the C++ sources are not beside the tests")
 
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """The blocks as a library, with the flags of AVX-512 where the processor has it."""
-    spec = importlib.util.spec_from_file_location("featdiv_setup_for_pairs", ROOT / "setup.py")
-    build = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = build
-    spec.loader.exec_module(build)
-    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
-    if compiler is None:
-        pytest.skip("no C++ compiler is on PATH")
-    wide = _native.module().best_isa() >= _native.ISAS.index("avx512")
-    output = tmp_path_factory.mktemp("pairs") / "pairs.so"
-    flags = [*build.FLAGS, "-O1", "-fPIC", "-shared", "-Wno-psabi", "-DFEATDIV_EMULATED_TILES", f"-I{ROOT / 'csrc'}"]
-    flags += build.ISA_FLAGS["isa_avx512"] if wide else ()
-    source = Path(__file__).with_name("emulate_pairs.cpp")
-    subprocess.run([compiler, *flags, str(source), "-o", str(output)], check=True, capture_output=True)
-    loaded = ctypes.CDLL(str(output))
-    loaded.words_of.restype = ctypes.c_int64
-    loaded.sum_of_pairs.restype = ctypes.c_double
-    return loaded
+@pytest.fixture
+def library(pair_blocks):
+    return pair_blocks
 
 
 def pointer(array):

@@ -25,6 +25,10 @@ most 6.2e-5 t r^2 / sqrt(n), about what rows in two opposite points of one axis 
 hundredth of it. That is where many pairs share the sum: where one makes most of it, as two copies at a large t may,
 nothing cancels, and it is 6.2e-5 t r^2. Where t r^2 passes 128, rows are not rounded. Nothing in it depends on the
 number of threads.
+
+From 16,384 rows of one set on, where t r^2 is at most 8, rows may be tapered as well: turned into the principal
+components of a sample, of which the small ones are rounded to bytes. They are where the sample predicts that this
+leaves a standard deviation of 2.5e-7 at most; the bias that it predicts is taken off the sums (`tapered`).
 """
 
 from __future__ import annotations
@@ -66,7 +70,7 @@ class PairTask:
         examples: how many close pairs to list.
         normalize: ``"l2"`` or None.
         precision: ``"float32"`` or ``"float64"``.
-        may_round: whether rows may be rounded to 16 bits.
+        may_round: whether rows may be rounded to integers.
         progress: called with (pairs done, pairs in all), or None.
     """
 
@@ -124,7 +128,7 @@ class PairSums:
         close_pairs: (k, 2) int64 the first of them, by left row and then right row.
         nearest: (left row, right row, value in float64) of the nearest pair, or None without a measure or pairs.
         backend: the backend that did it.
-        precision: ``"float64"``, ``"float32"``, or ``"mixed"`` where rows were rounded to 16 bits.
+        precision: ``"float64"``, ``"float32"``, or ``"mixed"`` where rows were rounded to integers.
         by_block: the same sums and counts by pairs of blocks, or None.
     """
 
@@ -178,7 +182,7 @@ def pair_sums(
             sums and the histogram by pairs of blocks as well; None for none. Costs little where rows of a block follow
             one another and the backend is native, else one call for each pair of blocks.
         precision: ``"float32"`` or ``"float64"`` products, or ``"mixed"``: float32, or faster ones of rows rounded to
-            16 bits where ``rates`` alone are asked for (see the bounds in this module's description).
+            integers where ``rates`` alone are asked for (see the bounds in this module's description).
         backend: backend name or ``"auto"``.
         progress: called with (pairs done, pairs in all) now and then, and once at the end.
 

@@ -13,7 +13,8 @@ from featdiv.errors import BudgetExceeded, InputError
 from featdiv.ops import _native
 from featdiv.ops._dispatch import Request
 from featdiv.ops._watched import LONG_PRODUCTS, watched
-from featdiv.ops.pair_sums import MEASURES, BlockSums, PairSums, PairTask, of_set, out_of_range
+from featdiv.ops.pair_sums import MEASURES, BlockSums, PairSums, PairTask, of_set, out_of_range, tapered
+from featdiv.ops.pair_sums.tapered import Taper
 from featdiv.ops.scatter import reference
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
         if first == "float32" and task.may_round and _native.module().rounds_pairs(_native.isa()):
             first = "mixed"
         shift = _pilot_mean(left, task.normalize) if first == "mixed" or task.normalize is None else None
+        taper = _taper(left, shift, task) if first == "mixed" and right is None else None
         hosts = [_native.HostRows(rows) for rows in (left, right) if rows is not None]
         m, threads, isa = 0 if right is None else len(right), _native.threads(), _native.isa()
 
-        def compared(precision: str, watch: int) -> Any:
+        def compared(precision: str, taper: Taper | None, watch: int) -> Any:
             return _native.module().pair_sums(
                 x=hosts[0].address,
                 n=n,
@@ -76,6 +78,8 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
                 normalize=task.normalize == "l2",
                 doubles=precision == "float64",
                 rounded=precision == "mixed",
+                basis=_native.address(None if taper is None else taper.basis),
+                lead=0 if taper is None else taper.lead,
                 rates=_native.address(rates),
                 rate_count=len(rates),
                 distances=task.distances,
@@ -96,15 +100,20 @@ def _run(x: Rows, other: Rows | None, block_edges: npt.NDArray[np.int64], task: 
 
         total = n * m if m else n * (n - 1) // 2
         precisions = ("mixed", "float32", "float64")
-        for precision in precisions[precisions.index(first) :]:
+        ways: list[tuple[str, Taper | None]] = [(name, None) for name in precisions[precisions.index(first) :]]
+        if taper is not None:
+            ways.insert(0, ("mixed", taper))
+        for precision, taper in ways:
             if total * d > LONG_PRODUCTS or task.progress is not None:
-                found = watched(functools.partial(compared, precision), total=total, progress=task.progress)
+                found = watched(functools.partial(compared, precision, taper), total=total, progress=task.progress)
             else:
-                found = compared(precision, 0)
+                found = compared(precision, taper, 0)
             outcome, close, i, j, value = found
             if outcome != _native.OUT_OF_RANGE:
                 break
         _raise_for(outcome, x, other, task)
+        if taper is not None:
+            exp_sums /= 1.0 + taper.bias
     cells = counts.sum(axis=(0, 1))
     histogram = None if task.edges is None else np.ascontiguousarray(counts[:, :, 1:-1])
     return PairSums(
@@ -130,6 +139,20 @@ def _raise_for(outcome: int, x: Rows, other: Rows | None, task: PairTask) -> Non
         raise out_of_range()
     if outcome != _native.DONE:
         _raise_for_sets(x, other, task)
+
+
+def _taper(rows: Rows, shift: npt.NDArray[np.float64] | None, task: PairTask) -> Taper | None:
+    """Returns how to taper rows before they are compared, or None."""
+    n, d = (int(size) for size in rows.shape)
+    if shift is None or not tapered.worthwhile(n, d) or not _native.module().tapers_pairs(_native.isa()):
+        return None
+    # The main pass finds rows that are not finite, or zero, and says so.
+    with np.errstate(all="ignore"):
+        sample = reference.to_float64(rows[:: tapered.sample_step(n)])
+        if task.normalize == "l2":
+            sample = sample / np.linalg.norm(sample, axis=1, keepdims=True)
+        sample = sample - shift
+    return tapered.choose(sample, n, task.rates) if np.isfinite(sample).all() else None
 
 
 def _pilot_mean(rows: Rows, normalize: str | None) -> npt.NDArray[np.float64] | None:
