@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[Any] | torch.Tensor
 
-INTERFACE = 16
+INTERFACE = 17
 """Version of the calls between Python and the module; a module built from other sources is refused."""
 
 ISA_VARIABLE = "FEATDIV_ISA"
