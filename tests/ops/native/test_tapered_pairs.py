@@ -7,6 +7,7 @@ import ctypes
 import numpy as np
 import pytest
 
+from featdiv.errors import InputError
 from featdiv.ops import _native
 from featdiv.ops.pair_sums import pair_sums, tapered
 
@@ -241,6 +242,22 @@ def test_threads_change_nothing(chosen, threads, rng):
         sums.append(pair_sums(x, normalize=None, rates=[0.5], precision="mixed", backend="native").exp_sums.tolist())
     assert chosen[0] is not None
     assert sums[0] == sums[1]
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1e30, 1e200])
+def test_rows_of_any_scale(chosen, scale, monkeypatch, rng):
+    """Those that floats do not hold end as without bytes."""
+    monkeypatch.setattr(tapered, "LEAST_ROWS", 1)
+    x = rng.normal(size=(2_100, 64)) * scale
+    rate = {1e-30: 1e37, 1e-200: 1e37, 1e30: 2e-62, 1e200: 1e-300}[scale]
+    found = []
+    for precision in ("mixed", "float32"):
+        try:
+            found.append(pair_sums(x, normalize=None, rates=[rate], precision=precision, backend="native").exp_sums[0])
+        except InputError as error:
+            found.append(str(error))
+    assert found[0] == (pytest.approx(found[1], rel=1e-5) if isinstance(found[1], float) else found[1])
+    assert len(chosen) == 1
 
 
 def test_one_long_row_that_no_sample_has_met(chosen, monkeypatch, rng):

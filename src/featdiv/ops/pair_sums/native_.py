@@ -151,8 +151,7 @@ def _taper(rows: Rows, shift: npt.NDArray[np.float64] | None, task: PairTask) ->
         sample = reference.to_float64(rows[:: tapered.sample_step(n)])
         if task.normalize == "l2":
             sample = sample / np.linalg.norm(sample, axis=1, keepdims=True)
-        sample = sample - shift
-    return tapered.choose(sample, n, task.rates) if np.isfinite(sample).all() else None
+        return tapered.choose(sample - shift, n, task.rates)
 
 
 def _pilot_mean(rows: Rows, normalize: str | None) -> npt.NDArray[np.float64] | None:

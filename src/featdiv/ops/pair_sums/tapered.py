@@ -66,14 +66,18 @@ def choose(sample: Float64Array, n: int, rates: tuple[float, ...]) -> Taper | No
     """Returns how to taper rows, or None where they had better keep 16 bits.
 
     Args:
-        sample: some of the rows, evenly spaced, as they are compared, less their mean.
+        sample: some of the rows, evenly spaced, as they are compared, less their mean. Without finite products there is
+            no way to taper them.
         n: number of all rows.
         rates: values of t.
     """
     d = sample.shape[1]
     if not worthwhile(n, d) or not rates:
         return None
-    _, vectors = np.linalg.eigh(sample.T @ sample)
+    scatter = sample.T @ sample
+    if not np.isfinite(scatter).all():
+        return None
+    _, vectors = np.linalg.eigh(scatter)
     basis = np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
     rows = sample[:: -(-len(sample) // _PAIR_ROWS)].astype(np.float32) @ basis
     weighted = [_Weighted(rows, rate) for rate in rates]
