@@ -51,23 +51,11 @@ def compare(
         options.Precision | None,
         typer.Option(help="Arithmetic of the products; default: what the metric needs.", show_default=False),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")
-    ] = "auto",
-    device: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Where to compute, such as cuda:0; default: where the rows are."),
-    ] = None,
-    interval: Annotated[
-        options.Interval, typer.Option(help="Confidence intervals: where they are cheap, always, or never.")
-    ] = options.Interval.AUTO,
-    memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM."),
-    ] = None,
-    nonfinite: Annotated[
-        options.NonFinite, typer.Option(help="What to do with rows that hold NaN or infinity.")
-    ] = options.NonFinite.RAISE,
+    backend: options.Backend = "auto",
+    device: options.Device = None,
+    interval: options.Intervals = options.Interval.AUTO,
+    memory: options.Memory = None,
+    nonfinite: options.RowsNotFinite = options.NonFinite.RAISE,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of every random choice.")] = 0,
     json: options.Json = None,
     plot: Annotated[str | None, typer.Option(metavar="OUT.png", help="Draw the matrix as a heat map.")] = None,

@@ -41,9 +41,7 @@ def directions(
     precision: Annotated[
         options.Precision, typer.Option(help="Arithmetic of the products.")
     ] = options.Precision.FLOAT64,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")
-    ] = "auto",
+    backend: options.Backend = "auto",
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="PAGE.html", help="Write a page with the images at the ends.")
     ] = None,

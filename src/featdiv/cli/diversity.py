@@ -42,16 +42,9 @@ def diversity(
     precision: Annotated[
         options.Precision, typer.Option(help="Arithmetic of the second moments.")
     ] = options.Precision.FLOAT32,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")
-    ] = "auto",
-    interval: Annotated[
-        options.Interval, typer.Option(help="Confidence intervals: where they are cheap, always, or never.")
-    ] = options.Interval.AUTO,
-    memory: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM."),
-    ] = None,
+    backend: options.Backend = "auto",
+    interval: options.Intervals = options.Interval.AUTO,
+    memory: options.Memory = None,
     sample: Annotated[
         int | None,
         typer.Option(

@@ -51,6 +51,14 @@ Json = Annotated[
     typer.Option("--json", metavar="OUT|-", help="Write JSON to a file, or alone to stdout with '-'."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no messages.")]
+Backend = Annotated[str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Where to compute, such as cuda:0; default: where the rows are."),
+]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
+]
 
 
 class Normalize(enum.StrEnum):
@@ -87,11 +95,17 @@ class Interval(enum.StrEnum):
     NONE = "none"
 
 
+Intervals = Annotated[Interval, typer.Option(help="Confidence intervals: where they are cheap, always, or never.")]
+
+
 class NonFinite(enum.StrEnum):
     """Values of ``--nonfinite``."""
 
     RAISE = "raise"
     DROP = "drop"
+
+
+RowsNotFinite = Annotated[NonFinite, typer.Option(help="What to do with rows that hold NaN or infinity.")]
 
 
 def check_memory(text: str | None) -> None:

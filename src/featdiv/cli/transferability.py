@@ -36,15 +36,11 @@ def transferability(
     ignore: Annotated[
         str | None, typer.Option(metavar="LABEL", help="Leave out rows with this label, such as -1.")
     ] = None,
-    interval: Annotated[
-        options.Interval, typer.Option(help="Confidence intervals: where they are cheap, always, or never.")
-    ] = options.Interval.AUTO,
+    interval: options.Intervals = options.Interval.AUTO,
     precision: Annotated[
         options.Precision, typer.Option(help="Arithmetic of the second moments.")
     ] = options.Precision.FLOAT64,
-    backend: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, or a backend that `featdiv doctor` lists.")
-    ] = "auto",
+    backend: options.Backend = "auto",
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory budget, such as 8GB; default: a quarter of RAM.")
     ] = None,
