@@ -68,11 +68,11 @@ def rank_models(
     For the page (`Ranking.report`) the models are compared with one another by CKA, and the images at the ends of their
     leading directions are kept as small pictures.
 
-    All of them are about these images and folds as a sample: training sets are not drawn anew.
+    All four take the images as the sample, in these folds: they do not say what other training sets would give.
 
-    With ``out``, features and the result of every step are kept: a call that is killed and made again goes on after the
-    last finished step and gives the same table, and one for further models computes only theirs. A step is found by
-    weights, images, folds, arguments and version.
+    With ``out``, features and the result of every step are kept. A call that is killed and made again goes on after the
+    last finished step and gives the same table; a call with further models computes only what concerns those. A kept
+    step is used again where weights, images, folds, arguments and version are the same.
 
     Args:
         models: names of timm, or ``"hf:name"``: a list, or text with commas; or a mapping from names to names, modules,
@@ -85,31 +85,31 @@ def rank_models(
         repeats: number of divisions into folds; more take the chance out of the division, not out of the images.
         split: which images. Default: ``"train"`` where the data is divided, so that the test set stays untouched; else
             all.
-        limit: rank on a stratified sample of so many images.
-        imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results: a further column. The
-            package timm itself holds no accuracies of its weights.
-        finetune: ``"top3"`` or ``"all"``: fine-tune the first three models by the probe, or all, once each; or a budget
-            of so many runs, spent on the models that are undecided, which ends when one is told from all others. They
-            are judged on the first fold, the same for all, and fine-tuning is the criterion then: ``p_best`` is among
-            the models that were fine-tuned, and 0 for the others.
-        finetuning: arguments of `featdiv.finetune` for it: ``steps``, ``lr``, ``mode``, …. Transform, device, workers
-            and what makes the network fast (``autocast``, ``compile``, ``channels_last``) are those of ``extraction``
-            unless they are given here.
+        limit: rank on a stratified sample of this many images.
+        imagenet: CSV file with columns ``model`` and ``top1``, as timm publishes its results; adds a column to the
+            table. (The package timm itself does not hold the accuracies of its weights.)
+        finetune: which models to fine-tune: ``"top3"``, the best three by the probe, or ``"all"``, once each; or a
+            number of runs, spent in rounds on the models that are still undecided, until one can be told from all
+            others. The networks are judged on the first fold, the same for all, and fine-tuning becomes the criterion:
+            ``p_best`` is then among the models that were fine-tuned, and 0 for the others.
+        finetuning: arguments of `featdiv.finetune` for these runs: ``steps``, ``lr``, ``mode``, …. Transform, device,
+            workers and what makes the network fast (``autocast``, ``compile``, ``channels_last``) are those of
+            ``extraction`` unless they are given here.
         pretrained: False for random weights, of models by name without a checkpoint.
         extraction: arguments of `featdiv.extract` for all models: ``transform``, ``batch_size``, ``device``, ….
         interval: ``"auto"`` for 95 % intervals of spectrum, diversity, transferability and similarity where they are
             valid; None for none, in less time. Probes and fine-tuning always have theirs.
         similarity: whether models are compared by debiased linear CKA.
-        directions: how many leading directions of each model are shown by the images at their ends, and as many that
-            the best model has and the next one lacks, and the other way round; 0 for none.
+        directions: how many leading directions of each model are shown by the images at their ends. As many are shown
+            that the best model has and the next one lacks, and the other way round. 0 for none.
         out: folder for what is computed; None keeps features in memory, as far as the budget goes.
-        draws: resamples.
+        draws: number of resamples of the images.
         seed: of folds, samples and resamples.
         memory: budget for features and their copies; None for a quarter of the RAM.
         progress: called with (images done over all steps and models, in all, what is being done).
 
     Returns:
-        A frozen `Ranking`. A model that fails is listed in ``failed`` and does not keep the others.
+        A frozen `Ranking`. A model that fails is listed in ``failed``, and the others are ranked without it.
 
     Raises:
         InputError: if an argument, a name or the labels cannot be used, or no model could be ranked.
@@ -142,10 +142,7 @@ def rank_models(
     checks.one_of(FUNCTION, "interval", interval, ("auto", None))
     if directions != 0:
         positive(directions, f"{FUNCTION}: directions")
-    if finetune is not None:
-        finetuning_of.check(finetune, finetuning or {})
-    elif finetuning:
-        raise InputError(f"{FUNCTION}: finetuning: expected finetune= with it, which says what is fine-tuned; got None")
+    _check_finetuning(finetune, finetuning)
     every = candidates(models, {"pretrained": pretrained, **(extraction or {})})
     accuracies = None if imagenet is None else imagenet_accuracies(imagenet, every)
     opened = labelled_images(data, split=split, limit=limit, seed=seed)
@@ -165,11 +162,17 @@ def rank_models(
         memory=allowed,
     )
     store = Store(None if folder is None else folder / "steps")
-    measured, failed = _all(every, plan, store, progress)
+    measured, failed = _measured(every, plan, store, progress)
     if not measured:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise InputError(f"{FUNCTION}: models: none of {len(every)} could be ranked. {reasons}")
     total = len(every) * plan.steps * len(opened)
+
+    def tell(what: str, runs: int = 0) -> None:
+        # The steps of single models are done; what follows has no images to count.
+        if progress is not None:
+            progress(total, total, what)
+
     tuned = None
     if finetune is not None:
         ranked, found = by_probe(measured, plan, draws=draws)
@@ -183,10 +186,10 @@ def rank_models(
             arguments=finetuning or {},
             folder=None if folder is None else folder / "finetune",
             draws=draws,
-            tick=lambda what, runs: _tell(progress, total, what),
+            tick=tell,
         )
     order = ordered(measured, tuned, plan, draws=draws)
-    relations = relate(order.ranked, plan, store, similarity=similarity, tick=lambda what: _tell(progress, total, what))
+    relations = relate(order.ranked, plan, store, similarity=similarity, tick=tell)
     arguments = {
         "models": [candidate.name for candidate in every],
         "scores": [name for names in asked.values() for name in names],
@@ -214,12 +217,6 @@ def rank_models(
         notes=imagenet_note(every, imagenet),
         arguments=arguments,
     )
-
-
-def _tell(progress: Progress | None, done: int, what: str) -> None:
-    """Reports what is being done after the steps of single models."""
-    if progress is not None:
-        progress(done, done, what)
 
 
 def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: int) -> Images:
@@ -254,6 +251,13 @@ def labelled_images(data: Any, *, split: str | None, limit: int | None, seed: in
     return opened
 
 
+def _check_finetuning(finetune: Any, finetuning: Mapping[str, Any] | None) -> None:
+    if finetune is not None:
+        finetuning_of.check(finetune, finetuning or {})
+    elif finetuning:
+        raise InputError(f"{FUNCTION}: finetuning: expected finetune= with it, which says what is fine-tuned; got None")
+
+
 def _probes(probes: Any) -> tuple[str, ...]:
     wanted = (probes,) if isinstance(probes, str) else tuple(dict.fromkeys(probes or ()))
     unknown = [name for name in wanted if name not in PROBES]
@@ -272,7 +276,7 @@ def _folder(out: Any) -> Path | None:
     return folder
 
 
-def _all(
+def _measured(
     every: Sequence[Candidate], plan: Plan, store: Store, progress: Progress | None
 ) -> tuple[list[Measured], dict[str, str]]:
     """Returns what was found out about each model, and why others are missing."""
@@ -292,7 +296,7 @@ def _all(
             held += _bytes_in_memory(found)
             measured.append(found if held <= plan.memory else dataclasses.replace(found, features=None))
         except Exception as error:
-            # Code of the network's own: whatever it raises must not cost the other models.
+            # A network runs code of its own, which may raise anything; that must not cost the other models.
             failed[candidate.name] = reason(error)
     return measured, failed
 
