@@ -221,9 +221,7 @@ def _assembled(chosen: tuple[Metric, ...], found: Found, shared: Shared, metrics
     )
 
 
-def _notes(
-    scores: dict[str, float], intervals: Mapping[str, Interval], found: Found, shared: Shared
-) -> Iterator[str]:
+def _notes(scores: dict[str, float], intervals: Mapping[str, Interval], found: Found, shared: Shared) -> Iterator[str]:
     """Yields the remarks on a table, those of the scores that it is made of last."""
     yield from shared.notes
     yield from noise.remarks(scores, shared.n, shared.d)
