@@ -39,6 +39,7 @@ test-fast: $(VENV)/.ready-dev  ## the tests without the slow ones
 
 lint: $(VENV)/.ready-dev  ## style and types
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 docs: $(VENV)/.ready-dev  ## build the documentation into docs/_build/html
