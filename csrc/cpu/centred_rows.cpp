@@ -1,5 +1,6 @@
 #include "centred_rows.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 
