@@ -1,5 +1,6 @@
 #include "amx.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
