@@ -1,4 +1,5 @@
-// The limits of this machine: fused multiply-adds a second, on vectors and on tiles, and bytes read from memory a second.
+// The limits of this machine: multiply-adds a second, of floats on vectors and on tiles and of integers, and bytes read
+// from memory a second.
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -6,8 +7,10 @@
 #include <thread>
 #include <vector>
 
-#if defined(__AMX_BF16__) && defined(__linux__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__AMX_BF16__)
 #include <immintrin.h>
+#endif
+#if defined(__AMX_BF16__) && defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -108,6 +111,38 @@ extern "C" double peak_tiles([[maybe_unused]] int threads) {
     _tile_release();
   });
   return 2.0 * 16 * 32 * 16 * sums * double(turns) * threads / seconds;
+#else
+  return 0;
+#endif
+}
+
+// Products of 8-bit integers in VNNI, of which each instruction adds up four; 0 where the processor has no VNNI.
+extern "C" double peak_integers([[maybe_unused]] int threads) {
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+  constexpr int64_t turns = 400000;
+  volatile int factor = 0x01010101;
+  std::vector<int> out(size_t(threads) * 64);
+  const double seconds = best_seconds(threads, compute_trials, [&](int thread) {
+#if defined(__AVX512VNNI__)
+    using V = __m512i;
+    const V a = _mm512_set1_epi32(factor);
+    const auto add = [&](V sum) { return _mm512_dpbusd_epi32(sum, a, a); };
+#else
+    using V = __m256i;
+    const V a = _mm256_set1_epi32(factor);
+    const auto add = [&](V sum) { return _mm256_dpbusd_avx_epi32(sum, a, a); };
+#endif
+    V sum[chains];
+    for (int i = 0; i < chains; ++i) sum[i] = a;
+    for (int64_t turn = 0; turn < turns; ++turn)
+      for (int i = 0; i < chains; ++i) sum[i] = add(sum[i]);
+    int values[vector_bytes / sizeof(int)];
+    for (int i = 0; i < chains; ++i) {
+      memcpy(values, &sum[i], sizeof values);
+      out[size_t(thread) * 64] += values[0];
+    }
+  });
+  return 2.0 * double(turns) * chains * vector_bytes * threads / seconds;
 #else
   return 0;
 #endif

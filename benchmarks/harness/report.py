@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.registry import Target, Workload
-from harness.roofline import TILES
+from harness.roofline import INTEGERS, TILES
 
 MOST_BUSY_CORES = 0.1
 """What a machine may do beside a benchmark and still be called idle."""
@@ -57,16 +57,19 @@ def _prediction(limits: dict[str, Any]) -> str:
     if "problem" in limits:
         return f"No roofline: {limits['problem']}."
     peaks, unit, memory = limits["peaks"], limits["unit"], limits["memory"]
-    tiles = ""
-    if (products := limits.get("tile_products")) is not None:
-        tiles = (
-            f", or {products} times as many at {peaks[TILES] / 1e9:,.0f} GFLOP/s ({TILES}),"
-            if TILES in peaks
-            else f", no rate of {TILES} (there is no AMX here that may be used),"
-        )
+    others = ""
+    for name, products, lack in (
+        (TILES, limits.get("tile_products"), "there is no AMX here that may be used"),
+        (INTEGERS, limits.get("integer_products"), "this processor has no VNNI"),
+    ):
+        if products is not None and name in peaks:
+            others += f", or {products} times as many at {peaks[name] / 1e9:,.0f} G a second ({name})"
+        elif products is not None:
+            others += f", no rate of {name} ({lack})"
+    others += "," if others else ""
     return (
         f"Prediction: {limits['operations'] / 1e9:,.3g} GFLOP at the measured {peaks[unit] / 1e9:,.0f} GFLOP/s "
-        f"({unit}){tiles} and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): "
+        f"({unit}){others} and {limits['bytes'] / 1e6:,.3g} MB at {peaks[memory] / 1e9:,.1f} GB/s ({memory}): "
         f"no less than **{limits['seconds']:.3g} s**."
     )
 

@@ -1,9 +1,9 @@
 """What the machine could do at best, measured: the limit that a time is held against.
 
-On the CPU, three loops are compiled for the processor at hand (``peak.cpp``) and timed: independent fused
-multiply-adds in vector registers; products of bfloat16 on the tiles of AMX, where the processor has them and the
-operating system grants them; and reading memory. On a GPU, the peaks are those of a copy within its memory and of a
-large bfloat16 product, since bfloat16 is what matrix kernels compute in.
+On the CPU, loops are compiled for the processor at hand (``peak.cpp``) and timed: independent fused multiply-adds in
+vector registers; products of bfloat16 on the tiles of AMX, where the processor has them and the operating system grants
+them; products of 8-bit integers, where it has VNNI; and reading memory. On a GPU, the peaks are those of a copy within
+its memory and of a large bfloat16 product, since bfloat16 is what matrix kernels compute in.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ _FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=fast", "-shared",
 _COPIED_BYTES = 1 << 30
 _PRODUCT_SIDE = 8192
 
-TILES = "bfloat16 on tiles"
-"""Name of the rate of AMX among the peaks, where there is one."""
+TILES, INTEGERS = "bfloat16 on tiles", "8-bit integers"
+"""Names of the rates of AMX and of VNNI among the peaks, where there are any."""
+
+_FUNCTIONS = {TILES: "peak_tiles", INTEGERS: "peak_integers"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,12 +44,20 @@ class Work:
             ``"bfloat16"`` of a GPU's tensor cores.
         tile_products: products of bfloat16 that stand for one of ``unit`` where the processor has AMX; None where it
             is of no use.
+        integer_products: products of 8-bit integers that do where it has VNNI; likewise.
     """
 
     operations: float
     bytes: float
     unit: str = "float32"
     tile_products: int | None = None
+    integer_products: int | None = None
+
+    @property
+    def others(self) -> dict[str, int]:
+        """The products of other units that stand for one of ``unit``, by their name among the peaks."""
+        given = {TILES: self.tile_products, INTEGERS: self.integer_products}
+        return {name: products for name, products in given.items() if products is not None}
 
     @property
     def memory(self) -> str:
@@ -55,18 +66,17 @@ class Work:
 
     def seconds(self, peaks: dict[str, float]) -> float:
         """Returns the least time that a machine with these peaks can take."""
-        arithmetic = self.operations / peaks[self.unit]
-        if self.tile_products is not None and TILES in peaks:
-            arithmetic = min(arithmetic, self.tile_products * self.operations / peaks[TILES])
+        ways = {self.unit: 1} | self.others
+        arithmetic = min(products * self.operations / peaks[name] for name, products in ways.items() if name in peaks)
         return max(arithmetic, self.bytes / peaks[self.memory])
 
 
-def peaks(unit: str, *, tiles: bool = False) -> dict[str, float]:
+def peaks(unit: str, others: Iterable[str] = ()) -> dict[str, float]:
     """Returns the peaks that work of a unit needs, measured now, by name and per second.
 
     Args:
         unit: that of the work.
-        tiles: whether to measure AMX too; its rate is left out where there is none that may be used.
+        others: units that might do instead, `TILES` and `INTEGERS`; those that this machine lacks are left out.
 
     Raises:
         RuntimeError: if they cannot be measured here; the text says why.
@@ -75,7 +85,7 @@ def peaks(unit: str, *, tiles: bool = False) -> dict[str, float]:
         return _of_gpu()
     library = _library()
     threads = machine.cores()
-    names = {unit: f"peak_{unit}", "read bytes": "peak_read_bytes"} | ({TILES: "peak_tiles"} if tiles else {})
+    names = {unit: f"peak_{unit}", "read bytes": "peak_read_bytes"} | {other: _FUNCTIONS[other] for other in others}
     found = {}
     for peak, name in names.items():
         function: Any = library[name]

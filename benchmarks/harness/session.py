@@ -230,7 +230,7 @@ class _Session:
         work = self._workload.work(self._data)
         with Worker(self._module) as meter:
             try:
-                peaks = meter.ask("peaks", work.unit, work.tile_products is not None).value
+                peaks = meter.ask("peaks", work.unit, list(work.others)).value
             except WorkerError as failure:
                 say(f"  no roofline: {failure}")
                 return {"problem": str(failure)}

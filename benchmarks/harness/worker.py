@@ -174,9 +174,9 @@ class _Service:
         start = time.perf_counter()
         return self.suite.rate(data), time.perf_counter() - start
 
-    def peaks(self, unit: str, tiles: bool) -> tuple[Any, float]:
+    def peaks(self, unit: str, others: list[str]) -> tuple[Any, float]:
         start = time.perf_counter()
-        return roofline.peaks(unit, tiles=tiles), time.perf_counter() - start
+        return roofline.peaks(unit, others), time.perf_counter() - start
 
     def stages(self, workload: str, name: str, data: Data, traces: str) -> tuple[Any, float]:
         contender = self.suite.workload(workload).contender(name)

@@ -22,19 +22,23 @@ def test_the_roofline_is_the_slower_of_arithmetic_and_memory(operations, moved, 
     assert Work(operations=operations, bytes=moved).seconds(PEAKS) == seconds
 
 
-@pytest.mark.parametrize(("tile_products", "seconds"), [(None, 5.0), (6, 3.0), (20, 5.0)])
-def test_tiles_make_the_roofline_higher_where_their_products_take_less(tile_products, seconds):
-    work = Work(operations=500.0, bytes=1.0, tile_products=tile_products)
-    assert work.seconds(PEAKS | {roofline.TILES: 1000.0}) == seconds
-    assert work.seconds(PEAKS) == 5.0
+@pytest.mark.parametrize(("products", "seconds"), [(None, 5.0), (6, 3.0), (20, 5.0)])
+def test_other_units_make_the_roofline_higher_where_their_products_take_less(products, seconds):
+    for unit, given in ((roofline.TILES, "tile_products"), (roofline.INTEGERS, "integer_products")):
+        work = Work(operations=500.0, bytes=1.0, **{given: products})
+        assert work.seconds(PEAKS | {unit: 1000.0}) == seconds
+        assert work.seconds(PEAKS) == 5.0
 
 
 def test_peaks_of_this_machine_are_measured():
     if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
         pytest.skip("no C++ compiler is on PATH")
-    found = roofline.peaks("float64", tiles=True)
+    found = roofline.peaks("float64", [roofline.TILES, roofline.INTEGERS])
     if not machine.has_flag("amx_bf16"):
         assert roofline.TILES not in found
+    assert (roofline.INTEGERS in found) == (machine.has_flag("avx512_vnni") or machine.has_flag("avx_vnni"))
+    # A vector holds eight times as many bytes as doubles.
+    assert roofline.INTEGERS not in found or found[roofline.INTEGERS] > 2 * found["float64"]
     # No processor that runs this does less than 100 MFLOP/s, or more than 100 TFLOP/s.
     assert 1e8 < found["float64"] < 1e14
     assert 1e8 < found["read bytes"] < 1e13
@@ -96,10 +100,16 @@ def test_the_prediction_stands_before_the_result_and_the_result_beside_it(loaded
     assert "% of roofline" in section
     on_tiles = limits | {"tile_products": 6, "peaks": {"float32": 4e9, roofline.TILES: 6e12, "read bytes": 1e10}}
     section = report.workload(loaded | {"roofline": on_tiles}, planted.SUITE.workload("loaded"), ())
-    assert "(float32), or 6 times as many at 6,000 GFLOP/s (bfloat16 on tiles), and 4 MB" in section
+    assert "(float32), or 6 times as many at 6,000 G a second (bfloat16 on tiles), and 4 MB" in section
     del on_tiles["peaks"][roofline.TILES]
     section = report.workload(loaded | {"roofline": on_tiles}, planted.SUITE.workload("loaded"), ())
     assert "(float32), no rate of bfloat16 on tiles (there is no AMX here that may be used), and 4 MB" in section
+    on_integers = limits | {"integer_products": 2, "peaks": {"float32": 4e9, "read bytes": 1e10}}
+    section = report.workload(loaded | {"roofline": on_integers}, planted.SUITE.workload("loaded"), ())
+    assert "(float32), no rate of 8-bit integers (this processor has no VNNI), and 4 MB" in section
+    on_integers["peaks"][roofline.INTEGERS] = 1e12
+    section = report.workload(loaded | {"roofline": on_integers}, planted.SUITE.workload("loaded"), ())
+    assert "(float32), or 2 times as many at 1,000 G a second (8-bit integers), and 4 MB" in section
     problem = report.workload(loaded | {"roofline": {"problem": "why not"}}, planted.JUDGED, ())
     assert "No roofline: why not." in problem
 

@@ -21,8 +21,8 @@ def work(job: Data) -> Work:
 
 
 def work_of_exponentials(job: Data) -> Work:
-    """As `work`, where rows rounded at random will do: three products of two terms each."""
-    return dataclasses.replace(work(job), tile_products=3)
+    """As `work`, where rows rounded at random will do: three products of two terms each, or one of bytes."""
+    return dataclasses.replace(work(job), tile_products=3, integer_products=1)
 
 
 def work_on_gpu(job: Data) -> Work:
