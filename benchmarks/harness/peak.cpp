@@ -123,24 +123,20 @@ extern "C" double peak_integers([[maybe_unused]] int threads) {
   volatile int factor = 0x01010101;
   std::vector<int> out(size_t(threads) * 64);
   const double seconds = best_seconds(threads, compute_trials, [&](int thread) {
-#if defined(__AVX512VNNI__)
-    using V = __m512i;
-    const V a = _mm512_set1_epi32(factor);
-    const auto add = [&](V sum) { return _mm512_dpbusd_epi32(sum, a, a); };
-#else
-    using V = __m256i;
-    const V a = _mm256_set1_epi32(factor);
-    const auto add = [&](V sum) { return _mm256_dpbusd_avx_epi32(sum, a, a); };
-#endif
+    using V = Vec<int>;
+    const V a = V{} + factor;
     V sum[chains];
-    for (int i = 0; i < chains; ++i) sum[i] = a;
+    for (int i = 0; i < chains; ++i) sum[i] = a + i;
     for (int64_t turn = 0; turn < turns; ++turn)
-      for (int i = 0; i < chains; ++i) sum[i] = add(sum[i]);
-    int values[vector_bytes / sizeof(int)];
-    for (int i = 0; i < chains; ++i) {
-      memcpy(values, &sum[i], sizeof values);
-      out[size_t(thread) * 64] += values[0];
-    }
+      for (int i = 0; i < chains; ++i)
+#if defined(__AVX512VNNI__)
+        sum[i] = (V)_mm512_dpbusd_epi32((__m512i)sum[i], (__m512i)a, (__m512i)a);
+#else
+        sum[i] = (V)_mm256_dpbusd_avx_epi32((__m256i)sum[i], (__m256i)a, (__m256i)a);
+#endif
+    V all = {};
+    for (int i = 0; i < chains; ++i) all += sum[i];
+    out[size_t(thread) * 64] = all[0];
   });
   return 2.0 * double(turns) * chains * vector_bytes * threads / seconds;
 #else
