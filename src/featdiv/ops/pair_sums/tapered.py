@@ -18,6 +18,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from featdiv.ops._blas import one_thread
+
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 
@@ -77,7 +79,8 @@ def choose(sample: Float64Array, n: int, rates: tuple[float, ...]) -> Taper | No
     scatter = sample.T @ sample
     if not np.isfinite(scatter).all():
         return None
-    _, vectors = np.linalg.eigh(scatter)
+    with one_thread(d):
+        _, vectors = np.linalg.eigh(scatter)
     basis = np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
     rows = sample[:: -(-len(sample) // _PAIR_ROWS)].astype(np.float32) @ basis
     weighted = [_Weighted(rows, rate) for rate in rates]
