@@ -173,6 +173,19 @@ def test_a_sample_predicts_what_rounding_does():
     assert bias > 4 * deviation / np.sqrt(40)
 
 
+def test_the_rows_that_made_the_basis_do_not_judge_it(monkeypatch, rng):
+    """Of 333 rows with 240 features, their own small components look half as large as those of others."""
+    x = rng.normal(size=(24_000, 240)) * np.arange(1, 241) ** -0.3
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x -= x.mean(axis=0)
+    monkeypatch.setattr(tapered, "DEVIATION", 1.0)
+    monkeypatch.setattr(tapered, "BIAS", 2e-6)
+    taper = tapered.choose(x[::48], 24_000, (2.0,))
+    others = x[5::12].astype(np.float32) @ taper.basis
+    variances = tapered._variances(others, taper.lead)
+    assert taper.bias[0] == pytest.approx(tapered._Weighted(others, 2.0).bias(variances), rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("rows", "n", "why"),
     [

@@ -7,7 +7,8 @@ for and f the fraction of x_ik / u. Then ln S has, to second order,
     variance  sum_ik v_ik (2 t sum_j w_ij x_jk)^2 / S^2,        w_ij = exp(-t |x_i - x_j|^2),
     mean      ln(1 + b),  b = (2 t)^2 / 2 sum_{i != j} w_ij sum_k v_ik x_jk^2 / S,
 
-of which the second is taken off the sums.
+of which the second is taken off the sums. Both are read off rows that had no part in choosing the basis: those that had
+lie closer to its leading columns than others do.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ LEAST_ROWS = 1 << 14
 ROWS_PER_FEATURE = 32
 """So many more rows than features make little of the time that the basis takes."""
 
-FEATURES = (64, 8192)
-"""With fewer, sums take as long as products; with more, the basis takes too long."""
+FEATURES = (64, 2048)
+"""With fewer, sums take as long as products; with more, a sample does not tell small directions, and the basis takes
+memory."""
 
 DEVIATION = 2.5e-7
 """Largest standard deviation of ln S that is accepted: four of them are 1e-6."""
@@ -41,7 +43,8 @@ BIAS = 4e-6
 WORDS = 0.75
 """Share of the words of 16-bit rows from which on tapered rows are not worth it."""
 
-_BASIS_ROWS, _PAIR_ROWS = 2048, 1024
+_SAMPLE_ROWS = 3072
+_HELD_OUT = slice(1, None, 3)
 _LEAD_STEP = 16
 # As in csrc/core/tapered.h and rounded.h.
 _LARGEST_BYTE, _LARGEST_INTEGER, _LARGEST_NORM, _FINER = 126.0, 32766.0, 46300.0, 16.0
@@ -76,13 +79,14 @@ def choose(sample: Float64Array, n: int, rates: tuple[float, ...]) -> Taper | No
     d = sample.shape[1]
     if not worthwhile(n, d) or not rates:
         return None
-    scatter = sample.T @ sample
+    fitted = np.delete(sample, _HELD_OUT, axis=0)
+    scatter = fitted.T @ fitted
     if not np.isfinite(scatter).all():
         return None
     with one_thread(d):
         _, vectors = np.linalg.eigh(scatter)
     basis = np.ascontiguousarray(vectors[:, ::-1], dtype=np.float32)
-    rows = sample[:: -(-len(sample) // _PAIR_ROWS)].astype(np.float32) @ basis
+    rows = sample[_HELD_OUT].astype(np.float32) @ basis
     weighted = [_Weighted(rows, rate) for rate in rates]
     if not all(one.total > 0.0 for one in weighted):
         return None
@@ -104,7 +108,7 @@ def worthwhile(n: int, d: int) -> bool:
 
 def sample_step(n: int) -> int:
     """Returns the distance between rows of the sample of n rows."""
-    return max(1, n // _BASIS_ROWS)
+    return max(1, n // _SAMPLE_ROWS)
 
 
 class _Weighted:
